@@ -1,0 +1,31 @@
+//! Several objectives folded into one decision (statistics.md §6).
+//!
+//! Rollback evidence is the weighted mean of the objectives' evidence: valid under any dependence, and
+//! it costs an objective at most `ln(Σw/w)` nats. Continue needs every objective.
+
+use super::Evidence;
+use super::numerics::log_sum;
+
+/// One objective's contribution.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Part {
+    /// Share of the false-rollback rate, relative to the others; must be positive.
+    pub weight: f64,
+    /// Its evidence so far.
+    pub evidence: Evidence,
+}
+
+/// The evidence of all objectives together.
+pub type Folded = Evidence;
+
+/// Folds the parts. Without any part there is no evidence for anything.
+pub fn fold(parts: &[Part]) -> Folded {
+    let total: f64 = parts.iter().map(|part| part.weight).sum();
+    if parts.is_empty() || total <= 0.0 {
+        return Evidence { rollback: f64::NEG_INFINITY, keep: f64::NEG_INFINITY };
+    }
+    let rollback =
+        log_sum(parts.iter().map(|part| (part.weight / total).ln() + part.evidence.rollback));
+    let keep = parts.iter().map(|part| part.evidence.keep).fold(f64::INFINITY, f64::min);
+    Evidence { rollback, keep }
+}

@@ -1,0 +1,200 @@
+//! Durations, shares and rates as people write them, and refused when they are nonsense.
+
+use std::time::Duration;
+
+use jiff::SignedDuration;
+
+/// The longest duration a policy may name: CodeDeploy waits 3,600 s for a hook, an ECS pause hook 14 days.
+pub const DURATION_MAX: Duration = Duration::from_secs(14 * 24 * 3600);
+
+/// The highest probe rate for each arm, per second; one core sends about this much.
+pub const RATE_MAX_PER_SECOND: f64 = 20_000.0;
+
+/// `500ms`, `2s`, `1m 30s`, `10m`: positive, with a unit, at most 14 days, at least a millisecond.
+///
+/// # Errors
+/// A sentence saying what is wrong and how it should look.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let text = text.trim();
+    if text == "0" {
+        return Ok(Duration::ZERO);
+    }
+    if !text.starts_with(|first: char| first.is_ascii_digit()) {
+        return Err(format!("`{text}` is not a duration; write `500ms`, `2s`, `1m 30s` or `10m`"));
+    }
+    if text.parse::<f64>().is_ok() {
+        return Err(format!("`{text}` has no unit; write `{text}s` or `{text}m`"));
+    }
+    let signed: SignedDuration = text.parse().map_err(|_| {
+        format!("`{text}` is not a duration; write `500ms`, `2s`, `1m 30s` or `10m`")
+    })?;
+    let duration = Duration::try_from(signed)
+        .map_err(|_| format!("`{text}` is negative; a duration is zero or more"))?;
+    if duration > DURATION_MAX {
+        return Err(format!("`{text}` is longer than 14 days, the longest wait AWS allows"));
+    }
+    if !duration.is_zero() && duration < Duration::from_millis(1) {
+        return Err(format!("`{text}` is below a millisecond, the finest gate can keep"));
+    }
+    Ok(duration)
+}
+
+/// `0.5%`: a share of requests from 0 to below 100 %, as a fraction.
+///
+/// # Errors
+/// A sentence saying what is wrong and how it should look.
+pub fn share(text: &str) -> Result<f64, String> {
+    let text = text.trim();
+    let Some(number) = text.strip_suffix('%') else {
+        return Err(match text.parse::<f64>() {
+            Ok(value) if value.is_finite() => {
+                format!("`{text}` has no `%`; write `{}%` if you mean a share", value * 100.0)
+            }
+            _ => format!("`{text}` is not a share; write it like `0.5%`"),
+        });
+    };
+    let percent: f64 = number
+        .trim()
+        .parse()
+        .map_err(|_| format!("`{text}` is not a share; write it like `0.5%`"))?;
+    if !(0.0..100.0).contains(&percent) {
+        return Err(format!("`{text}` is out of range; a share is at least 0% and below 100%"));
+    }
+    Ok(percent / 100.0)
+}
+
+/// `20/s`, `600/m`: events per second, from one a minute to [`RATE_MAX_PER_SECOND`].
+///
+/// # Errors
+/// A sentence saying what is wrong and how it should look.
+pub fn rate(text: &str) -> Result<f64, String> {
+    let text = text.trim();
+    let shape = || format!("`{text}` is not a rate; write it like `20/s` or `30/m`");
+    let (number, unit) = text.split_once('/').ok_or_else(shape)?;
+    let count: f64 = number.trim().parse().map_err(|_| shape())?;
+    let per_second = match unit.trim() {
+        "s" | "sec" | "second" => count,
+        "m" | "min" | "minute" => count / 60.0,
+        "h" | "hour" => count / 3600.0,
+        _ => return Err(shape()),
+    };
+    if !(1.0 / 60.0..=RATE_MAX_PER_SECOND).contains(&per_second) {
+        return Err(format!("`{text}` is out of range; a rate is from 1/m to 20000/s"));
+    }
+    Ok(per_second)
+}
+
+/// `p99`, `p99.9`, `p50`: a quantile strictly between 0 and 1.
+///
+/// # Errors
+/// A sentence saying what is wrong and how it should look.
+pub fn quantile(text: &str) -> Result<f64, String> {
+    let text = text.trim();
+    let percent: f64 = text
+        .strip_prefix('p')
+        .and_then(|number| number.parse().ok())
+        .ok_or_else(|| format!("`{text}` is not a quantile; write it like `p99` or `p99.9`"))?;
+    if percent <= 0.0 || percent >= 100.0 {
+        return Err(format!("`{text}` is out of range; a quantile is above p0 and below p100"));
+    }
+    Ok(percent / 100.0)
+}
+
+/// A fraction as a person reads it: `0.5 %`, `12 %`, `0.012 %`.
+pub fn percent(fraction: f64) -> String {
+    let value = fraction * 100.0;
+    let digits: usize = match value {
+        v if v >= 9.995 => 0,
+        v if v >= 0.995 => 1,
+        v if v >= 0.0995 => 2,
+        _ => 3,
+    };
+    let text = format!("{value:.digits$}");
+    let text = if text.contains('.') {
+        text.trim_end_matches('0').trim_end_matches('.')
+    } else {
+        text.as_str()
+    };
+    format!("{text} %")
+}
+
+/// A duration as a person reads it: `250 ms`, `1.2 s`, `10 min`.
+pub fn spell(duration: Duration) -> String {
+    let seconds = duration.as_secs_f64();
+    if seconds < 0.001 {
+        format!("{} µs", duration.as_micros())
+    } else if seconds < 1.0 {
+        let text = format!("{:.1}", seconds * 1000.0);
+        format!("{} ms", text.trim_end_matches(".0"))
+    } else if seconds < 120.0 {
+        let text = format!("{seconds:.1}");
+        format!("{} s", text.trim_end_matches(".0"))
+    } else {
+        let text = format!("{:.1}", seconds / 60.0);
+        format!("{} min", text.trim_end_matches(".0"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::{Expect, expect};
+
+    fn check<T: std::fmt::Debug>(parsed: Result<T, String>, expected: Expect) {
+        expected.assert_eq(&match parsed {
+            Ok(value) => format!("{value:?}"),
+            Err(reason) => reason,
+        });
+    }
+
+    #[test]
+    fn durations_need_a_unit_and_a_sane_size() {
+        check(duration("500ms"), expect!["500ms"]);
+        check(duration("1m 30s"), expect!["90s"]);
+        check(duration("10m"), expect!["600s"]);
+        check(duration("0s"), expect!["0ns"]);
+        check(duration("10"), expect!["`10` has no unit; write `10s` or `10m`"]);
+        check(
+            duration("-2s"),
+            expect!["`-2s` is not a duration; write `500ms`, `2s`, `1m 30s` or `10m`"],
+        );
+        check(duration("15d"), expect!["`15d` is not a duration; write `500ms`, `2s`, `1m 30s` or `10m`"]);
+        check(duration("400h"), expect!["`400h` is longer than 14 days, the longest wait AWS allows"]);
+    }
+
+    #[test]
+    fn shares_need_their_percent_sign() {
+        check(share("0.5%"), expect!["0.005"]);
+        check(share("0%"), expect!["0.0"]);
+        check(share("0.005"), expect!["`0.005` has no `%`; write `0.5%` if you mean a share"]);
+        check(share("100%"), expect!["`100%` is out of range; a share is at least 0% and below 100%"]);
+        check(share("NaN%"), expect!["`NaN%` is out of range; a share is at least 0% and below 100%"]);
+    }
+
+    #[test]
+    fn rates_are_per_second_minute_or_hour() {
+        check(rate("20/s"), expect!["20.0"]);
+        check(rate("30/m"), expect!["0.5"]);
+        check(rate("20"), expect!["`20` is not a rate; write it like `20/s` or `30/m`"]);
+        check(rate("0/s"), expect!["`0/s` is out of range; a rate is from 1/m to 20000/s"]);
+    }
+
+    #[test]
+    fn quantiles_are_written_like_p99() {
+        check(quantile("p99.9"), expect!["0.9990000000000001"]);
+        check(quantile("99"), expect!["`99` is not a quantile; write it like `p99` or `p99.9`"]);
+        check(quantile("p100"), expect!["`p100` is out of range; a quantile is above p0 and below p100"]);
+    }
+
+    #[test]
+    fn numbers_are_spelled_for_people() {
+        for (fraction, text) in
+            [(0.005, "0.5 %"), (0.0456, "4.6 %"), (0.12, "12 %"), (0.00012, "0.012 %"), (0.0, "0 %"), (1.0, "100 %"), (0.2, "20 %")]
+        {
+            assert_eq!(percent(fraction), text);
+        }
+        for (millis, text) in [(250, "250 ms"), (1200, "1.2 s"), (2000, "2 s"), (600_000, "10 min")] {
+            assert_eq!(spell(Duration::from_millis(millis)), text);
+        }
+    }
+}
