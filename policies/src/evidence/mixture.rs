@@ -7,9 +7,9 @@
 use super::numerics::{count, log_add, log_sum};
 
 /// Share of the weight that bets on "bad from the start" (statistics.md §0).
-pub const FROM_THE_START: f64 = 0.75;
+pub(super) const FROM_THE_START: f64 = 0.75;
 /// Later starts among which the rest of the weight is shared (statistics.md §0).
-pub const LATER_STARTS: u64 = 64;
+pub(super) const LATER_STARTS: u64 = 64;
 
 /// Evidence of a weighted set of bets; `O(atoms)` memory and work for each tick.
 #[derive(Clone, Debug)]

@@ -1,0 +1,338 @@
+//! The daemon put together: `build` binds and resumes, `Bound::wait` serves until told to stop.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use policies::run::HOOK_LIMIT;
+use policies::{Phase, Question, Report, Run};
+use probes::Prober;
+use tokio::net::TcpListener;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{Instrument, error, info, info_span, warn};
+
+use crate::aws::Aws;
+use crate::config::{Checked, Mode, Settings};
+use crate::journal::{Accepted, Entry, Journal, JournalError, Listed, Stored, unix_millis};
+use crate::library::Library;
+use crate::shell::{Conduct, Conducted, HookCase, conduct};
+use crate::telemetry::Metrics;
+use crate::{intake, server, signature, web};
+
+/// Runs at once. Beyond it hooks are told to come back: never accepted and dropped.
+const RUNS_MAX: usize = 1000;
+/// Questions on the list page.
+pub(crate) const LISTED_MAX: u32 = 200;
+/// On a stop, runs get this long to put down what they do; ECS kills 30 s after SIGTERM.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// The daemon's parts, shared by everything that serves a request.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    settings: Settings,
+    aws: Arc<dyn Aws>,
+    journal: Journal,
+    library: Arc<Library>,
+    prober: Arc<Prober>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) keys: Vec<crate::config::Key>,
+    runs: Mutex<HashMap<String, Conducted>>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+/// What became of a delivered question.
+#[derive(Debug)]
+pub(crate) enum Intake {
+    /// It is new, and on disk.
+    Accepted(String),
+    /// It was accepted before.
+    Joined(String),
+    /// Not now: too many runs, or gate is stopping.
+    Full,
+    /// It could not be written down, so it is not accepted.
+    Unwritten(JournalError),
+}
+
+/// The daemon could not start.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StartError {
+    #[error("cannot listen on {address} for {purpose}")]
+    Listen { address: SocketAddr, purpose: &'static str, source: io::Error },
+    #[error("the journal is unusable")]
+    Journal(#[from] JournalError),
+    #[error("probing is impossible")]
+    Prober(#[from] probes::StartError),
+    #[error("the thread for {0} cannot be started")]
+    Thread(&'static str, #[source] io::Error),
+}
+
+/// The daemon with its sockets bound, before it serves.
+#[derive(Debug)]
+pub(crate) struct Bound {
+    pub(crate) hooks_address: SocketAddr,
+    pub(crate) admin_address: SocketAddr,
+    gate: Arc<Gate>,
+    hooks: TcpListener,
+}
+
+/// Binds the sockets, opens the journal, and takes up what an earlier gate left unfinished.
+pub(crate) async fn build(
+    config: Checked,
+    aws: Arc<dyn Aws>,
+    metrics: Arc<Metrics>,
+    stop: CancellationToken,
+) -> Result<Bound, StartError> {
+    let Checked { settings, hooks_listen, admin_listen, keys } = config;
+    let journal = Journal::open(&settings.journal.path)?;
+    let hooks = listen(hooks_listen, "hooks").await?;
+    let admin = std::net::TcpListener::bind(admin_listen)
+        .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
+        .map_err(|source| StartError::Listen { address: admin_listen, purpose: "operators", source })?;
+    let address = |local: io::Result<SocketAddr>, asked| local.unwrap_or(asked);
+    let hooks_address = address(hooks.local_addr(), hooks_listen);
+    let admin_address = address(admin.local_addr(), admin_listen);
+    let library = Arc::new(Library::new(settings.policies.clone()));
+    let gate = Arc::new(Gate {
+        settings,
+        aws,
+        journal,
+        library,
+        prober: Arc::new(Prober::start()?),
+        metrics,
+        keys,
+        runs: Mutex::default(),
+        tasks: TaskTracker::new(),
+        stop,
+    });
+    gate.look_at_policies().await;
+    gate.resume().await?;
+    serve_admin(admin, Arc::clone(&gate))?;
+    Ok(Bound { hooks_address, admin_address, gate, hooks })
+}
+
+async fn listen(address: SocketAddr, purpose: &'static str) -> Result<TcpListener, StartError> {
+    let bound = TcpListener::bind(address).await;
+    bound.map_err(|source| StartError::Listen { address, purpose, source })
+}
+
+/// Operators have a thread and a runtime of their own: a heavy scrape must not delay a hook or a probe.
+fn serve_admin(listener: std::net::TcpListener, gate: Arc<Gate>) -> Result<(), StartError> {
+    let failed = |source| StartError::Thread("operators", source);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+    let serve = move || {
+        runtime.block_on(async {
+            match TcpListener::from_std(listener) {
+                Ok(listener) => {
+                    let (metrics, stop) = (Arc::clone(&gate.metrics), gate.stop.clone());
+                    server::serve(listener, web::admin(gate), metrics, stop).await;
+                }
+                Err(error) => error!(%error, "operators cannot be served"),
+            }
+        });
+    };
+    std::thread::Builder::new().name("operators".to_owned()).spawn(serve).map_err(failed)?;
+    Ok(())
+}
+
+impl Bound {
+    /// Serves until told to stop; then hooks are refused, runs put down, and what is unfinished is left
+    /// to the next start.
+    pub(crate) async fn wait(self) {
+        let Self { gate, hooks, .. } = self;
+        let router = intake::router(Arc::clone(&gate)).merge(web::pages(Arc::clone(&gate)));
+        server::serve(hooks, router, Arc::clone(&gate.metrics), gate.stop.clone()).await;
+        gate.tasks.close();
+        if tokio::time::timeout(DRAIN_TIMEOUT, gate.tasks.wait()).await.is_err() {
+            warn!("some runs did not stop in time; the next start resumes them");
+        }
+    }
+}
+
+impl Gate {
+    /// Takes a CodeDeploy hook: on disk before it is acknowledged, and joined if it was there before.
+    pub(crate) async fn accept(self: &Arc<Self>, deployment_id: &str, execution_id: &str) -> Intake {
+        let id = evaluation_id(deployment_id, execution_id);
+        if self.lock().contains_key(&id) {
+            return Intake::Joined(id);
+        }
+        if self.stop.is_cancelled() || self.lock().len() >= RUNS_MAX {
+            return Intake::Full;
+        }
+        let question = Question {
+            id: id.clone(),
+            limit: Some(HOOK_LIMIT),
+            unmatched: self.settings.unmatched,
+            observe: self.settings.mode == Mode::Observe,
+        };
+        let accepted = Accepted {
+            question,
+            deployment_id: deployment_id.to_owned(),
+            execution_id: execution_id.to_owned(),
+            accepted_unix_millis: unix_millis(),
+        };
+        let origin = Instant::now();
+        match self.journal.accept(accepted.clone()).await {
+            Ok(true) => {
+                let run = Run::new(accepted.question.clone());
+                let first = run.start();
+                self.begin(accepted, Conducted::new(run), first, origin);
+                Intake::Accepted(id)
+            }
+            Ok(false) => Intake::Joined(id),
+            Err(error) => Intake::Unwritten(error),
+        }
+    }
+
+    fn begin(
+        self: &Arc<Self>,
+        accepted: Accepted,
+        conducted: Conducted,
+        first: Vec<policies::Action>,
+        origin: Instant,
+    ) {
+        let id = accepted.question.id.clone();
+        let span = info_span!(
+            "evaluation",
+            evaluation = id,
+            deployment = accepted.deployment_id,
+            otel.kind = "server"
+        );
+        self.lock().insert(id.clone(), conducted.clone());
+        self.metrics.opened();
+        let case = HookCase {
+            accepted,
+            aws: Arc::clone(&self.aws),
+            journal: self.journal.clone(),
+            library: Arc::clone(&self.library),
+            metrics: Arc::clone(&self.metrics),
+        };
+        let conducting = Conduct {
+            case: Arc::new(case),
+            prober: Arc::clone(&self.prober),
+            metrics: Arc::clone(&self.metrics),
+            stop: self.stop.clone(),
+            origin,
+        };
+        let gate = Arc::clone(self);
+        let running = async move {
+            info!("question accepted");
+            conduct(conducted.clone(), conducting, first).await;
+            log_end(&conducted.lock().report());
+            gate.lock().remove(&id);
+            gate.metrics.left();
+        };
+        self.tasks.spawn(running.instrument(span));
+    }
+
+    /// Takes up every question whose run is not over: the same facts lead to the same state, evidence
+    /// included, and what was under way goes on.
+    async fn resume(self: &Arc<Self>) -> Result<(), JournalError> {
+        for stored in self.journal.unfinished().await? {
+            let elapsed = elapsed(&stored);
+            let (mut run, accepted) = replay(stored);
+            if run.phase() == Phase::Done {
+                self.journal.close(&accepted.question.id).await?;
+                continue;
+            }
+            info!(evaluation = accepted.question.id, phase = run.phase().name(), "resuming");
+            let origin = Instant::now().checked_sub(elapsed).unwrap_or_else(Instant::now);
+            let at = policies::Moment::ZERO.after(elapsed);
+            let resumed = policies::Event::Resumed;
+            let entry = Entry::Fact { fact: resumed.clone() };
+            self.journal.append(&accepted.question.id, at, entry).await?;
+            let first = run.step(resumed, at);
+            self.begin(accepted, Conducted::new(run), first, origin);
+        }
+        Ok(())
+    }
+
+    async fn look_at_policies(&self) {
+        match self.library.read().await {
+            Ok(set) => {
+                let faults: Vec<String> = set.faults().map(policies::Fault::one_line).collect();
+                self.metrics.policy_faults(faults.len());
+                info!(policies = set.files().len(), faults = faults.len(), "policies read");
+                for fault in faults {
+                    error!(fault, "a policy is broken; what it applies to is not judged");
+                }
+            }
+            Err(error) => error!(error = &error as &dyn std::error::Error, "no policies"),
+        }
+    }
+
+    /// A run as it stands, live or from the journal.
+    pub(crate) async fn report(&self, id: &str) -> Result<Option<(Report, u64)>, JournalError> {
+        let live = self.lock().get(id).cloned();
+        let stored = self.journal.load(id).await?;
+        let Some(stored) = stored else { return Ok(None) };
+        let accepted_at = stored.accepted.accepted_unix_millis;
+        let report = match live {
+            Some(conducted) => conducted.lock().report(),
+            None => replay(stored).0.report(),
+        };
+        Ok(Some((report, accepted_at)))
+    }
+
+    /// The newest questions.
+    pub(crate) async fn list(&self) -> Result<Vec<Listed>, JournalError> {
+        self.journal.list(LISTED_MAX).await
+    }
+
+    /// Whether hooks are accepted.
+    pub(crate) fn ready(&self) -> bool {
+        !self.stop.is_cancelled()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Conducted>> {
+        self.runs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The same question has the same id, so that a second delivery joins the first. The execution id is a
+/// token: only a digest of it is shown.
+fn evaluation_id(deployment_id: &str, execution_id: &str) -> String {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, execution_id.as_bytes());
+    let digest = signature::hex(digest.as_ref().get(..4).unwrap_or_default());
+    format!("{deployment_id}-{digest}")
+}
+
+/// A run brought to where its entries leave it. A decision on disk stands, whatever this version of
+/// gate would make of the same facts.
+fn replay(stored: Stored) -> (Run, Accepted) {
+    let Stored { accepted, entries } = stored;
+    let mut run = Run::new(accepted.question.clone());
+    for (at, entry) in entries {
+        match entry {
+            Entry::Fact { fact } => drop(run.step(fact, at)),
+            Entry::Decided { decision } if run.decision() != Some(&decision) => {
+                warn!(evaluation = accepted.question.id, "the decision on disk differs and stands");
+                drop(run.settle(decision));
+            }
+            Entry::Decided { .. } => {}
+        }
+    }
+    (run, accepted)
+}
+
+/// Time since acceptance by the machine's clock, but never before the newest entry.
+fn elapsed(stored: &Stored) -> Duration {
+    let by_clock = unix_millis().saturating_sub(stored.accepted.accepted_unix_millis);
+    let newest = stored.entries.last().map_or(0, |(at, _)| at.as_millis());
+    Duration::from_millis(by_clock.max(newest))
+}
+
+fn log_end(report: &Report) {
+    info!(
+        decision = report.decision.unwrap_or("none"),
+        basis = report.basis.unwrap_or("none"),
+        reason = report.reason.as_deref().unwrap_or_default(),
+        duration_seconds = report.duration_seconds,
+        phase = report.phase.name(),
+        "run ended"
+    );
+}

@@ -1,0 +1,120 @@
+//! The command line: one file for each command.
+
+mod check;
+mod health;
+mod relay;
+mod serve;
+mod verify;
+
+use std::error::Error;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// A health gate for deployments on AWS: finds the green side, probes it, judges, and answers.
+#[derive(Debug, Parser)]
+#[command(name = "gate", version, max_term_width = 100, after_help = EXIT_CODES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 continue, or done; 1 rollback proven, or unhealthy; 2 usage or configuration; 3 not proven.
+Logs go to standard error; GATE_LOG=debug shows more.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon: take hooks, judge, answer.
+    Serve(serve::Serve),
+    /// Judge a URL from a shell: exit 0 to continue, 1 to roll back, 3 if not proven.
+    Verify(verify::Verify),
+    /// Check policy files and show every fault in them.
+    Check(check::Check),
+    /// Run as the Lambda function that CodeDeploy's hooks invoke, and forward them to the daemon.
+    Relay(relay::Relay),
+    /// Ask a running daemon whether it is alive; for container health checks.
+    Health(health::Health),
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// Done, or continue.
+const OK: u8 = 0;
+/// Unhealthy, or rollback proven.
+const FAILED: u8 = 1;
+/// Usage or configuration.
+const USAGE: u8 = 2;
+/// Nothing was proven.
+const NOT_PROVEN: u8 = 3;
+
+/// Parses the command line and runs its command.
+pub(crate) fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(shown) => {
+            // Help and version are no errors; everything else is usage.
+            let code = if shown.use_stderr() { USAGE } else { OK };
+            drop(shown.print());
+            return ExitCode::from(code);
+        }
+    };
+    let code = match cli.command {
+        Command::Serve(serve) => with_runtime(serve.run()),
+        Command::Verify(verify) => with_runtime(verify.run()),
+        Command::Check(check) => with_runtime(check.run()),
+        Command::Relay(relay) => with_runtime(relay.run()),
+        Command::Health(health) => with_runtime(health.run()),
+    };
+    ExitCode::from(code)
+}
+
+/// Two workers: hooks, runs and AWS calls wait far more than they work, and probes have their own thread.
+fn with_runtime(command: impl Future<Output = u8>) -> u8 {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    match runtime {
+        Ok(runtime) => {
+            let code = runtime.block_on(command);
+            // Exporters and the like must not hold up the exit.
+            runtime.shutdown_timeout(std::time::Duration::from_millis(200));
+            code
+        }
+        Err(error) => {
+            complain(&format!("the runtime cannot be started: {error}"));
+            USAGE
+        }
+    }
+}
+
+/// Writes a line to standard output. A closed pipe is the reader's choice, not an error.
+fn say(line: &str) {
+    drop(writeln!(io::stdout().lock(), "{line}"));
+}
+
+/// Writes a line to standard error.
+fn complain(line: &str) {
+    drop(writeln!(io::stderr().lock(), "{line}"));
+}
+
+/// An error with its chain of causes in one line: each `Display` names the attempt, never its cause.
+pub(crate) fn story(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !text.ends_with(&next) {
+            text.push_str(": ");
+            text.push_str(&next);
+        }
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,87 @@
+//! `gate check`: every fault of every policy, with its place and a way out.
+
+use std::io::{IsTerminal, stdout};
+use std::path::PathBuf;
+
+use clap::Args;
+use policies::document::render;
+use policies::{Fault, PolicyFile};
+
+use super::{OK, Output, USAGE, complain, say};
+use crate::library::read_text;
+
+/// Check policy files and show every fault in them.
+#[derive(Debug, Args)]
+pub(super) struct Check {
+    /// Policy files, or folders whose `*.policy.yaml` are checked.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// How faults are printed.
+    #[arg(long, value_enum, default_value_t)]
+    output: Output,
+}
+
+impl Check {
+    pub(super) async fn run(self) -> u8 {
+        let paths = match expand(&self.files) {
+            Ok(paths) => paths,
+            Err(fault) => {
+                complain(&format!("error: {fault}"));
+                return USAGE;
+            }
+        };
+        let mut checked = Vec::new();
+        for path in paths {
+            match read_text(&path).await {
+                Ok(text) => checked.push(PolicyFile::parse(&path.display().to_string(), &text)),
+                Err(error) => {
+                    complain(&format!("error: {} cannot be read: {error}", path.display()));
+                    return USAGE;
+                }
+            }
+        }
+        let faults: Vec<&Fault> = checked.iter().flat_map(|file| &file.faults).collect();
+        match self.output {
+            Output::Json => match serde_json::to_string_pretty(&faults) {
+                Ok(json) => say(&json),
+                Err(error) => complain(&format!("error: {error}")),
+            },
+            Output::Text => text(&checked),
+        }
+        if faults.is_empty() { OK } else { USAGE }
+    }
+}
+
+fn text(checked: &[PolicyFile]) {
+    for file in checked {
+        if file.faults.is_empty() {
+            say(&format!("{}: good", file.name));
+        } else {
+            let rendered = render(&file.faults, &file.text, stdout().is_terminal());
+            say(rendered.trim_end());
+            let plural = if file.faults.len() == 1 { "fault" } else { "faults" };
+            say(&format!("\n{}: {} {plural}", file.name, file.faults.len()));
+        }
+    }
+}
+
+/// Files stand for themselves, folders for the policies in them.
+fn expand(files: &[PathBuf]) -> Result<Vec<PathBuf>, String> {
+    let mut paths = Vec::new();
+    for path in files {
+        if !path.is_dir() {
+            paths.push(path.clone());
+            continue;
+        }
+        let entries = std::fs::read_dir(path).map_err(|e| format!("{} cannot be read: {e}", path.display()))?;
+        let before = paths.len();
+        paths.extend(
+            entries.flatten().map(|entry| entry.path()).filter(|path| path.to_string_lossy().ends_with(".policy.yaml")),
+        );
+        if paths.len() == before {
+            return Err(format!("{} holds no *.policy.yaml", path.display()));
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}

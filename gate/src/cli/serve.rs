@@ -1,0 +1,102 @@
+//! `gate serve`: the daemon.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use super::{OK, USAGE, complain, story};
+use crate::app;
+use crate::aws::RealAws;
+use crate::config::{self, AdminLayer, HooksLayer, JournalLayer, Layer};
+use crate::telemetry::{self, Metrics};
+
+/// Run the daemon: take hooks, judge, answer.
+#[derive(Debug, Args)]
+pub(super) struct Serve {
+    /// Settings file; see docs/operations.md for its keys.
+    #[arg(long, value_name = "FILE", env = "GATE_CONFIG")]
+    config: Option<PathBuf>,
+    /// Profile of the settings file to lay over it.
+    #[arg(long, value_name = "NAME", env = "GATE_PROFILE")]
+    profile: Option<String>,
+    /// Folder of `*.policy.yaml`.
+    #[arg(long, value_name = "FOLDER")]
+    policies: Option<PathBuf>,
+    /// Where hooks arrive. Anything but loopback needs `hooks.keys`.
+    #[arg(long, value_name = "ADDRESS")]
+    hooks_listen: Option<String>,
+    /// Where operators and Prometheus look.
+    #[arg(long, value_name = "ADDRESS")]
+    admin_listen: Option<String>,
+    /// Journal file.
+    #[arg(long, value_name = "FILE")]
+    journal: Option<PathBuf>,
+}
+
+impl Serve {
+    fn layer(&self) -> Layer {
+        let hooks = self.hooks_listen.clone();
+        let admin = self.admin_listen.clone();
+        Layer {
+            policies: self.policies.clone(),
+            hooks: hooks.map(|listen| HooksLayer { listen: Some(listen), keys: None }),
+            admin: admin.map(|listen| AdminLayer { listen: Some(listen) }),
+            journal: self.journal.clone().map(|path| JournalLayer { path: Some(path) }),
+            ..Layer::default()
+        }
+    }
+
+    pub(super) async fn run(self) -> u8 {
+        let config = match config::load(self.config.as_deref(), self.profile.as_deref(), self.layer()) {
+            Ok(config) => config,
+            Err(error) => {
+                complain(&format!("error: {error}"));
+                return USAGE;
+            }
+        };
+        let telemetry = telemetry::init(false);
+        let code = match serve(config).await {
+            Ok(()) => OK,
+            Err(reason) => {
+                complain(&format!("error: {reason}"));
+                USAGE
+            }
+        };
+        // Sending the last spans blocks.
+        drop(tokio::task::spawn_blocking(|| telemetry.flush()).await);
+        code
+    }
+}
+
+async fn serve(config: config::Checked) -> Result<(), String> {
+    let metrics = Metrics::new().map_err(|error| story(&error))?;
+    let metrics = Arc::new(metrics);
+    let endpoint = config.settings.aws.endpoint.clone();
+    let aws = RealAws::connect(endpoint, Arc::clone(&metrics)).await;
+    let stop = CancellationToken::new();
+    stop_on_signal(stop.clone()).map_err(|error| format!("signals cannot be caught: {error}"))?;
+    let bound = app::build(config, Arc::new(aws), metrics, stop).await.map_err(|error| story(&error))?;
+    info!(hooks = %bound.hooks_address, operators = %bound.admin_address, "gate serves");
+    bound.wait().await;
+    info!("gate has stopped");
+    Ok(())
+}
+
+/// SIGTERM (ECS, systemd) and SIGINT stop gracefully.
+pub(super) fn stop_on_signal(stop: CancellationToken) -> std::io::Result<()> {
+    let (mut terminate, mut interrupt) =
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        info!("stopping: hooks are refused, runs put down");
+        stop.cancel();
+    });
+    Ok(())
+}

@@ -1,0 +1,249 @@
+//! `gate verify`: the same run as the daemon's, asked for by a shell.
+
+use std::io::{IsTerminal, Write, stderr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use policies::deployment::Route;
+use policies::run::MARGIN;
+use policies::{
+    Answer, Decision, Delivery, Deployment, Event, Moment, PolicyFile, PolicyInForce, Question,
+    Report, Run, Stage, Target,
+};
+use probes::{Order, Prober};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::{NOT_PROVEN, Output, USAGE, complain, say, serve::stop_on_signal, story};
+use crate::library::read_text;
+use crate::shell::{Case, Conduct, Conducted, Doing, conduct, secret};
+use crate::telemetry::{self, Metrics};
+
+/// Without a terminal, a line of progress this often: enough to see it live, little enough for the
+/// 2 KB of output that CodeDeploy's agent keeps.
+const PROGRESS_EVERY: Duration = Duration::from_secs(10);
+
+/// Judge a URL from a shell: exit 0 to continue, 1 to roll back, 3 if not proven.
+#[derive(Debug, Args)]
+pub(super) struct Verify {
+    /// The policy to judge by.
+    #[arg(long, value_name = "FILE")]
+    policy: PathBuf,
+    /// The candidate: scheme, host and port; the policy names the path. May be given several times.
+    #[arg(long, value_name = "URL", required = true)]
+    green: Vec<String>,
+    /// The baseline to probe beside it.
+    #[arg(long, value_name = "URL")]
+    blue: Vec<String>,
+    /// Decide by then, whatever the policy's deadline.
+    #[arg(long, value_name = "DURATION", value_parser = policies::units::duration)]
+    deadline: Option<Duration>,
+    /// How the result is printed.
+    #[arg(long, value_enum, default_value_t)]
+    output: Output,
+}
+
+/// A shell that waits.
+#[derive(Debug)]
+struct ShellCase {
+    deployment: Deployment,
+    policy: PolicyInForce,
+}
+
+impl Case for ShellCase {
+    fn resolve(&self) -> Doing<'_, Event> {
+        let deployment = Box::new(self.deployment.clone());
+        let policy = self.policy.clone();
+        Box::pin(async move { Event::Resolved { deployment, policy } })
+    }
+
+    fn deliver<'a>(&'a self, _: &'a Decision, _stop_deployment: bool) -> Doing<'a, Event> {
+        Box::pin(async { Event::Delivered { delivery: Delivery::Confirmed } })
+    }
+
+    fn record<'a>(&'a self, _: Moment, _: &'a Event) -> Doing<'a, ()> {
+        Box::pin(async {})
+    }
+
+    fn decided<'a>(&'a self, _: Moment, _: &'a Decision) -> Doing<'a, ()> {
+        Box::pin(async {})
+    }
+
+    fn closed(&self) -> Doing<'_, ()> {
+        Box::pin(async {})
+    }
+}
+
+impl Verify {
+    pub(super) async fn run(self) -> u8 {
+        let telemetry = telemetry::init(true);
+        let code = match self.verify().await {
+            Ok(code) => code,
+            Err(reason) => {
+                complain(&format!("error: {reason}"));
+                USAGE
+            }
+        };
+        drop(tokio::task::spawn_blocking(|| telemetry.flush()).await);
+        code
+    }
+
+    async fn verify(&self) -> Result<u8, String> {
+        let case = self.case().await?;
+        let question = Question {
+            id: format!("verify-{}", std::process::id()),
+            // The run answers a margin before the limit; here the deadline is meant to the second.
+            limit: self.deadline.map(|deadline| deadline + MARGIN),
+            unmatched: Answer::Rollback,
+            observe: false,
+        };
+        let stop = CancellationToken::new();
+        stop_on_signal(stop.clone()).map_err(|error| format!("signals cannot be caught: {error}"))?;
+        let run = Run::new(question);
+        let first = run.start();
+        let conducted = Conducted::new(run);
+        let conducting = Conduct {
+            case: Arc::new(case),
+            prober: Arc::new(Prober::start().map_err(|error| story(&error))?),
+            metrics: Arc::new(Metrics::new().map_err(|error| story(&error))?),
+            stop,
+            origin: Instant::now(),
+        };
+        let showing = tokio::spawn(progress(conducted.clone()));
+        conduct(conducted.clone(), conducting, first).await;
+        showing.abort();
+        if stderr().is_terminal() {
+            complain("");
+        }
+        let (report, decision) = {
+            let run = conducted.lock();
+            (run.report(), run.decision().cloned())
+        };
+        self.print(&report)?;
+        Ok(decision.map_or(NOT_PROVEN, |decision| decision.exit_code()))
+    }
+
+    async fn case(&self) -> Result<ShellCase, String> {
+        let name = self.policy.display().to_string();
+        let text = read_text(&self.policy).await.map_err(|error| format!("{name} cannot be read: {error}"))?;
+        let parsed = PolicyFile::parse(&name, &text);
+        let Some(policy) = parsed.policy.filter(|_| parsed.faults.is_empty()) else {
+            let rendered = policies::document::render(&parsed.faults, &text, stderr().is_terminal());
+            return Err(format!("{name} is not a good policy\n\n{}", rendered.trim_end()));
+        };
+        let mut faults = Vec::new();
+        let mut targets = |urls: &[String]| -> Vec<Target> {
+            let parsed = urls.iter().map(|url| target(url));
+            parsed.filter_map(|target| target.map_err(|fault| faults.push(fault)).ok()).collect()
+        };
+        let (green, blue) = (targets(&self.green), targets(&self.blue));
+        let plan = policies::Plan {
+            seed: 0,
+            rate_per_second: policy.probe.rate_per_second,
+            timeout: policy.probe.timeout,
+            tick: policy.decide.tick,
+            first_tick: 0,
+            request: policy.probe.request,
+            green: Vec::new(),
+            blue: Vec::new(),
+        };
+        faults.extend(Order::new(plan, secret).err().map(|error| error.to_string()));
+        if !faults.is_empty() {
+            return Err(faults.join("\nerror: "));
+        }
+        let deployment = Deployment {
+            id: "verify".to_owned(),
+            application: "verify".to_owned(),
+            group: String::new(),
+            service: String::new(),
+            stage: Stage::Shell,
+            is_rollback: false,
+            rolls_back_on_failure: true,
+            green,
+            blue,
+            warnings: Vec::new(),
+        };
+        Ok(ShellCase { deployment, policy: PolicyInForce::Chosen { file: name, text } })
+    }
+
+    fn print(&self, report: &Report) -> Result<(), String> {
+        if self.output == Output::Json {
+            let mut value = serde_json::to_value(report).map_err(|error| error.to_string())?;
+            if report.decision.is_none()
+                && let Some(object) = value.as_object_mut()
+            {
+                object.insert("decision".to_owned(), Answer::Rollback.name().into());
+                object.insert("basis".to_owned(), "interrupted".into());
+                object.insert("reason".to_owned(), INTERRUPTED.into());
+            }
+            say(&format!("{value:#}"));
+            return Ok(());
+        }
+        for objective in &report.objectives {
+            say(&format!("{:7} {}: {}", objective.verdict, objective.name, objective.text));
+        }
+        say(&format!("decision: {}", report.decision.unwrap_or(Answer::Rollback.name())));
+        say(&format!("reason: {}", report.reason.as_deref().unwrap_or(INTERRUPTED)));
+        Ok(())
+    }
+}
+
+const INTERRUPTED: &str = "interrupted before anything was proven";
+
+/// `http://host:port` or `https://host`; the path is the policy's.
+fn target(url: &str) -> Result<Target, String> {
+    let shape = || format!("`{url}` is no address to probe; write `http://host:port`");
+    let uri: hyper::Uri = url.parse().map_err(|_invalid| shape())?;
+    let tls = match uri.scheme_str() {
+        Some("http") => false,
+        Some("https") => true,
+        _ => return Err(shape()),
+    };
+    if uri.path() != "/" || uri.query().is_some() {
+        return Err(format!("`{url}` has a path; the policy names the path, so write only scheme, host and port"));
+    }
+    let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(shape)?;
+    let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+    let port = uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
+    Ok(Target { id: url.trim_end_matches('/').to_owned(), host, port, tls, route: Route::Url, health: None })
+}
+
+async fn progress(conducted: Conducted) {
+    let mut changes = conducted.changes();
+    let terminal = stderr().is_terminal();
+    let mut shown: Option<Instant> = None;
+    while changes.changed().await.is_ok() {
+        if !terminal && shown.is_some_and(|at| at.elapsed() < PROGRESS_EVERY) {
+            continue;
+        }
+        shown = Some(Instant::now());
+        let line = line(&conducted.lock().report());
+        if terminal {
+            drop(write!(stderr(), "\r\x1b[K{line}"));
+        } else {
+            complain(&line);
+        }
+    }
+}
+
+/// `12 s judging: green 240 probes, 3 bad, p99 12 ms; evidence rollback 3:1, continue 1:40`.
+pub(super) fn line(report: &Report) -> String {
+    let green = report.green.as_ref().map(|arm| &arm.total);
+    let (probes, bad) = green.map_or((0, 0), |total| (total.judged, total.bad));
+    let p99 = green.and_then(|total| total.latency_seconds).map_or(Duration::ZERO, |latency| {
+        Duration::from_secs_f64(latency.p99)
+    });
+    let point = report.series.last();
+    let odds = |log: Option<f64>| policies::verdict::odds(log.unwrap_or(0.0));
+    format!(
+        "{:.0} s {}: green {probes} probes, {bad} bad, p99 {}; evidence rollback {}, continue {}",
+        report.duration_seconds,
+        report.phase,
+        policies::units::spell(p99),
+        odds(point.map(|point| point.log_rollback)),
+        odds(point.map(|point| point.log_continue)),
+    )
+}
+

@@ -1,0 +1,305 @@
+//! Settings of the daemon: defaults < `gate.yaml` < its profile < `GATE_*` < flags.
+//!
+//! The file is parsed typed first, so that a mistake has its line and column; figment only layers the
+//! results. It is named here alone.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use figment::Figment;
+use figment::providers::{Env, Serialized};
+use policies::Answer;
+use serde::{Deserialize, Serialize};
+
+use crate::shell::secret;
+
+/// The largest settings file read.
+const FILE_MAX_BYTES: u64 = 64 * 1024;
+/// Environment variables and the settings they set.
+pub(crate) const VARIABLES: [(&str, &str); 8] = [
+    ("GATE_POLICIES", "policies"),
+    ("GATE_HOOKS_LISTEN", "hooks.listen"),
+    ("GATE_HOOKS_KEYS", "hooks.keys"),
+    ("GATE_ADMIN_LISTEN", "admin.listen"),
+    ("GATE_JOURNAL_PATH", "journal.path"),
+    ("GATE_MODE", "mode"),
+    ("GATE_UNMATCHED", "unmatched"),
+    ("GATE_AWS_ENDPOINT", "aws.endpoint"),
+];
+
+/// The daemon's settings, complete.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Settings {
+    /// Folder of `*.policy.yaml`.
+    pub(crate) policies: PathBuf,
+    pub(crate) hooks: Hooks,
+    pub(crate) admin: Admin,
+    pub(crate) journal: JournalSettings,
+    pub(crate) aws: AwsSettings,
+    pub(crate) mode: Mode,
+    /// What to answer where no policy applies.
+    pub(crate) unmatched: Answer,
+}
+
+/// Where hooks arrive.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Hooks {
+    pub(crate) listen: String,
+    /// Keys that sign hook requests; any of them will do, so that they can be rotated.
+    #[serde(default)]
+    pub(crate) keys: Vec<KeyReference>,
+}
+
+/// A key, by reference.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct KeyReference {
+    /// `env:NAME` or `file:PATH`.
+    pub(crate) secret: String,
+}
+
+/// Where operators and Prometheus look.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Admin {
+    pub(crate) listen: String,
+}
+
+/// Where questions and evidence are kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct JournalSettings {
+    pub(crate) path: PathBuf,
+}
+
+/// How AWS is reached.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AwsSettings {
+    /// Instead of AWS's own endpoints.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) endpoint: Option<String>,
+}
+
+/// Whether answers follow the judgement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Mode {
+    /// They do.
+    Decide,
+    /// Judge and record, but always let the deployment continue.
+    Observe,
+}
+
+impl Default for Settings {
+    /// For one machine: loopback only, everything beside the process.
+    fn default() -> Self {
+        Self {
+            policies: "policies".into(),
+            hooks: Hooks { listen: "127.0.0.1:8080".to_owned(), keys: Vec::new() },
+            admin: Admin { listen: "127.0.0.1:9090".to_owned() },
+            journal: JournalSettings { path: "journal.db".into() },
+            aws: AwsSettings::default(),
+            mode: Mode::Decide,
+            unmatched: Answer::Rollback,
+        }
+    }
+}
+
+/// A layer of settings: what it does not name, it leaves alone.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Layer {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) policies: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) hooks: Option<HooksLayer>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) admin: Option<AdminLayer>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) journal: Option<JournalLayer>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) aws: Option<AwsSettings>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) mode: Option<Mode>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) unmatched: Option<Answer>,
+}
+
+/// Part of a [`Layer`].
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct HooksLayer {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) listen: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) keys: Option<Vec<KeyReference>>,
+}
+
+/// Part of a [`Layer`].
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AdminLayer {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) listen: Option<String>,
+}
+
+/// Part of a [`Layer`].
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct JournalLayer {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) path: Option<PathBuf>,
+}
+
+/// `gate.yaml`: a layer, and layers by environment on top of it.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    policies: Option<PathBuf>,
+    hooks: Option<HooksLayer>,
+    admin: Option<AdminLayer>,
+    journal: Option<JournalLayer>,
+    aws: Option<AwsSettings>,
+    mode: Option<Mode>,
+    unmatched: Option<Answer>,
+    #[serde(default)]
+    profiles: std::collections::BTreeMap<String, Layer>,
+}
+
+/// Everything wrong with the settings, one line each.
+#[derive(Debug, thiserror::Error)]
+#[error("the settings are unusable:\n{}", .0.iter().map(|fault| format!("  - {fault}")).collect::<Vec<_>>().join("\n"))]
+pub(crate) struct ConfigError(pub(crate) Vec<String>);
+
+/// Settings with what they refer to looked up.
+#[derive(Debug)]
+pub(crate) struct Checked {
+    pub(crate) settings: Settings,
+    pub(crate) hooks_listen: SocketAddr,
+    pub(crate) admin_listen: SocketAddr,
+    pub(crate) keys: Vec<Key>,
+}
+
+/// A key that signs hooks. Its bytes are never printed.
+#[derive(Clone)]
+pub(crate) struct Key(pub(crate) Vec<u8>);
+
+impl std::fmt::Debug for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Key")
+    }
+}
+
+/// Layers the settings and checks them; every fault is reported at once.
+pub(crate) fn load(
+    file: Option<&Path>,
+    profile: Option<&str>,
+    flags: Layer,
+) -> Result<Checked, ConfigError> {
+    let file = match file {
+        Some(path) => read(path).map_err(|fault| ConfigError(vec![fault]))?,
+        None => File::default(),
+    };
+    let mut faults = Vec::new();
+    let mut figment = Figment::from(Serialized::defaults(Settings::default()));
+    let File { policies, hooks, admin, journal, aws, mode, unmatched, mut profiles } = file;
+    figment = figment.merge(Serialized::defaults(Layer {
+        policies,
+        hooks,
+        admin,
+        journal,
+        aws,
+        mode,
+        unmatched,
+    }));
+    if let Some(name) = profile {
+        match profiles.remove(name) {
+            Some(layer) => figment = figment.merge(Serialized::defaults(layer)),
+            None => faults.push(format!("profile `{name}` is not in the file's `profiles`")),
+        }
+    }
+    figment = figment.merge(environment());
+    if let Ok(keys) = std::env::var("GATE_HOOKS_KEYS") {
+        let keys = keys.split(',').map(|key| KeyReference { secret: key.trim().to_owned() }).collect();
+        let hooks = HooksLayer { keys: Some(keys), listen: None };
+        figment = figment.merge(Serialized::defaults(Layer { hooks: Some(hooks), ..Layer::default() }));
+    }
+    figment = figment.merge(Serialized::defaults(flags));
+    match figment.extract::<Settings>() {
+        Ok(settings) => check(settings, faults),
+        Err(errors) => {
+            faults.extend(errors.into_iter().map(|error| error.to_string()));
+            Err(ConfigError(faults))
+        }
+    }
+}
+
+fn environment() -> Env {
+    let plain = |name: &figment::value::UncasedStr| {
+        VARIABLES.iter().any(|(variable, _)| name == *variable && *variable != "GATE_HOOKS_KEYS")
+    };
+    Env::raw().filter(plain).map(|name| {
+        let setting = VARIABLES.iter().find(|(variable, _)| name == *variable);
+        setting.map_or(name.into(), |(_, setting)| (*setting).into())
+    })
+}
+
+fn read(path: &Path) -> Result<File, String> {
+    use std::io::Read;
+    let name = path.display();
+    let mut text = String::new();
+    let read = |text: &mut String| std::fs::File::open(path)?.take(FILE_MAX_BYTES).read_to_string(text);
+    read(&mut text).map_err(|error| format!("{name} cannot be read: {error}"))?;
+    if text.trim().is_empty() {
+        return Ok(File::default());
+    }
+    let options = serde_saphyr::options! { strict_booleans: true, with_snippet: false };
+    serde_saphyr::from_str_with_options(&text, options).map_err(|error| {
+        let place = error.location().map(|at| format!(":{}:{}", at.line(), at.column()));
+        format!("{name}{}: {error}", place.unwrap_or_default())
+    })
+}
+
+fn check(settings: Settings, mut faults: Vec<String>) -> Result<Checked, ConfigError> {
+    let mut address = |setting: &str, text: &str| {
+        text.parse::<SocketAddr>()
+            .inspect_err(|_invalid| {
+                faults.push(format!("`{setting}: {text}` is no address; write it like `127.0.0.1:8080`"));
+            })
+            .ok()
+    };
+    let hooks_listen = address("hooks.listen", &settings.hooks.listen);
+    let admin_listen = address("admin.listen", &settings.admin.listen);
+    let mut keys = Vec::new();
+    for reference in &settings.hooks.keys {
+        match secret(&reference.secret) {
+            Ok(key) if key.len() >= KEY_MIN_BYTES => keys.push(Key(key.into_bytes())),
+            Ok(_) => faults.push(format!(
+                "`hooks.keys`: {} is shorter than {KEY_MIN_BYTES} bytes; make one with `openssl rand -hex 32`",
+                reference.secret
+            )),
+            Err(reason) => faults.push(format!("`hooks.keys`: {reason}")),
+        }
+    }
+    if hooks_listen.is_some_and(|listen| !listen.ip().is_loopback()) && settings.hooks.keys.is_empty() {
+        faults.push(format!(
+            "`hooks.listen: {}` is not loopback and `hooks.keys` is empty: anybody who reaches it could ask; add a key or listen on 127.0.0.1",
+            settings.hooks.listen
+        ));
+    }
+    if !settings.policies.is_dir() {
+        faults.push(format!("`policies: {}` is no folder", settings.policies.display()));
+    }
+    match (hooks_listen, admin_listen) {
+        (Some(hooks_listen), Some(admin_listen)) if faults.is_empty() => {
+            Ok(Checked { settings, hooks_listen, admin_listen, keys })
+        }
+        _ => Err(ConfigError(faults)),
+    }
+}
+
+/// Half of SHA-256's block of output; below it guessing becomes thinkable.
+const KEY_MIN_BYTES: usize = 16;

@@ -1,0 +1,159 @@
+//! What was accepted and what happened, on disk before anything is acknowledged.
+//!
+//! Facts are appended and never changed: a run is resumed, explained and replayed from them. One thread
+//! owns the database; everybody else sends it requests.
+
+mod sqlite;
+
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use policies::{Decision, Event, Moment, Question};
+use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, oneshot};
+
+pub(crate) use sqlite::JournalError;
+use sqlite::Sqlite;
+
+/// Requests that may wait for the disk.
+const REQUESTS_WAITING_MAX: usize = 1024;
+
+/// A question with all that is needed to take it up again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Accepted {
+    /// What the run needs to know of it.
+    pub(crate) question: Question,
+    /// CodeDeploy's id of the deployment.
+    pub(crate) deployment_id: String,
+    /// The token the answer must carry. Not for logs or pages.
+    pub(crate) execution_id: String,
+    /// When it was accepted, in milliseconds since 1970.
+    pub(crate) accepted_unix_millis: u64,
+}
+
+/// One thing that happened to a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Entry {
+    /// A fact, as the run was told it.
+    Fact {
+        /// The fact.
+        fact: Event,
+    },
+    /// The decision, written before it is sent.
+    Decided {
+        /// The decision.
+        decision: Decision,
+    },
+}
+
+/// A question with everything that happened to it.
+#[derive(Clone, Debug)]
+pub(crate) struct Stored {
+    pub(crate) accepted: Accepted,
+    pub(crate) entries: Vec<(Moment, Entry)>,
+}
+
+/// One line of the list of questions.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Listed {
+    pub(crate) id: String,
+    pub(crate) deployment_id: String,
+    pub(crate) accepted_unix_millis: u64,
+    /// The decision, where there is one.
+    pub(crate) decision: Option<Decision>,
+    /// Whether the run is over.
+    pub(crate) closed: bool,
+}
+
+/// The one writer's mailbox.
+#[derive(Clone, Debug)]
+pub(crate) struct Journal {
+    requests: mpsc::Sender<Request>,
+}
+
+type Respond<T> = oneshot::Sender<Result<T, JournalError>>;
+
+enum Request {
+    Accept(Box<Accepted>, Respond<bool>),
+    Append(String, Moment, Box<Entry>, Respond<()>),
+    Close(String, Respond<()>),
+    Unfinished(Respond<Vec<Stored>>),
+    Load(String, Respond<Option<Stored>>),
+    List(u32, Respond<Vec<Listed>>),
+}
+
+impl Journal {
+    /// Opens or creates the journal and starts its thread.
+    ///
+    /// # Errors
+    /// The file cannot be opened, is no journal, or was written by a newer gate.
+    pub(crate) fn open(path: &Path) -> Result<Self, JournalError> {
+        let mut database = Sqlite::open(path)?;
+        let (requests, mut waiting) = mpsc::channel(REQUESTS_WAITING_MAX);
+        let serve = move || {
+            while let Some(request) = waiting.blocking_recv() {
+                serve(&mut database, request);
+            }
+        };
+        thread::Builder::new().name("journal".to_owned()).spawn(serve).map_err(JournalError::Thread)?;
+        Ok(Self { requests })
+    }
+
+    /// Writes a question down. True if it is new, false if it was accepted before.
+    pub(crate) async fn accept(&self, accepted: Accepted) -> Result<bool, JournalError> {
+        self.ask(|respond| Request::Accept(Box::new(accepted), respond)).await
+    }
+
+    /// Writes down what happened.
+    pub(crate) async fn append(&self, id: &str, at: Moment, entry: Entry) -> Result<(), JournalError> {
+        self.ask(|respond| Request::Append(id.to_owned(), at, Box::new(entry), respond)).await
+    }
+
+    /// Marks a run as over.
+    pub(crate) async fn close(&self, id: &str) -> Result<(), JournalError> {
+        self.ask(|respond| Request::Close(id.to_owned(), respond)).await
+    }
+
+    /// Questions whose run is not over.
+    pub(crate) async fn unfinished(&self) -> Result<Vec<Stored>, JournalError> {
+        self.ask(Request::Unfinished).await
+    }
+
+    /// One question with everything that happened to it.
+    pub(crate) async fn load(&self, id: &str) -> Result<Option<Stored>, JournalError> {
+        self.ask(|respond| Request::Load(id.to_owned(), respond)).await
+    }
+
+    /// The newest questions.
+    pub(crate) async fn list(&self, most: u32) -> Result<Vec<Listed>, JournalError> {
+        self.ask(|respond| Request::List(most, respond)).await
+    }
+
+    async fn ask<T>(&self, request: impl FnOnce(Respond<T>) -> Request) -> Result<T, JournalError> {
+        let (respond, response) = oneshot::channel();
+        self.requests.send(request(respond)).await.map_err(|_closed| JournalError::Stopped)?;
+        response.await.map_err(|_dropped| JournalError::Stopped)?
+    }
+}
+
+fn serve(database: &mut Sqlite, request: Request) {
+    // Whoever asked may be gone; the write stands all the same.
+    match request {
+        Request::Accept(accepted, respond) => drop(respond.send(database.accept(&accepted))),
+        Request::Append(id, at, entry, respond) => {
+            drop(respond.send(database.append(&id, at, &entry)));
+        }
+        Request::Close(id, respond) => drop(respond.send(database.close(&id))),
+        Request::Unfinished(respond) => drop(respond.send(database.unfinished())),
+        Request::Load(id, respond) => drop(respond.send(database.load(&id))),
+        Request::List(most, respond) => drop(respond.send(database.list(most))),
+    }
+}
+
+/// Milliseconds since 1970 by the machine's clock: for records, and to carry a deadline over a restart.
+pub(crate) fn unix_millis() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

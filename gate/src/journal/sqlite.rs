@@ -1,0 +1,201 @@
+//! The journal's database: the only place that speaks SQL.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use policies::Moment;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::{Accepted, Entry, Listed, Stored};
+
+/// Version of the tables, in SQLite's own `user_version`.
+const VERSION: i64 = 1;
+/// How long a write waits for somebody who looks at the file with `sqlite3`.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+const TABLES: &str = "
+    CREATE TABLE questions (
+        id TEXT PRIMARY KEY,
+        accepted_unix_millis INTEGER NOT NULL,
+        closed INTEGER NOT NULL DEFAULT 0,
+        body TEXT NOT NULL
+    ) STRICT;
+    CREATE TABLE entries (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        question TEXT NOT NULL REFERENCES questions (id),
+        at_millis INTEGER NOT NULL,
+        body TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX entries_of_a_question ON entries (question, number);
+    CREATE INDEX open_questions ON questions (closed) WHERE closed = 0;
+    CREATE TRIGGER entries_stand BEFORE UPDATE ON entries
+        BEGIN SELECT RAISE(ABORT, 'entries are never changed'); END;
+";
+
+/// The journal cannot do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum JournalError {
+    #[error("the journal {0} cannot be opened", path.display())]
+    Open { path: PathBuf, source: rusqlite::Error },
+    #[error("the journal {0} cannot be created", path.display())]
+    Create { path: PathBuf, source: io::Error },
+    #[error("the journal {0} was written by a newer gate (version {found}, this one knows {VERSION})", path.display())]
+    Newer { path: PathBuf, found: i64 },
+    #[error("the journal cannot {attempt}")]
+    Database { attempt: &'static str, source: rusqlite::Error },
+    #[error("an entry of the journal cannot be {attempt}")]
+    Entry { attempt: &'static str, source: serde_json::Error },
+    #[error("the journal's thread cannot be started")]
+    Thread(#[source] io::Error),
+    #[error("the journal has stopped")]
+    Stopped,
+}
+
+/// The database.
+#[derive(Debug)]
+pub(super) struct Sqlite {
+    connection: Connection,
+}
+
+fn failed(attempt: &'static str) -> impl FnOnce(rusqlite::Error) -> JournalError {
+    move |source| JournalError::Database { attempt, source }
+}
+
+impl Sqlite {
+    pub(super) fn open(path: &Path) -> Result<Self, JournalError> {
+        create_private(path)
+            .map_err(|source| JournalError::Create { path: path.to_owned(), source })?;
+        let open = || -> Result<(Connection, i64), rusqlite::Error> {
+            let connection = Connection::open(path)?;
+            connection.busy_timeout(BUSY_TIMEOUT)?;
+            // FULL: a commit is on the disk before it is acknowledged, power cut included.
+            connection.pragma_update(None, "journal_mode", "WAL")?;
+            connection.pragma_update(None, "synchronous", "FULL")?;
+            connection.pragma_update(None, "foreign_keys", true)?;
+            let version = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+            Ok((connection, version))
+        };
+        let opened = |source| JournalError::Open { path: path.to_owned(), source };
+        let (connection, found) = open().map_err(opened)?;
+        if found > VERSION {
+            return Err(JournalError::Newer { path: path.to_owned(), found });
+        }
+        if found == 0 {
+            let create = format!("BEGIN; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;");
+            connection.execute_batch(&create).map_err(opened)?;
+        }
+        Ok(Self { connection })
+    }
+
+    pub(super) fn accept(&mut self, accepted: &Accepted) -> Result<bool, JournalError> {
+        let body = write(accepted)?;
+        let sql = "INSERT INTO questions (id, accepted_unix_millis, body) VALUES (?1, ?2, ?3)
+                   ON CONFLICT (id) DO NOTHING";
+        let at = i64::try_from(accepted.accepted_unix_millis).unwrap_or(i64::MAX);
+        let rows = self.connection.execute(sql, params![accepted.question.id, at, body]);
+        Ok(rows.map_err(failed("accept a question"))? == 1)
+    }
+
+    pub(super) fn append(&mut self, id: &str, at: Moment, entry: &Entry) -> Result<(), JournalError> {
+        let body = write(entry)?;
+        let at = i64::try_from(at.as_millis()).unwrap_or(i64::MAX);
+        let sql = "INSERT INTO entries (question, at_millis, body) VALUES (?1, ?2, ?3)";
+        let rows = self.connection.execute(sql, params![id, at, body]);
+        rows.map_err(failed("append an entry")).map(|_rows| ())
+    }
+
+    pub(super) fn close(&mut self, id: &str) -> Result<(), JournalError> {
+        let rows = self.connection.execute("UPDATE questions SET closed = 1 WHERE id = ?1", [id]);
+        rows.map_err(failed("close a question")).map(|_rows| ())
+    }
+
+    pub(super) fn unfinished(&self) -> Result<Vec<Stored>, JournalError> {
+        let sql = "SELECT body FROM questions WHERE closed = 0 ORDER BY accepted_unix_millis";
+        let bodies = self.texts(sql, [])?;
+        bodies.iter().map(|body| self.stored(body)).collect()
+    }
+
+    pub(super) fn load(&self, id: &str) -> Result<Option<Stored>, JournalError> {
+        let sql = "SELECT body FROM questions WHERE id = ?1";
+        let body: Option<String> = self
+            .connection
+            .query_row(sql, [id], |row| row.get(0))
+            .optional()
+            .map_err(failed("read a question"))?;
+        body.map(|body| self.stored(&body)).transpose()
+    }
+
+    pub(super) fn list(&self, most: u32) -> Result<Vec<Listed>, JournalError> {
+        // The decision is the only entry of its kind; the newest one is the one that stands.
+        let sql = "SELECT body, closed,
+                     (SELECT e.body FROM entries e WHERE e.question = q.id
+                        AND e.body LIKE '{\"decided\"%' ORDER BY e.number DESC LIMIT 1)
+                   FROM questions q ORDER BY accepted_unix_millis DESC LIMIT ?1";
+        let read = |row: &Row<'_>| -> rusqlite::Result<(String, bool, Option<String>)> {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        };
+        let rows = || -> rusqlite::Result<Vec<(String, bool, Option<String>)>> {
+            self.connection.prepare_cached(sql)?.query_map([most], read)?.collect()
+        };
+        rows()
+            .map_err(failed("list questions"))?
+            .into_iter()
+            .map(|(body, closed, entry)| {
+                let accepted: Accepted = parse(&body)?;
+                let decision = match entry.map(|entry| parse(&entry)).transpose()? {
+                    Some(Entry::Decided { decision }) => Some(decision),
+                    Some(Entry::Fact { .. }) | None => None,
+                };
+                Ok(Listed {
+                    id: accepted.question.id,
+                    deployment_id: accepted.deployment_id,
+                    accepted_unix_millis: accepted.accepted_unix_millis,
+                    decision,
+                    closed,
+                })
+            })
+            .collect()
+    }
+
+    fn stored(&self, body: &str) -> Result<Stored, JournalError> {
+        let accepted: Accepted = parse(body)?;
+        let sql = "SELECT at_millis, body FROM entries WHERE question = ?1 ORDER BY number";
+        let rows = || -> rusqlite::Result<Vec<(i64, String)>> {
+            self.connection
+                .prepare_cached(sql)?
+                .query_map([&accepted.question.id], |row| Ok((row.get(0)?, row.get(1)?)))?
+                .collect()
+        };
+        let entries = rows()
+            .map_err(failed("read the entries of a question"))?
+            .into_iter()
+            .map(|(at, body)| {
+                Ok((Moment::from_millis(u64::try_from(at).unwrap_or(0)), parse(&body)?))
+            })
+            .collect::<Result<_, JournalError>>()?;
+        Ok(Stored { accepted, entries })
+    }
+
+    fn texts<P: rusqlite::Params>(&self, sql: &str, params: P) -> Result<Vec<String>, JournalError> {
+        let rows = || -> rusqlite::Result<Vec<String>> {
+            self.connection.prepare_cached(sql)?.query_map(params, |row| row.get(0))?.collect()
+        };
+        rows().map_err(failed("read questions"))
+    }
+}
+
+/// Creates the file for the owner alone: it holds the tokens that answers must carry.
+fn create_private(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut options = std::fs::OpenOptions::new();
+    options.create(true).append(true).mode(0o600).open(path).map(|_file| ())
+}
+
+fn write<T: serde::Serialize>(value: &T) -> Result<String, JournalError> {
+    serde_json::to_string(value).map_err(|source| JournalError::Entry { attempt: "written", source })
+}
+
+fn parse<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, JournalError> {
+    serde_json::from_str(text).map_err(|source| JournalError::Entry { attempt: "read", source })
+}

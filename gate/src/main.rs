@@ -1,0 +1,22 @@
+//! `gate`: may this release take traffic?
+
+mod app;
+mod aws;
+mod cli;
+mod client;
+mod config;
+mod intake;
+mod journal;
+mod library;
+mod resolve;
+mod server;
+mod shell;
+mod signature;
+mod telemetry;
+mod web;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main()
+}

@@ -1,0 +1,34 @@
+//! The loop of one run: wait for a fact, write it down, let the run decide, do what it says.
+//!
+//! It never decides. What differs between a hook and a person at a terminal is behind [`Case`].
+
+mod hook;
+mod run;
+mod secrets;
+
+pub(crate) use hook::{HookCase, trouble};
+pub(crate) use run::{Conduct, Conducted, conduct};
+pub(crate) use secrets::secret;
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+
+use policies::{Decision, Event, Moment};
+
+/// Work that ends in something for the run.
+pub(crate) type Doing<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// What a run is about and how it reaches the world.
+pub(crate) trait Case: Send + Sync + fmt::Debug {
+    /// Finds out what the question is about.
+    fn resolve(&self) -> Doing<'_, Event>;
+    /// Brings the answer to whoever asked. One try.
+    fn deliver<'a>(&'a self, decision: &'a Decision, stop_deployment: bool) -> Doing<'a, Event>;
+    /// Writes a fact down before it is acted on.
+    fn record<'a>(&'a self, at: Moment, fact: &'a Event) -> Doing<'a, ()>;
+    /// Writes the decision down before it is sent.
+    fn decided<'a>(&'a self, at: Moment, decision: &'a Decision) -> Doing<'a, ()>;
+    /// Notes that the run is over.
+    fn closed(&self) -> Doing<'_, ()>;
+}

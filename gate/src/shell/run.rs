@@ -1,0 +1,222 @@
+//! One run, from its first action to its last.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use policies::{Action, Arm, Event, Moment, Phase, Run, Tick};
+use probes::{Order, Prober, Session};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, Span, info, info_span, warn};
+
+use super::{Case, secret};
+use crate::telemetry::Metrics;
+
+/// Facts that may wait for the run; each comes from one task that waits for nothing else.
+const FACTS_WAITING_MAX: usize = 16;
+/// On a stop, an answer under way gets this long; ECS kills 30 s after SIGTERM.
+const STOP_GRACE: Duration = Duration::from_secs(10);
+
+/// What a run needs to be conducted.
+#[derive(Debug)]
+pub(crate) struct Conduct {
+    pub(crate) case: Arc<dyn Case>,
+    pub(crate) prober: Arc<Prober>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) stop: CancellationToken,
+    /// The instant the question was accepted.
+    pub(crate) origin: Instant,
+}
+
+/// A run that others may look at while it is conducted.
+#[derive(Clone, Debug)]
+pub(crate) struct Conducted {
+    run: Arc<Mutex<Run>>,
+    changes: watch::Sender<u64>,
+}
+
+impl Conducted {
+    pub(crate) fn new(run: Run) -> Self {
+        Self { run: Arc::new(Mutex::new(run)), changes: watch::Sender::new(0) }
+    }
+
+    /// The run as it stands. Held for as long as a step or a report takes: microseconds.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Run> {
+        self.run.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sees a new number after each step.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    fn step(&self, fact: Event, at: Moment) -> Vec<Action> {
+        let actions = self.lock().step(fact, at);
+        self.changes.send_modify(|number| *number += 1);
+        actions
+    }
+}
+
+/// Conducts a run to its end, or until gate stops. `first` are the actions it begins with.
+pub(crate) async fn conduct(conducted: Conducted, conduct: Conduct, first: Vec<Action>) {
+    let (facts, inbox) = mpsc::channel(FACTS_WAITING_MAX);
+    let conductor = Conductor {
+        conducted,
+        conduct,
+        facts,
+        inbox,
+        tasks: JoinSet::new(),
+        session: None,
+        probing: Span::none(),
+    };
+    conductor.conduct(first).await;
+}
+
+struct Conductor {
+    conducted: Conducted,
+    conduct: Conduct,
+    facts: mpsc::Sender<Event>,
+    inbox: mpsc::Receiver<Event>,
+    tasks: JoinSet<()>,
+    session: Option<Session>,
+    probing: Span,
+}
+
+impl Conductor {
+    async fn conduct(mut self, first: Vec<Action>) {
+        if self.perform(first).await {
+            return;
+        }
+        let stop = self.conduct.stop.clone();
+        let mut stopping = std::pin::pin!(async {
+            stop.cancelled().await;
+            tokio::time::sleep(STOP_GRACE).await;
+        });
+        loop {
+            if stop.is_cancelled() && self.conducted.lock().phase() < Phase::Answering {
+                info!("stopped before the decision; the next start resumes");
+                return;
+            }
+            let fact = tokio::select! {
+                () = stop.cancelled(), if !stop.is_cancelled() => continue,
+                () = &mut stopping => return,
+                fact = self.inbox.recv() => fact,
+                tick = tick(&mut self.session) => tick.map(|tick| Event::Ticked { tick: Box::new(tick) }),
+            };
+            // Neither channel closes while this loop lives.
+            let Some(fact) = fact else { return };
+            let at = self.now();
+            self.conduct.case.record(at, &fact).await;
+            let actions = self.judge(fact, at);
+            if self.perform(actions).await {
+                return;
+            }
+        }
+    }
+
+    fn judge(&self, fact: Event, at: Moment) -> Vec<Action> {
+        let Event::Ticked { tick } = &fact else { return self.conducted.step(fact, at) };
+        self.count(tick);
+        let span = info_span!("judge", tick = tick.index);
+        span.in_scope(|| {
+            let actions = self.conducted.step(fact, at);
+            self.conduct.metrics.judged(&self.conducted.lock().report());
+            actions
+        })
+    }
+
+    fn count(&self, tick: &Tick) {
+        self.conduct.metrics.probed(Arm::Green, &tick.green.total());
+        if let Some(blue) = &tick.blue {
+            self.conduct.metrics.probed(Arm::Blue, &blue.total());
+        }
+    }
+
+    /// Does what the run says. True when it is over.
+    async fn perform(&mut self, actions: Vec<Action>) -> bool {
+        for action in actions {
+            match action {
+                Action::Resolve { after } => self.resolve(after),
+                Action::WakeAt(moment) => self.wake_at(moment),
+                Action::Probe(plan) => match Order::new(*plan, secret) {
+                    Ok(order) => self.probe(order),
+                    // Checked when the policy was picked; a secret that went away since leaves the run
+                    // without samples, which is a verdict of its own.
+                    Err(error) => warn!(%error, "cannot probe"),
+                },
+                Action::StopProbing => {
+                    self.session = None;
+                    self.probing = Span::none();
+                }
+                Action::Answer { decision, stop_deployment, after } => {
+                    let at = self.now();
+                    self.conduct.case.decided(at, &decision).await;
+                    self.answer(*decision, stop_deployment, after);
+                }
+                Action::Close => {
+                    self.conduct.case.closed().await;
+                    self.conduct.metrics.closed(&self.conducted.lock().report());
+                    return true;
+                }
+            }
+        }
+        false
+    }
+
+    fn probe(&mut self, order: Order) {
+        match &self.session {
+            Some(session) => session.change(order),
+            None => {
+                let (green, blue) = (order.plan.green.len(), order.plan.blue.len());
+                self.probing = info_span!("probe", green, blue);
+                self.session = Some(self.conduct.prober.begin(order));
+            }
+        }
+    }
+
+    fn resolve(&mut self, after: Duration) {
+        let case = Arc::clone(&self.conduct.case);
+        self.later(after, async move { case.resolve().await }.instrument(info_span!("resolve")));
+    }
+
+    fn wake_at(&mut self, moment: Moment) {
+        let after = moment.since(self.now());
+        self.later(after, async { Event::Woke });
+    }
+
+    fn answer(&mut self, decision: policies::Decision, stop: bool, after: Duration) {
+        let case = Arc::clone(&self.conduct.case);
+        let span = info_span!("answer", answer = decision.answer.name(), basis = decision.basis.name());
+        let delivering = async move { case.deliver(&decision, stop).await };
+        self.later(after, delivering.instrument(span));
+    }
+
+    /// Reports what `doing` comes to, after a wait.
+    fn later(&mut self, after: Duration, doing: impl Future<Output = Event> + Send + 'static) {
+        // Finished tasks are let go of here, so that a long run does not collect them.
+        while self.tasks.try_join_next().is_some() {}
+        let facts = self.facts.clone();
+        let reporting = async move {
+            tokio::time::sleep(after).await;
+            let fact = doing.await;
+            // The run may be over already.
+            drop(facts.send(fact).await);
+        };
+        self.tasks.spawn(reporting.in_current_span());
+    }
+
+    fn now(&self) -> Moment {
+        let elapsed = self.conduct.origin.elapsed().as_millis();
+        Moment::from_millis(u64::try_from(elapsed).unwrap_or(u64::MAX))
+    }
+}
+
+/// The next tick of the session, or never.
+async fn tick(session: &mut Option<Session>) -> Option<Tick> {
+    match session {
+        Some(session) => session.tick().await,
+        None => std::future::pending().await,
+    }
+}

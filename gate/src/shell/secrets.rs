@@ -1,0 +1,31 @@
+//! Secrets by reference: looked up when needed, never logged, recorded or shown.
+
+use std::fs;
+use std::io::Read;
+
+/// The largest secret read from a file; a key or a token is far smaller.
+const SECRET_MAX_BYTES: u64 = 16 * 1024;
+
+/// Looks up `env:NAME` or `file:PATH`. Trailing line ends of a file are not part of the secret.
+///
+/// # Errors
+/// Why it could not be read; never what is in it.
+pub(crate) fn secret(reference: &str) -> Result<String, String> {
+    match reference.split_once(':') {
+        Some(("env", name)) => {
+            std::env::var(name).map_err(|_absent| format!("environment variable `{name}` is not set"))
+        }
+        Some(("file", path)) => {
+            let mut text = String::new();
+            let read = |text: &mut String| {
+                fs::File::open(path)?.take(SECRET_MAX_BYTES).read_to_string(text)
+            };
+            read(&mut text).map_err(|error| format!("`{path}` cannot be read: {error}"))?;
+            Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+        }
+        _ => Err(format!("`{reference}` is no reference; write `env:NAME` or `file:PATH`")),
+    }
+    .and_then(|text| {
+        if text.is_empty() { Err(format!("`{reference}` is empty")) } else { Ok(text) }
+    })
+}

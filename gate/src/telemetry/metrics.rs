@@ -1,0 +1,199 @@
+//! Every metric gate exports, in one table. docs/metrics.md mirrors it; a test compares them.
+
+use policies::sample::Outcome;
+use policies::{Arm, Report, TargetTick};
+use prometheus::{
+    GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+};
+
+/// Upper bounds, in seconds, of the exported latency buckets: the HDR histograms behind decisions are
+/// far finer, these are for dashboards.
+const LATENCY_BUCKETS: [f64; 13] =
+    [0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+/// The table.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    registry: Registry,
+    questions: IntCounterVec,
+    decisions: IntCounterVec,
+    evaluations_active: IntGauge,
+    decision_seconds: HistogramVec,
+    probes: IntCounterVec,
+    probes_late: IntCounterVec,
+    probe_latency: HistogramVec,
+    samples: GaugeVec,
+    evidence: GaugeVec,
+    aws_calls: IntCounterVec,
+    lost: IntCounterVec,
+    policy_faults: IntGauge,
+}
+
+/// Builds and registers; names are constants, so a refusal would be a bug that every test sees.
+struct Table(Registry);
+
+impl Table {
+    fn counter(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
+        let metric = IntCounterVec::new(Opts::new(name, help), labels)?;
+        self.0.register(Box::new(metric.clone()))?;
+        Ok(metric)
+    }
+
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<GaugeVec, prometheus::Error> {
+        let metric = GaugeVec::new(Opts::new(name, help), labels)?;
+        self.0.register(Box::new(metric.clone()))?;
+        Ok(metric)
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
+        let metric = IntGauge::new(name, help)?;
+        self.0.register(Box::new(metric.clone()))?;
+        Ok(metric)
+    }
+
+    fn histogram(&self, name: &str, help: &str, buckets: &[f64], labels: &[&str]) -> Result<HistogramVec, prometheus::Error> {
+        let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
+        let metric = HistogramVec::new(options, labels)?;
+        self.0.register(Box::new(metric.clone()))?;
+        Ok(metric)
+    }
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Result<Self, prometheus::Error> {
+        let table = Table(Registry::new());
+        let decision_buckets = [5.0, 10.0, 20.0, 30.0, 60.0, 90.0, 120.0, 300.0, 600.0, 1800.0, 3600.0];
+        Ok(Self {
+            questions: table.counter(
+                "gate_questions_total",
+                "Questions delivered, by what became of them: accepted, joined, refused.",
+                &["kind", "outcome"],
+            )?,
+            decisions: table.counter(
+                "gate_decisions_total",
+                "Runs that ended, by answer, by what it rests on, and by how its delivery ended.",
+                &["application", "answer", "reason", "delivery"],
+            )?,
+            evaluations_active: table.gauge("gate_evaluations_active", "Runs under way.")?,
+            decision_seconds: table.histogram(
+                "gate_decision_duration_seconds",
+                "From acceptance of a question to its decision.",
+                &decision_buckets,
+                &["answer"],
+            )?,
+            probes: table.counter(
+                "gate_probes_total",
+                "Probes sent in time, by arm and outcome.",
+                &["arm", "outcome"],
+            )?,
+            probes_late: table.counter(
+                "gate_probes_late_total",
+                "Probes gate itself sent too late to judge, by arm.",
+                &["arm"],
+            )?,
+            probe_latency: table.histogram(
+                "gate_probe_latency_seconds",
+                "From the due time of a probe to the end of its answer, by arm.",
+                &LATENCY_BUCKETS,
+                &["arm"],
+            )?,
+            samples: table.gauges(
+                "gate_objective_samples",
+                "Judged samples of the newest run, by application, objective and kind: bad, total.",
+                &["application", "objective", "kind"],
+            )?,
+            evidence: table.gauges(
+                "gate_objective_evidence_log",
+                "Natural logarithm of the evidence of the newest run, by application, objective and direction: rollback, continue.",
+                &["application", "objective", "direction"],
+            )?,
+            aws_calls: table.counter(
+                "gate_aws_calls_total",
+                "Calls to AWS with their retries, by operation and outcome: ok or the error code.",
+                &["operation", "outcome"],
+            )?,
+            lost: table.counter(
+                "gate_lost_total",
+                "Things dropped because of a limit or a fault of gate, by what: journal-entry, connection, timed-out-request.",
+                &["what"],
+            )?,
+            policy_faults: table.gauge("gate_policy_faults", "Faults in the policy folder when it was last read at a start.")?,
+            registry: table.0,
+        })
+    }
+
+    /// The exposition text.
+    pub(crate) fn text(&self) -> Result<String, prometheus::Error> {
+        TextEncoder::new().encode_to_string(&self.registry.gather())
+    }
+
+    pub(crate) fn question(&self, kind: &str, outcome: &str) {
+        self.questions.with_label_values(&[kind, outcome]).inc();
+    }
+
+    pub(crate) fn opened(&self) {
+        self.evaluations_active.inc();
+    }
+
+    pub(crate) fn left(&self) {
+        self.evaluations_active.dec();
+    }
+
+    pub(crate) fn closed(&self, report: &Report) {
+        let delivery = match &report.delivery {
+            Some(policies::Delivery::Confirmed) => "confirmed",
+            Some(policies::Delivery::AlreadyCompleted) => "already-completed",
+            Some(policies::Delivery::Stopped) => "stopped",
+            Some(policies::Delivery::TooLate { .. }) | None => "too-late",
+        };
+        let answer = report.decision.unwrap_or("none");
+        let basis = report.basis.unwrap_or("ended-by-others");
+        self.decisions.with_label_values(&[application(report), answer, basis, delivery]).inc();
+        self.decision_seconds.with_label_values(&[answer]).observe(report.duration_seconds);
+    }
+
+    pub(crate) fn probed(&self, arm: Arm, tick: &TargetTick) {
+        for outcome in Outcome::ALL {
+            let count = tick.outcomes.get(&outcome).copied().unwrap_or(0);
+            if count > 0 {
+                self.probes.with_label_values(&[arm.name(), outcome.name()]).inc_by(u64::from(count));
+            }
+        }
+        self.probes_late.with_label_values(&[arm.name()]).inc_by(u64::from(tick.late));
+        let latency = self.probe_latency.with_label_values(&[arm.name()]);
+        for (seconds, count) in tick.latency.seconds() {
+            for _ in 0..count {
+                latency.observe(seconds);
+            }
+        }
+    }
+
+    pub(crate) fn judged(&self, report: &Report) {
+        for objective in &report.objectives {
+            let labels = |kind| [application(report), objective.name.as_str(), kind];
+            #[allow(clippy::cast_precision_loss, reason = "sample counts stay far below 2^53")]
+            for (kind, count) in [("bad", objective.counts.bad), ("total", objective.counts.total)] {
+                self.samples.with_label_values(&labels(kind)).set(count as f64);
+            }
+            let evidence = &objective.evidence;
+            self.evidence.with_label_values(&labels("rollback")).set(evidence.log_rollback);
+            self.evidence.with_label_values(&labels("continue")).set(evidence.log_continue);
+        }
+    }
+
+    pub(crate) fn aws_call(&self, operation: &str, outcome: &str) {
+        self.aws_calls.with_label_values(&[operation, outcome]).inc();
+    }
+
+    pub(crate) fn lost(&self, what: &str) {
+        self.lost.with_label_values(&[what]).inc();
+    }
+
+    pub(crate) fn policy_faults(&self, faults: usize) {
+        self.policy_faults.set(i64::try_from(faults).unwrap_or(i64::MAX));
+    }
+}
+
+fn application(report: &Report) -> &str {
+    report.deployment.as_ref().map_or("", |deployment| deployment.application.as_str())
+}

@@ -1,0 +1,120 @@
+//! Pages, as a person reads them: what was decided, why, how sure, what was measured.
+
+use askama::Template;
+use jiff::Timestamp;
+use policies::Report;
+use policies::report::{ArmReport, CountsReport};
+use policies::units::{percent, spell};
+
+use crate::journal::Listed;
+
+/// Renders the list of questions.
+pub(super) fn list(listed: &[Listed]) -> Result<String, askama::Error> {
+    ListPage { listed }.render()
+}
+
+/// Renders one question.
+pub(super) fn evaluation(report: &Report, accepted_unix_millis: u64) -> Result<String, askama::Error> {
+    let arms = [("green", &report.green), ("blue", &report.blue)];
+    let arms = arms.into_iter().filter_map(|(name, arm)| Some((name, arm.as_ref()?))).collect();
+    EvaluationPage { report, accepted: when(accepted_unix_millis), arms }.render()
+}
+
+#[derive(Template)]
+#[template(path = "evaluations.html")]
+struct ListPage<'a> {
+    listed: &'a [Listed],
+}
+
+impl ListPage<'_> {
+    fn when(&self, listed: &Listed) -> String {
+        when(listed.accepted_unix_millis)
+    }
+}
+
+#[derive(Template)]
+#[template(path = "evaluation.html")]
+struct EvaluationPage<'a> {
+    report: &'a Report,
+    accepted: String,
+    arms: Vec<(&'static str, &'a ArmReport)>,
+}
+
+impl EvaluationPage<'_> {
+    /// The colour of the verdict band.
+    fn mood(&self) -> &'static str {
+        match (self.report.decision, self.report.basis) {
+            (None, _) => "waiting",
+            (Some("continue"), Some("proven")) => "good",
+            (Some("rollback"), _) => "bad",
+            (Some(_), _) => "unsure",
+        }
+    }
+
+    fn verdict_mood(&self, verdict: &policies::Verdict) -> &'static str {
+        match verdict {
+            policies::Verdict::Kept => "good",
+            policies::Verdict::Broken => "bad",
+            policies::Verdict::Unknown => "unsure",
+        }
+    }
+
+    fn took(&self) -> String {
+        spell(std::time::Duration::from_secs_f64(self.report.duration_seconds))
+    }
+
+    fn deadline(&self) -> String {
+        spell(std::time::Duration::from_secs_f64(self.report.deadline_seconds))
+    }
+
+    fn quantile(&self, counts: &CountsReport, which: &str) -> String {
+        let Some(latency) = counts.latency_seconds else { return "–".to_owned() };
+        let seconds = match which {
+            "p50" => latency.p50,
+            "p90" => latency.p90,
+            "p99" => latency.p99,
+            _ => latency.max,
+        };
+        spell(std::time::Duration::from_secs_f64(seconds))
+    }
+
+    /// `11 of 240 (4.6 %)`.
+    fn bad(&self, counts: &CountsReport) -> String {
+        if counts.judged == 0 {
+            return "–".to_owned();
+        }
+        #[allow(clippy::cast_precision_loss, reason = "sample counts stay far below 2^53")]
+        let share = counts.bad as f64 / counts.judged as f64;
+        format!("{} of {} ({})", counts.bad, counts.judged, percent(share))
+    }
+
+    /// `503 × 11, timeout × 2`.
+    fn faults(&self, counts: &CountsReport) -> String {
+        let statuses = counts.statuses.iter().map(|(status, count)| format!("{status} × {count}"));
+        let others = counts.outcomes.iter().filter(|(name, _)| !matches!(**name, "ok" | "status"));
+        let others = others.map(|(name, count)| format!("{name} × {count}"));
+        let all: Vec<String> = statuses.chain(others).collect();
+        if all.is_empty() { "–".to_owned() } else { all.join(", ") }
+    }
+
+    fn health(&self, arm: &str, id: &str) -> String {
+        let deployment = self.report.deployment.as_ref();
+        let targets = deployment.map(|d| if arm == "green" { &d.green } else { &d.blue });
+        let target = targets.and_then(|targets| targets.iter().find(|target| target.id == id));
+        target.and_then(|target| target.health.clone()).unwrap_or_default()
+    }
+
+    /// Seconds, for the timeline.
+    fn at(&self, note: &policies::report::Note) -> String {
+        note.at_millis.to_string()
+    }
+}
+
+/// `2026-11-20 16:00:05 UTC`.
+fn when(unix_millis: u64) -> String {
+    let millis = i64::try_from(unix_millis).unwrap_or(i64::MAX);
+    match Timestamp::from_millisecond(millis) {
+        Ok(timestamp) => timestamp.strftime("%Y-%m-%d %H:%M:%S UTC").to_string(),
+        Err(_) => String::new(),
+    }
+}

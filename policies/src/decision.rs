@@ -1,0 +1,106 @@
+//! A decision: the answer, what it rests on, and the reason in words.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// What is said to AWS, once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Answer {
+    /// The release may go on.
+    Continue,
+    /// The release must be taken back.
+    Rollback,
+}
+
+impl Answer {
+    /// `continue` or `rollback`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Continue => "continue",
+            Self::Rollback => "rollback",
+        }
+    }
+}
+
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What an answer rests on: a closed list, a label in metrics and records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Basis {
+    /// The evidence reached the policy's error rate.
+    Proven,
+    /// The deadline came first; the policy's `undecided` rule.
+    Undecided,
+    /// Green gave no finished sample for 10 s; the policy's `no-data` rule.
+    NoData,
+    /// Gate itself could not measure; the policy's `undecided` rule.
+    GateTrouble,
+    /// The deployment could not be resolved; the fallback in force.
+    Unresolved,
+    /// No policy matches, or it cannot be told which; the daemon's `unmatched` setting.
+    Unmatched,
+    /// The policy that would match is broken; the daemon's `unmatched` setting.
+    BrokenPolicy,
+    /// The deployment is itself a rollback, which is never gated.
+    RollbackDeployment,
+    /// There is no green at this stage yet.
+    NothingToMeasure,
+    /// Judged, recorded, but told only to observe.
+    Observed,
+}
+
+impl Basis {
+    /// The name used in metrics, records and pages.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Proven => "proven",
+            Self::Undecided => "undecided",
+            Self::NoData => "no-data",
+            Self::GateTrouble => "gate-trouble",
+            Self::Unresolved => "unresolved",
+            Self::Unmatched => "unmatched",
+            Self::BrokenPolicy => "broken-policy",
+            Self::RollbackDeployment => "rollback-deployment",
+            Self::NothingToMeasure => "nothing-to-measure",
+            Self::Observed => "observed",
+        }
+    }
+}
+
+impl fmt::Display for Basis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The verdicts of all objectives folded into an answer and a reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decision {
+    /// What to say.
+    pub answer: Answer,
+    /// What it rests on.
+    pub basis: Basis,
+    /// Why, for a tired person.
+    pub reason: String,
+    /// The objective that decided, where one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objective: Option<String>,
+}
+
+impl Decision {
+    /// Exit code of `gate verify` (design.md §7): 0 continue, 1 rollback proven, 3 not proven.
+    pub const fn exit_code(&self) -> u8 {
+        match (self.basis, self.answer) {
+            (Basis::Proven, Answer::Continue) => 0,
+            (Basis::Proven, Answer::Rollback) => 1,
+            _ => 3,
+        }
+    }
+}

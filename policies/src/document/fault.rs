@@ -1,0 +1,75 @@
+//! What is wrong with a policy: code, place, reason, and a way out.
+
+use std::ops::Range;
+
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet, renderer::DecorStyle};
+use serde::Serialize;
+
+/// The rule a document breaks. The name is stable: tools may match on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub enum FaultCode {
+    /// Not YAML, too large, or beyond the parser's limits.
+    G0001,
+    /// A key gate does not know.
+    G0002,
+    /// A key that must be there is not.
+    G0003,
+    /// A value of the wrong kind, form or range.
+    G0004,
+    /// A document version this gate does not speak.
+    G0005,
+    /// The same objective twice.
+    G0006,
+    /// Cannot be decided before the deadline.
+    G0007,
+    /// Values that contradict each other.
+    G0008,
+    /// Known, but not part of this version of gate.
+    G0009,
+}
+
+/// One thing wrong with a document.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Fault {
+    /// The rule.
+    pub code: FaultCode,
+    /// File it is in.
+    pub file: String,
+    /// Line, from 1.
+    pub line: usize,
+    /// Column in characters, from 1.
+    pub column: usize,
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it.
+    pub help: String,
+    /// Bytes of the document it is about.
+    #[serde(skip)]
+    pub span: Range<usize>,
+}
+
+impl Fault {
+    /// `file:line:column: message`, for records and answers.
+    pub fn one_line(&self) -> String {
+        format!("{}:{}:{}: {}", self.file, self.line, self.column, self.message)
+    }
+}
+
+/// All faults with their excerpts, in the style of rustc. `text` is the document they are about.
+pub fn render(faults: &[Fault], text: &str, colour: bool) -> String {
+    let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
+    let renderer = renderer.decor_style(DecorStyle::Ascii);
+    let mut rendered = String::new();
+    for fault in faults {
+        let id = format!("{:?}", fault.code);
+        let span = fault.span.start.min(text.len())..fault.span.end.min(text.len());
+        let snippet: Snippet<'_, annotate_snippets::Annotation<'_>> = Snippet::source(text)
+            .path(&fault.file)
+            .annotation(AnnotationKind::Primary.span(span));
+        let title = Level::ERROR.primary_title(fault.message.as_str()).id(id);
+        let group: Group<'_> = title.element(snippet).element(Level::HELP.message(&fault.help));
+        rendered.push_str(&renderer.render(&[group]));
+        rendered.push_str("\n\n");
+    }
+    rendered
+}

@@ -1,0 +1,272 @@
+//! Everything a person or a program may want to know of a run, as it stands.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::decision::Decision;
+use crate::deployment::{Deployment, Target};
+use crate::event::Delivery;
+use crate::judge::{Counts, Judge, Judged, SeriesPoint, Tally};
+use crate::moment::Moment;
+use crate::phase::Phase;
+use crate::policy::{Policy, Signal};
+use crate::units;
+use crate::verdict::{self, Verdict};
+
+/// Largest magnitude of a logarithm in JSON, which has no infinity.
+const LOG_SHOWN_MAX: f64 = 1e9;
+
+/// A run as it stands. The JSON of `GET /evaluations/{id}` and of `gate verify --output json`.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// Id of the evaluation.
+    pub id: String,
+    /// Where it is in its life.
+    pub phase: Phase,
+    /// `continue` or `rollback`, once decided.
+    pub decision: Option<&'static str>,
+    /// What the decision rests on, once decided.
+    pub basis: Option<&'static str>,
+    /// Why, once decided.
+    pub reason: Option<String>,
+    /// The objective that decided, where one did.
+    pub objective: Option<String>,
+    /// How the answer ended, once it did.
+    pub delivery: Option<Delivery>,
+    /// Each objective with its verdict and evidence.
+    pub objectives: Vec<ObjectiveReport>,
+    /// From acceptance to the decision, or to now.
+    pub duration_seconds: f64,
+    /// Seconds from acceptance to the deadline in force.
+    pub deadline_seconds: f64,
+    /// What it is about, once resolved.
+    pub deployment: Option<Deployment>,
+    /// File of the policy in force.
+    pub policy: Option<String>,
+    /// Evidence needed for rollback, as odds.
+    pub rollback_at: Option<String>,
+    /// Evidence needed to continue, as odds.
+    pub continue_at: Option<String>,
+    /// What was measured of green.
+    pub green: Option<ArmReport>,
+    /// What was measured of blue.
+    pub blue: Option<ArmReport>,
+    /// Probes of the warm-up: counted, not judged.
+    pub warm_up_probes: u64,
+    /// Probes set aside because blue failed to connect in the same tick too.
+    pub set_aside_probes: u64,
+    /// Ticks that gate itself could not measure.
+    pub gate_trouble_ticks: u64,
+    /// What happened, in order.
+    pub timeline: Vec<Note>,
+    /// Notes that no longer fit.
+    pub timeline_dropped: u64,
+    /// Evidence and errors after each judged tick.
+    pub series: Vec<SeriesPoint>,
+}
+
+/// One objective.
+#[derive(Clone, Debug, Serialize)]
+pub struct ObjectiveReport {
+    /// How it is called everywhere.
+    pub name: String,
+    /// Kept, Broken or Unknown.
+    pub verdict: Verdict,
+    /// What was counted.
+    pub counts: ObjectiveCounts,
+    /// What it proves.
+    pub evidence: ObjectiveEvidence,
+    /// One sentence for a person.
+    pub text: String,
+}
+
+/// Judged samples of one objective.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct ObjectiveCounts {
+    /// Bad samples.
+    pub bad: u64,
+    /// All judged samples.
+    pub total: u64,
+}
+
+/// Evidence of one objective.
+#[derive(Clone, Debug, Serialize)]
+pub struct ObjectiveEvidence {
+    /// `ln E`, capped at ±1e9.
+    pub log_rollback: f64,
+    /// `ln F`, capped at ±1e9.
+    pub log_continue: f64,
+    /// E as odds: `412:1`.
+    pub rollback: String,
+    /// F as odds.
+    #[serde(rename = "continue")]
+    pub keep: String,
+    /// Allowed share of bad samples.
+    pub acceptable: f64,
+    /// Share that must not pass.
+    pub unacceptable: f64,
+}
+
+/// One arm.
+#[derive(Clone, Debug, Serialize)]
+pub struct ArmReport {
+    /// All targets together.
+    pub total: CountsReport,
+    /// Each target.
+    pub targets: BTreeMap<String, CountsReport>,
+}
+
+/// Sums over judged ticks.
+#[derive(Clone, Debug, Serialize)]
+pub struct CountsReport {
+    /// Probes due.
+    pub due: u64,
+    /// Probes that say something about the target.
+    pub judged: u64,
+    /// Bad ones among them.
+    pub bad: u64,
+    /// Probes gate itself sent too late to judge.
+    pub late: u64,
+    /// Outcome → probes.
+    pub outcomes: BTreeMap<&'static str, u64>,
+    /// Unexpected status → probes.
+    pub statuses: BTreeMap<u16, u64>,
+    /// From the due time to the last byte, of the answered probes.
+    pub latency_seconds: Option<LatencyReport>,
+}
+
+/// Quantiles of a latency, in seconds.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct LatencyReport {
+    /// Median.
+    pub p50: f64,
+    /// 90th percentile.
+    pub p90: f64,
+    /// 99th percentile.
+    pub p99: f64,
+    /// Longest.
+    pub max: f64,
+}
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Note {
+    /// When.
+    pub at_millis: Moment,
+    /// What.
+    pub text: String,
+}
+
+impl ObjectiveReport {
+    pub(crate) fn of(judged: &Judged, policy: &Policy) -> Self {
+        let evidence = judged.evidence();
+        let objective = &judged.objective;
+        let cap = |log: f64| log.clamp(-LOG_SHOWN_MAX, LOG_SHOWN_MAX);
+        Self {
+            name: objective.name.clone(),
+            verdict: judged.verdict(policy),
+            counts: ObjectiveCounts { bad: judged.bad, total: judged.total },
+            evidence: ObjectiveEvidence {
+                log_rollback: cap(evidence.rollback),
+                log_continue: cap(evidence.keep),
+                rollback: verdict::odds(evidence.rollback),
+                keep: verdict::odds(evidence.keep),
+                acceptable: objective.acceptable,
+                unacceptable: objective.unacceptable,
+            },
+            text: sentence(judged),
+        }
+    }
+}
+
+/// `13 of 240 probes bad (5.4 %); evidence 412:1 that more than 0.5 % are`.
+pub(crate) fn sentence(judged: &Judged) -> String {
+    let kind = match judged.objective.signal {
+        Signal::Errors => "bad".to_owned(),
+        Signal::SlowerThan(threshold) => {
+            format!("slower than {}", units::spell(threshold))
+        }
+    };
+    if judged.total == 0 {
+        return "no probe judged yet".to_owned();
+    }
+    let share = crate::evidence::numerics::count(judged.bad)
+        / crate::evidence::numerics::count(judged.total);
+    format!(
+        "{} of {} probes {kind} ({}); evidence {} that more than {} are, {} that fewer than {} are",
+        judged.bad,
+        judged.total,
+        units::percent(share),
+        verdict::odds(judged.evidence().rollback),
+        units::percent(judged.objective.acceptable),
+        verdict::odds(judged.evidence().keep),
+        units::percent(judged.objective.unacceptable),
+    )
+}
+
+impl ArmReport {
+    pub(crate) fn of(tally: &Tally) -> Self {
+        Self {
+            total: CountsReport::of(&tally.total),
+            targets: tally
+                .targets
+                .iter()
+                .map(|(id, counts)| (id.clone(), CountsReport::of(counts)))
+                .collect(),
+        }
+    }
+}
+
+impl CountsReport {
+    fn of(counts: &Counts) -> Self {
+        let quantile = |q: f64| counts.latency.quantile(q).map(|d: Duration| d.as_secs_f64());
+        let latency_seconds = match (quantile(0.5), quantile(0.9), quantile(0.99), quantile(1.0)) {
+            (Some(p50), Some(p90), Some(p99), Some(max)) => {
+                Some(LatencyReport { p50, p90, p99, max })
+            }
+            _ => None,
+        };
+        Self {
+            due: counts.due,
+            judged: counts.judged,
+            bad: counts.bad,
+            late: counts.late,
+            outcomes: counts.outcomes.iter().map(|(o, &n)| (o.name(), n)).collect(),
+            statuses: counts.statuses.clone(),
+            latency_seconds,
+        }
+    }
+}
+
+/// What joined and what left, in words, if anything did.
+pub(crate) fn changes(arm: &str, before: &[Target], after: &[Target]) -> Option<String> {
+    let missing = |from: &[Target], other: &[Target]| -> Vec<String> {
+        from.iter()
+            .filter(|target| !other.iter().any(|o| o.id == target.id))
+            .map(|target| target.id.clone())
+            .collect()
+    };
+    let (joined, left) = (missing(after, before), missing(before, after));
+    let mut parts = Vec::new();
+    if !joined.is_empty() {
+        parts.push(format!("joined: {}", joined.join(", ")));
+    }
+    if !left.is_empty() {
+        parts.push(format!("left: {}", left.join(", ")));
+    }
+    (!parts.is_empty()).then(|| format!("targets of {arm} changed; {}", parts.join("; ")))
+}
+
+impl Report {
+    pub(crate) fn objectives(judge: Option<&Judge>, policy: Option<&Policy>) -> Vec<ObjectiveReport> {
+        let (Some(judge), Some(policy)) = (judge, policy) else { return Vec::new() };
+        judge.objectives().iter().map(|judged| ObjectiveReport::of(judged, policy)).collect()
+    }
+}
+
+/// The decision's part of a report.
+pub(crate) fn decided(decision: Option<&Decision>) -> (Option<&'static str>, Option<&'static str>) {
+    (decision.map(|d| d.answer.name()), decision.map(|d| d.basis.name()))
+}

@@ -1,0 +1,528 @@
+//! The life of a question: facts in, actions out.
+
+mod reason;
+mod timeline;
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::decision::{Answer, Basis, Decision};
+use crate::deployment::{Arm, Deployment, Route, Stage};
+use crate::document::PolicyFile;
+use crate::event::{Action, Delivery, Event, PolicyInForce, Trouble};
+use crate::evidence::Leaning;
+use crate::judge::Judge;
+use crate::moment::Moment;
+use crate::phase::Phase;
+use crate::plan::Plan;
+use crate::policy::{DEADLINE_DEFAULT, Policy, Via};
+use crate::report::{ArmReport, Report, changes, decided};
+use crate::tick::Tick;
+use crate::verdict;
+use timeline::Timeline;
+
+/// "3600 seconds until a deployment lifecycle event fails if not completed".
+//= https://docs.aws.amazon.com/codedeploy/latest/userguide/limits.html
+pub const HOOK_LIMIT: Duration = Duration::from_secs(3600);
+/// Answers are given this long before the platform stops waiting: time for a few minutes of throttling.
+pub const MARGIN: Duration = Duration::from_secs(120);
+/// Replaced and scaled tasks join and leave within this time.
+pub const RESOLVE_EVERY: Duration = Duration::from_secs(10);
+/// Trouble that trying again is unlikely to mend is tried again this long: IAM changes take seconds to
+/// spread, and fresh targets to register.
+pub const RESOLVE_GRACE: Duration = Duration::from_secs(20);
+/// Green without a finished sample for this long has no data.
+pub const NO_DATA_AFTER: Duration = Duration::from_secs(10);
+const RETRY_FIRST: Duration = Duration::from_millis(250);
+const RETRY_MAX: Duration = Duration::from_secs(8);
+
+/// Something that waits for an answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Question {
+    /// Id of the evaluation: the same question delivered again has the same one.
+    pub id: String,
+    /// From acceptance until whoever asks stops waiting; `None` where nobody does.
+    pub limit: Option<Duration>,
+    /// What to say where no policy can be found.
+    pub unmatched: Answer,
+    /// Judge and record, but always let the deployment continue.
+    pub observe: bool,
+}
+
+/// One run of the gate for one question.
+#[derive(Debug)]
+pub struct Run {
+    question: Question,
+    phase: Phase,
+    now: Moment,
+    deployment: Option<Deployment>,
+    policy: Option<(String, Policy)>,
+    judge: Option<Judge>,
+    failures: u32,
+    troubled_since: Option<Moment>,
+    trouble: Option<Trouble>,
+    next_tick: u64,
+    warm_up_ticks: u64,
+    judged_ticks: u64,
+    silent_ticks: u64,
+    trouble_ticks: u64,
+    decision: Option<Decision>,
+    decided_at: Moment,
+    delivery: Option<Delivery>,
+    timeline: Timeline,
+}
+
+impl Run {
+    /// A run that has just been accepted.
+    pub fn new(question: Question) -> Self {
+        Self {
+            question,
+            phase: Phase::Resolving,
+            now: Moment::ZERO,
+            deployment: None,
+            policy: None,
+            judge: None,
+            failures: 0,
+            troubled_since: None,
+            trouble: None,
+            next_tick: 0,
+            warm_up_ticks: 0,
+            judged_ticks: 0,
+            silent_ticks: 0,
+            trouble_ticks: 0,
+            decision: None,
+            decided_at: Moment::ZERO,
+            delivery: None,
+            timeline: Timeline::default(),
+        }
+    }
+
+    /// What to do first.
+    pub fn start(&self) -> Vec<Action> {
+        vec![Action::WakeAt(self.deadline()), Action::Resolve { after: Duration::ZERO }]
+    }
+
+    /// Takes a fact and says what to do about it. Time never runs backwards here, whatever clocks do.
+    pub fn step(&mut self, event: Event, at: Moment) -> Vec<Action> {
+        self.now = self.now.max(at);
+        match (self.phase, event) {
+            (Phase::Done, _) => Vec::new(),
+            (Phase::Answering, Event::Delivered { delivery }) => self.delivered(delivery),
+            (Phase::Answering, Event::Undelivered { trouble }) => self.undelivered(trouble),
+            (Phase::Answering, Event::Resumed) => {
+                self.timeline.note(self.now, "gate restarted; sending the answer again");
+                self.answer(Duration::ZERO)
+            }
+            (
+                Phase::Answering,
+                Event::Resolved { .. }
+                | Event::Unresolved { .. }
+                | Event::Ticked { .. }
+                | Event::Woke
+                | Event::Ended { .. },
+            ) => Vec::new(),
+            (Phase::Resolving | Phase::WarmUp | Phase::Judging, event) => self.undecided(event),
+        }
+    }
+
+    /// Everything that can happen before the decision.
+    fn undecided(&mut self, event: Event) -> Vec<Action> {
+        // A tick that closes at the very deadline still counts; anything else comes too late.
+        let past = self.now >= self.deadline();
+        match event {
+            Event::Ended { status } => self.ended(&status),
+            Event::Ticked { tick } => self.ticked(&tick),
+            Event::Resolved { .. }
+            | Event::Unresolved { .. }
+            | Event::Woke
+            | Event::Resumed
+            | Event::Delivered { .. }
+            | Event::Undelivered { .. }
+                if past =>
+            {
+                self.out_of_time()
+            }
+            Event::Resolved { deployment, policy } => self.resolved(*deployment, policy),
+            Event::Unresolved { trouble } => self.unresolved(trouble),
+            Event::Woke => vec![Action::WakeAt(self.deadline())],
+            Event::Resumed => self.resumed(),
+            Event::Delivered { .. } | Event::Undelivered { .. } => Vec::new(),
+        }
+    }
+
+    fn resolved(&mut self, deployment: Deployment, policy: PolicyInForce) -> Vec<Action> {
+        self.failures = 0;
+        if self.phase != Phase::Resolving {
+            return self.resolved_again(deployment);
+        }
+        self.timeline.note(
+            self.now,
+            format!(
+                "resolved: application {}, group {}, stage {}, {} green and {} blue targets",
+                deployment.application,
+                deployment.group,
+                deployment.stage,
+                deployment.green.len(),
+                deployment.blue.len()
+            ),
+        );
+        for warning in &deployment.warnings {
+            self.timeline.note(self.now, format!("warning: {warning}"));
+        }
+        let (is_rollback, stage) = (deployment.is_rollback, deployment.stage);
+        self.deployment = Some(deployment);
+        if is_rollback {
+            let reason = "the deployment is itself a rollback, which is never gated";
+            return self.decide(Answer::Continue, Basis::RollbackDeployment, reason.to_owned());
+        }
+        if !stage.measurable() {
+            let reason = format!("nothing to measure yet at {stage}: there is no green");
+            return self.decide(Answer::Continue, Basis::NothingToMeasure, reason);
+        }
+        match policy {
+            PolicyInForce::Chosen { file, text } => self.begin(file, &text),
+            PolicyInForce::Unmatched => {
+                let reason = self.fallback_to_unmatched("no policy applies to this deployment");
+                self.decide(self.question.unmatched, Basis::Unmatched, reason)
+            }
+            PolicyInForce::Tied { files } => {
+                let what = format!("these policies apply equally well: {}", files.join(", "));
+                let reason = self.fallback_to_unmatched(&what);
+                self.decide(self.question.unmatched, Basis::Unmatched, reason)
+            }
+            PolicyInForce::Broken { faults } => self.broken(&faults.join("; ")),
+        }
+    }
+
+    fn begin(&mut self, file: String, text: &str) -> Vec<Action> {
+        let parsed = PolicyFile::parse(&file, text);
+        let judged = parsed.policy.and_then(|policy| Some((Judge::new(&policy).ok()?, policy)));
+        let Some((judge, policy)) = judged else {
+            let faults: Vec<String> = parsed.faults.iter().map(|fault| fault.one_line()).collect();
+            return self.broken(&faults.join("; "));
+        };
+        self.policy = Some((file, policy));
+        let deadline = Action::WakeAt(self.deadline());
+        if self.plan().is_none_or(|plan| plan.green.is_empty()) {
+            return self.no_targets(deadline);
+        }
+        if let Some((file, policy)) = &self.policy {
+            self.timeline.note(self.now, format!("judged by {file}"));
+            let ticks = policy.probe.warm_up.as_millis().div_ceil(policy.decide.tick.as_millis().max(1));
+            self.warm_up_ticks = u64::try_from(ticks).unwrap_or(u64::MAX);
+        }
+        self.judge = Some(judge);
+        self.phase = if self.warm_up_ticks > 0 { Phase::WarmUp } else { Phase::Judging };
+        let mut actions = vec![deadline];
+        actions.extend(self.plan().map(|plan| Action::Probe(Box::new(plan))));
+        actions.push(Action::Resolve { after: RESOLVE_EVERY });
+        actions
+    }
+
+    /// Green has nothing to probe: tasks may still be registering, so look again for a while.
+    fn no_targets(&mut self, deadline: Action) -> Vec<Action> {
+        let since = *self.troubled_since.get_or_insert(self.now);
+        if self.now.since(since) < RESOLVE_GRACE {
+            return vec![deadline, Action::Resolve { after: self.backoff() }];
+        }
+        let answer = self.policy.as_ref().map_or(self.question.unmatched, |(_, p)| p.decide.no_data);
+        let reason = reason::no_targets(self.now.since(since), answer);
+        self.decide(answer, Basis::NoData, reason)
+    }
+
+    fn resolved_again(&mut self, deployment: Deployment) -> Vec<Action> {
+        let mut actions = Vec::new();
+        if let Some(before) = &self.deployment {
+            let mut changed = false;
+            for arm in [Arm::Green, Arm::Blue] {
+                if let Some(text) = changes(arm.name(), before.arm(arm), deployment.arm(arm)) {
+                    self.timeline.note(self.now, text);
+                    changed = true;
+                }
+            }
+            self.deployment = Some(deployment);
+            if changed {
+                actions.extend(self.plan().map(|plan| Action::Probe(Box::new(plan))));
+            }
+        }
+        actions.push(Action::Resolve { after: RESOLVE_EVERY });
+        actions
+    }
+
+    fn unresolved(&mut self, trouble: Trouble) -> Vec<Action> {
+        if self.trouble.as_ref() != Some(&trouble) {
+            self.timeline.note(self.now, format!("not resolved: {trouble}"));
+        }
+        let lasting = trouble.lasting;
+        self.trouble = Some(trouble);
+        if self.phase != Phase::Resolving {
+            // Probing goes on with the targets known.
+            return vec![Action::Resolve { after: RESOLVE_EVERY }];
+        }
+        let since = *self.troubled_since.get_or_insert(self.now);
+        if lasting && self.now.since(since) >= RESOLVE_GRACE {
+            return self.give_up_resolving();
+        }
+        self.failures = self.failures.saturating_add(1);
+        vec![Action::Resolve { after: self.backoff() }]
+    }
+
+    fn give_up_resolving(&mut self) -> Vec<Action> {
+        let answer = self.question.unmatched;
+        let reason = reason::unresolved(self.trouble.as_ref(), self.now, answer);
+        self.decide(answer, Basis::Unresolved, reason)
+    }
+
+    fn ticked(&mut self, tick: &Tick) -> Vec<Action> {
+        if tick.index < self.next_tick {
+            return Vec::new();
+        }
+        self.next_tick = tick.index + 1;
+        let (Some(judge), Some((_, policy))) = (&mut self.judge, &self.policy) else {
+            return Vec::new();
+        };
+        if self.phase == Phase::WarmUp {
+            judge.warm_up(tick);
+            if self.next_tick >= self.warm_up_ticks {
+                self.phase = Phase::Judging;
+                self.timeline.note(self.now, "warm-up is over; judging");
+            }
+            return if self.now >= self.deadline() { self.out_of_time() } else { Vec::new() };
+        }
+        let total = tick.green.total();
+        let lost = total.gates_fault();
+        if lost * 2 > u64::from(total.due) {
+            // More lost than measured: this says something about gate, nothing about the release.
+            self.trouble_ticks += 1;
+        } else {
+            judge.take(tick);
+            self.judged_ticks += 1;
+            self.silent_ticks = if total.judged() == 0 { self.silent_ticks + 1 } else { 0 };
+        }
+        let ticks = |count: u64| policy.decide.tick.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX));
+        let leaning = judge.evidence().leaning(policy.decide.rates, ticks(self.judged_ticks) >= policy.decide.at_least);
+        let seen = ticks(self.judged_ticks);
+        match leaning {
+            Leaning::Rollback => {
+                let reason = reason::broken(judge, policy);
+                self.decide(Answer::Rollback, Basis::Proven, reason)
+            }
+            Leaning::Continue => {
+                let reason = reason::kept(judge, policy, seen);
+                self.decide(Answer::Continue, Basis::Proven, reason)
+            }
+            Leaning::Watch if ticks(self.silent_ticks) >= NO_DATA_AFTER => {
+                let answer = policy.decide.no_data;
+                let reason = reason::no_data(judge, ticks(self.silent_ticks), answer);
+                self.decide(answer, Basis::NoData, reason)
+            }
+            Leaning::Watch if self.now >= self.deadline() => self.out_of_time(),
+            Leaning::Watch => Vec::new(),
+        }
+    }
+
+    fn out_of_time(&mut self) -> Vec<Action> {
+        let (Some(judge), Some((_, policy))) = (&self.judge, &self.policy) else {
+            return self.give_up_resolving();
+        };
+        let answer = policy.decide.undecided;
+        let basis = if self.trouble_ticks > self.judged_ticks {
+            Basis::GateTrouble
+        } else {
+            Basis::Undecided
+        };
+        let ticks = (self.judged_ticks, self.trouble_ticks);
+        let reason = reason::undecided(judge, policy, basis, self.now, ticks, answer);
+        self.decide(answer, basis, reason)
+    }
+
+    fn broken(&mut self, faults: &str) -> Vec<Action> {
+        let reason = self.fallback_to_unmatched(&format!("the policy for this deployment is broken: {faults}"));
+        self.decide(self.question.unmatched, Basis::BrokenPolicy, reason)
+    }
+
+    fn fallback_to_unmatched(&self, what: &str) -> String {
+        format!("{what}; answering {} by the setting `unmatched`", self.question.unmatched)
+    }
+
+    fn decide(&mut self, answer: Answer, basis: Basis, reason: String) -> Vec<Action> {
+        let objective = match (answer, basis) {
+            (Answer::Rollback, Basis::Proven) => self.judge.as_ref().and_then(Judge::worst),
+            _ => None,
+        };
+        let objective = objective.map(|judged| judged.objective.name.clone());
+        let observing = self.question.observe || self.policy.as_ref().is_some_and(|(_, p)| p.observe);
+        let decision = if observing && answer == Answer::Rollback {
+            let reason = format!("only observing; would have answered rollback: {reason}");
+            Decision { answer: Answer::Continue, basis: Basis::Observed, reason, objective }
+        } else {
+            Decision { answer, basis, reason, objective }
+        };
+        self.settle(decision)
+    }
+
+    /// Takes up a decision that was written down before a restart: what was promised is what is said.
+    pub fn settle(&mut self, decision: Decision) -> Vec<Action> {
+        self.timeline.note(self.now, format!("decided: {}", decision.answer));
+        self.decision = Some(decision);
+        self.decided_at = self.now;
+        self.phase = Phase::Answering;
+        self.failures = 0;
+        let mut actions = vec![Action::StopProbing];
+        actions.extend(self.answer(Duration::ZERO));
+        actions
+    }
+
+    fn answer(&self, after: Duration) -> Vec<Action> {
+        let Some(decision) = &self.decision else { return Vec::new() };
+        let rolls_back = self.deployment.as_ref().is_none_or(|d| d.rolls_back_on_failure);
+        vec![Action::Answer {
+            decision: Box::new(decision.clone()),
+            stop_deployment: decision.answer == Answer::Rollback && !rolls_back,
+            after,
+        }]
+    }
+
+    fn delivered(&mut self, delivery: Delivery) -> Vec<Action> {
+        self.timeline.note(self.now, format!("answer {delivery}"));
+        self.delivery = Some(delivery);
+        self.phase = Phase::Done;
+        vec![Action::Close]
+    }
+
+    fn undelivered(&mut self, trouble: Trouble) -> Vec<Action> {
+        if self.trouble.as_ref() != Some(&trouble) {
+            self.timeline.note(self.now, format!("answer not delivered: {trouble}"));
+        }
+        let reason = trouble.what.clone();
+        self.trouble = Some(trouble);
+        if self.question.limit.is_some_and(|limit| self.now >= Moment::ZERO.after(limit)) {
+            return self.delivered(Delivery::TooLate { reason });
+        }
+        self.failures = self.failures.saturating_add(1);
+        self.answer(self.backoff())
+    }
+
+    fn ended(&mut self, status: &str) -> Vec<Action> {
+        self.timeline.note(self.now, format!("the deployment ended by other hands: {status}"));
+        let reason = format!("the deployment became {status} before a decision: nobody waits for an answer");
+        self.decision = None;
+        self.delivery = Some(Delivery::TooLate { reason });
+        self.decided_at = self.now;
+        self.phase = Phase::Done;
+        vec![Action::StopProbing, Action::Close]
+    }
+
+    fn resumed(&mut self) -> Vec<Action> {
+        self.timeline.note(self.now, "gate restarted; resuming with the evidence on disk");
+        let mut actions = vec![Action::WakeAt(self.deadline())];
+        if self.phase != Phase::Resolving {
+            actions.extend(self.plan().map(|plan| Action::Probe(Box::new(plan))));
+        }
+        actions.push(Action::Resolve { after: Duration::ZERO });
+        actions
+    }
+
+    /// Doubles from 250 ms to 8 s with each failure.
+    fn backoff(&self) -> Duration {
+        RETRY_FIRST.saturating_mul(1 << self.failures.saturating_sub(1).min(5)).min(RETRY_MAX)
+    }
+
+    fn deadline(&self) -> Moment {
+        let wanted = self.policy.as_ref().map_or(DEADLINE_DEFAULT, |(_, p)| p.decide.deadline);
+        let allowed = self.question.limit.map_or(wanted, |limit| limit.saturating_sub(MARGIN));
+        Moment::ZERO.after(wanted.min(allowed))
+    }
+
+    fn plan(&self) -> Option<Plan> {
+        let (deployment, (_, policy)) = (self.deployment.as_ref()?, self.policy.as_ref()?);
+        Some(Plan {
+            seed: seed(&self.question.id),
+            rate_per_second: policy.probe.rate_per_second,
+            timeout: policy.probe.timeout,
+            tick: policy.decide.tick,
+            first_tick: self.next_tick,
+            request: policy.probe.request.clone(),
+            green: routed(deployment, Arm::Green, policy.probe.via),
+            blue: routed(deployment, Arm::Blue, policy.probe.via),
+        })
+    }
+
+    /// Where the run is in its life.
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// The decision, once there is one.
+    pub fn decision(&self) -> Option<&Decision> {
+        self.decision.as_ref()
+    }
+
+    /// What the question is about, once resolved.
+    pub fn deployment(&self) -> Option<&Deployment> {
+        self.deployment.as_ref()
+    }
+
+    /// Whether this run is at the stage a deployment was resolved to.
+    pub fn stage(&self) -> Option<Stage> {
+        self.deployment.as_ref().map(|deployment| deployment.stage)
+    }
+
+    /// The run as it stands.
+    pub fn report(&self) -> Report {
+        let policy = self.policy.as_ref().map(|(_, policy)| policy);
+        let (decision, basis) = decided(self.decision.as_ref());
+        let end = if self.phase >= Phase::Answering { self.decided_at } else { self.now };
+        let judge = self.judge.as_ref();
+        let has_blue = self.deployment.as_ref().is_some_and(|d| !d.blue.is_empty());
+        let arm = |arm| judge.map(|judge| ArmReport::of(judge.arm(arm)));
+        let at = |rate: f64| verdict::odds((1.0 / rate).ln() + 1e-9);
+        Report {
+            id: self.question.id.clone(),
+            phase: self.phase,
+            decision,
+            basis,
+            reason: self.decision.as_ref().map(|decision| decision.reason.clone()),
+            objective: self.decision.as_ref().and_then(|decision| decision.objective.clone()),
+            delivery: self.delivery.clone(),
+            objectives: Report::objectives(judge, policy),
+            duration_seconds: end.since(Moment::ZERO).as_secs_f64(),
+            deadline_seconds: self.deadline().since(Moment::ZERO).as_secs_f64(),
+            deployment: self.deployment.clone(),
+            policy: self.policy.as_ref().map(|(file, _)| file.clone()),
+            rollback_at: policy.map(|p| at(p.decide.rates.false_rollback)),
+            continue_at: policy.map(|p| at(p.decide.rates.false_continue)),
+            green: arm(Arm::Green),
+            blue: arm(Arm::Blue).filter(|_| has_blue),
+            warm_up_probes: judge.map_or(0, Judge::warm_up_probes),
+            set_aside_probes: judge.map_or(0, Judge::set_aside),
+            gate_trouble_ticks: self.trouble_ticks,
+            timeline: self.timeline.notes().to_vec(),
+            timeline_dropped: self.timeline.dropped(),
+            series: judge.map(|judge| judge.series().to_vec()).unwrap_or_default(),
+        }
+    }
+}
+
+/// A number from an id (FNV-1a), so that two runs do not probe in step and a replay probes alike.
+fn seed(id: &str) -> u64 {
+    id.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
+
+/// The targets of an arm on the route the policy wants. `Auto` takes tasks where there are any.
+fn routed(deployment: &Deployment, arm: Arm, via: Via) -> Vec<crate::deployment::Target> {
+    let targets = deployment.arm(arm);
+    // Both arms take the same route, or they would not be comparable: green says which.
+    let tasks = deployment.green.iter().any(|target| target.route == Route::Task);
+    let wanted = |route: Route| match (via, route) {
+        (_, Route::Url) | (Via::Both, _) => true,
+        (Via::Auto, Route::Task) | (Via::Tasks, Route::Task) => true,
+        (Via::Auto, Route::Listener) => !tasks,
+        (Via::Listener, Route::Listener) => true,
+        (Via::Tasks, Route::Listener) | (Via::Listener, Route::Task) => false,
+    };
+    targets.iter().filter(|target| wanted(target.route)).cloned().collect()
+}

@@ -1,0 +1,96 @@
+//! From a target to a connection: resolve, connect, TLS, each with its own way to fail.
+
+use std::io;
+use std::sync::Arc;
+
+use policies::sample::Outcome;
+use policies::Target;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
+use tokio_rustls::TlsConnector;
+
+/// A connection of either kind.
+pub(crate) trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
+
+/// Opens connections; holds what all of them share.
+#[derive(Clone)]
+pub(crate) struct Dialer {
+    tls: Option<TlsConnector>,
+}
+
+impl Dialer {
+    /// A dialer that trusts the machine's certificate authorities.
+    pub(crate) fn new() -> Self {
+        let mut roots = RootCertStore::empty();
+        let found = rustls_native_certs::load_native_certs();
+        let (trusted, refused) = roots.add_parsable_certificates(found.certs);
+        if trusted == 0 {
+            tracing::warn!(refused, "no certificate authority found; TLS targets will fail");
+        }
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let tls = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map(|builder| builder.with_root_certificates(roots).with_no_client_auth())
+            .inspect_err(|error| tracing::error!(%error, "TLS is unusable"))
+            .ok();
+        Self { tls: tls.map(|config| TlsConnector::from(Arc::new(config))) }
+    }
+
+    /// Connects to `target` before `deadline`, with TLS for `server_name` where the target speaks it.
+    pub(crate) async fn dial(
+        &self,
+        target: &Target,
+        server_name: &str,
+        deadline: Instant,
+    ) -> Result<Box<dyn Connection>, Outcome> {
+        let connecting = TcpStream::connect((target.host.as_str(), target.port));
+        let stream = match timeout_at(deadline, connecting).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return Err(refused(&error)),
+            Err(_elapsed) => return Err(Outcome::ConnectTimeout),
+        };
+        if let Err(error) = stream.set_nodelay(true) {
+            return Err(refused(&error));
+        }
+        if !target.tls {
+            return Ok(Box::new(stream));
+        }
+        let connector = self.tls.as_ref().ok_or(Outcome::NotSent)?;
+        let name = ServerName::try_from(server_name.to_owned()).map_err(|_invalid| Outcome::Tls)?;
+        match timeout_at(deadline, connector.connect(name, stream)).await {
+            Ok(Ok(stream)) => Ok(Box::new(stream)),
+            Ok(Err(error)) => Err(match error.kind() {
+                io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Outcome::Reset,
+                _ => Outcome::Tls,
+            }),
+            Err(_elapsed) => Err(Outcome::Timeout),
+        }
+    }
+}
+
+/// Whose fault it is that no connection came about.
+pub(crate) fn refused(error: &io::Error) -> Outcome {
+    use io::ErrorKind;
+    match error.kind() {
+        ErrorKind::ConnectionRefused => Outcome::Refused,
+        ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::NotConnected => {
+            Outcome::Reset
+        }
+        ErrorKind::TimedOut => Outcome::ConnectTimeout,
+        ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable | ErrorKind::NetworkDown => {
+            Outcome::Unreachable
+        }
+        // Out of ports, files or memory: gate's own trouble, never the target's.
+        ErrorKind::AddrNotAvailable
+        | ErrorKind::AddrInUse
+        | ErrorKind::OutOfMemory
+        | ErrorKind::PermissionDenied => Outcome::NotSent,
+        // getaddrinfo failures carry no errno; what carries one and is not above is the process's.
+        _ if error.raw_os_error().is_none() => Outcome::Dns,
+        _ => Outcome::NotSent,
+    }
+}

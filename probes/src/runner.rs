@@ -1,0 +1,54 @@
+//! The thread that all probes run on.
+
+use std::io;
+use std::thread;
+
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::oneshot;
+
+use crate::connect::Dialer;
+use crate::order::Order;
+use crate::session::Session;
+
+/// A thread with a runtime of its own. Dropping it ends all probing.
+#[derive(Debug)]
+pub struct Prober {
+    runtime: Handle,
+    dialer: DialerBox,
+    _stop: oneshot::Sender<()>,
+}
+
+struct DialerBox(Dialer);
+
+impl std::fmt::Debug for DialerBox {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Dialer")
+    }
+}
+
+/// The prober could not start.
+#[derive(Debug, thiserror::Error)]
+#[error("the probing thread could not be started")]
+pub struct StartError(#[from] io::Error);
+
+impl Prober {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// The operating system refuses a thread or a runtime.
+    pub fn start() -> Result<Self, StartError> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let handle = runtime.handle().clone();
+        let (stop, stopped) = oneshot::channel::<()>();
+        thread::Builder::new().name("probes".to_owned()).spawn(move || {
+            // Ends with an error when the sender is dropped: that is the signal.
+            let _dropped = runtime.block_on(stopped);
+        })?;
+        Ok(Self { runtime: handle, dialer: DialerBox(Dialer::new()), _stop: stop })
+    }
+
+    /// Begins to probe by this order.
+    pub fn begin(&self, order: Order) -> Session {
+        Session::begin(&self.runtime, self.dialer.0.clone(), order)
+    }
+}
