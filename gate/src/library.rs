@@ -26,8 +26,8 @@ pub(crate) enum LibraryError {
     Folder { path: PathBuf, source: io::Error },
     #[error("the policy {0} cannot be read", path.display())]
     File { path: PathBuf, source: io::Error },
-    #[error("the policy folder {0} has more than {POLICIES_MAX} policies", .0.display())]
-    TooMany(PathBuf),
+    #[error("the policy folder {} has more than {POLICIES_MAX} policies", path.display())]
+    TooMany { path: PathBuf },
 }
 
 impl Library {
@@ -45,7 +45,7 @@ impl Library {
                 paths.push(entry.path());
             }
             if paths.len() > POLICIES_MAX {
-                return Err(LibraryError::TooMany(self.folder.clone()));
+                return Err(LibraryError::TooMany { path: self.folder.clone() });
             }
         }
         paths.sort();

@@ -4,4 +4,4 @@ mod metrics;
 mod traces;
 
 pub(crate) use metrics::Metrics;
-pub(crate) use traces::{Telemetry, init};
+pub(crate) use traces::init;

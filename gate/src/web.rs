@@ -87,7 +87,7 @@ fn page(rendered: Result<String, askama::Error>) -> Response {
     }
 }
 
-fn internal(error: &dyn std::error::Error) -> Response {
+fn internal(error: &(dyn std::error::Error + 'static)) -> Response {
     error!(error, "a request could not be served");
     let body = json!({ "error": crate::cli::story(error) });
     (StatusCode::INTERNAL_SERVER_ERROR, Json(body)).into_response()

@@ -187,7 +187,7 @@ mod tests {
     fn an_unreadable_file_stands_in_the_way_of_policies_that_name_nothing() {
         check(
             &[("all", ""), ("torn", "applies-to: {")],
-            expect![[r#"Broken { faults: ["torn:3:6: mapping values are not allowed in this context"] }"#]],
+            expect![[r#"Broken { faults: ["torn:4:1: while parsing a flow mapping, did not find expected ',' or '}'"] }"#]],
         );
         check(
             &[("app", "applies-to: { application: checkout }"), ("torn", "applies-to: {")],

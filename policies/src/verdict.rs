@@ -34,7 +34,7 @@ pub fn odds(log_evidence: f64) -> String {
     } else if value >= 1.0 {
         format!("{}:1", value.floor())
     } else if value > 1.0 / COUNTED_MAX {
-        format!("1:{}", (1.0 / value).floor())
+        format!("1:{}", (1.0 / value).round())
     } else {
         format!("1 to over {COUNTED_MAX}")
     }

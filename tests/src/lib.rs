@@ -1,1 +1,1 @@
-//! x
+//! Harness of the end-to-end tests.

@@ -102,16 +102,8 @@ impl Relay {
     }
 }
 
-/// A hook that was neither handed over nor answered.
-#[derive(Debug, thiserror::Error)]
-#[error("deployment {deployment}: the hook was neither handed over nor answered: {reason}")]
-struct Stranded {
-    deployment: String,
-    reason: String,
-}
-
 impl Forwarder {
-    async fn forward(&self, event: HookEvent) -> Result<(), Stranded> {
+    async fn forward(&self, event: HookEvent) -> Result<(), lambda_runtime::Error> {
         let deadline = Instant::now() + self.relay.patience;
         let reason = match self.hand_over(&event, deadline).await {
             Ok(()) => return Ok(()),
@@ -123,7 +115,10 @@ impl Forwarder {
             answer = self.relay.unreachable.name(),
             "the daemon did not take the hook; answering it here"
         );
-        self.answer(&event).await.map_err(|reason| Stranded { deployment: event.deployment_id, reason })
+        let stranded = |reason| {
+            format!("{}: the hook was neither handed over nor answered: {reason}", event.deployment_id)
+        };
+        self.answer(&event).await.map_err(|reason| stranded(reason).into())
     }
 
     async fn hand_over(&self, event: &HookEvent, deadline: Instant) -> Result<(), String> {

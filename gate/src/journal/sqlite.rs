@@ -136,7 +136,7 @@ impl Sqlite {
             Ok((row.get(0)?, row.get(1)?, row.get(2)?))
         };
         let rows = || -> rusqlite::Result<Vec<(String, bool, Option<String>)>> {
-            self.connection.prepare_cached(sql)?.query_map([most], read)?.collect()
+            self.connection.prepare(sql)?.query_map([most], read)?.collect()
         };
         rows()
             .map_err(failed("list questions"))?
@@ -163,7 +163,7 @@ impl Sqlite {
         let sql = "SELECT at_millis, body FROM entries WHERE question = ?1 ORDER BY number";
         let rows = || -> rusqlite::Result<Vec<(i64, String)>> {
             self.connection
-                .prepare_cached(sql)?
+                .prepare(sql)?
                 .query_map([&accepted.question.id], |row| Ok((row.get(0)?, row.get(1)?)))?
                 .collect()
         };
@@ -179,7 +179,7 @@ impl Sqlite {
 
     fn texts<P: rusqlite::Params>(&self, sql: &str, params: P) -> Result<Vec<String>, JournalError> {
         let rows = || -> rusqlite::Result<Vec<String>> {
-            self.connection.prepare_cached(sql)?.query_map(params, |row| row.get(0))?.collect()
+            self.connection.prepare(sql)?.query_map(params, |row| row.get(0))?.collect()
         };
         rows().map_err(failed("read questions"))
     }
