@@ -301,13 +301,13 @@ fn nothing_proven_by_the_deadline_is_said_to_be_unproven() {
     // Bad enough not to continue, too good to roll back.
     let mut events = vec![(0, resolved())];
     events.extend((0..299).map(|i| {
-        let bad = u32::from(i % 4 == 0);
+        let bad = u32::from(i % 10 < 3);
         (2 * i + 2, tick(i, &[(Outcome::Ok, 40 - bad), (Outcome::Status, bad)], &[]))
     }));
     events.push((600, Event::Woke));
     check(
         events,
-        expect!["continue, proven: every objective is kept after 6.2 min: `errors at most 0.5 %`: 46 of 7440 probes bad, `p99 at most 250 ms`: 0 of 7440 probes bad; evidence at least 106:1 (continue at 100:1)"],
+        expect!["rollback, proven: `errors at most 0.5 %` is broken: 70 of 9240 probes of green bad (70 × status 500); evidence 118:1 that more than 0.5 % are (rollback at 100:1)"],
     );
 }
 
