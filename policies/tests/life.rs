@@ -298,17 +298,15 @@ fn connections_that_fail_on_blue_too_are_set_aside() {
 
 #[test]
 fn nothing_proven_by_the_deadline_is_said_to_be_unproven() {
-    // Bad enough not to continue, too good to roll back.
-    let mut events = vec![(0, resolved())];
+    // Between the allowed share and the unacceptable one, and asked to be very sure.
+    let strict = "decide: { false-rollback: 0.0001%, false-continue: 0.0001% }\n";
+    let mut events = vec![(0, resolved_to(deployment(), &format!("{POLICY}{strict}")))];
     events.extend((0..299).map(|i| {
-        let bad = u32::from(i % 10 < 3);
+        let bad = u32::from(i % 4 == 0);
         (2 * i + 2, tick(i, &[(Outcome::Ok, 40 - bad), (Outcome::Status, bad)], &[]))
     }));
     events.push((600, Event::Woke));
-    check(
-        events,
-        expect!["rollback, proven: `errors at most 0.5 %` is broken: 70 of 9240 probes of green bad (70 × status 500); evidence 118:1 that more than 0.5 % are (rollback at 100:1)"],
-    );
+    check(events, expect!["rollback, undecided: not proven after 10 min (rollback needs over 1000000:1, continue over 1000000:1); least sure of `errors at most 0.5 %`: 74 of 11880 probes bad (0.62 %); evidence 1:2 that more than 0.5 % are, 1790:1 that fewer than 1 % are; answering rollback by the policy's `undecided` rule"]);
 }
 
 #[test]

@@ -1,1 +1,31 @@
-//! Harness of the end-to-end tests.
+//! Harness of the end-to-end tests: the real binary, the emulated AWS, real services, on loopback.
+//!
+//! Everything is a process with its own address and is gone when its handle is. Nothing sleeps for luck:
+//! [`eventually`] waits for a condition, with a limit.
+
+pub mod aws;
+pub mod gate;
+pub mod http;
+pub mod place;
+
+pub use aws::{EmulatedAws, Site};
+pub use gate::Gate;
+
+use std::time::{Duration, Instant};
+
+/// How often a condition is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// Waits until `look` finds something, at most `limit`; `None` then.
+pub async fn eventually<T>(limit: Duration, mut look: impl AsyncFnMut() -> Option<T>) -> Option<T> {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = look().await {
+            return Some(found);
+        }
+        if start.elapsed() > limit {
+            return None;
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}

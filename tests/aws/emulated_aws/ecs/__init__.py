@@ -1,0 +1,1 @@
+"""ECS services under the CODE_DEPLOY controller, whose tasks are local processes."""

@@ -1,0 +1,316 @@
+"""The elbv2 operations that have an effect here: moto keeps the records, we bind ports and watch targets."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from typing import Any
+
+from ..addresses import Addresses, NoAddress
+from ..dispatch import Call, Dispatch
+from ..errors import AwsError, not_emulated
+from ..settings import Settings
+from .health import HealthChecks
+from .proxy import Listener, Route
+from .state import MAX_TARGETS, Group, Target
+
+_FORWARDED = {"HTTP"}
+
+
+class Elb:
+    """Load balancers, listeners and target groups of every region."""
+
+    def __init__(self, settings: Settings, dispatch: Dispatch, addresses: Addresses) -> None:
+        self._settings = settings
+        self._dispatch = dispatch
+        self._addresses = addresses
+        self._health = HealthChecks(settings)
+        self._balancers: dict[str, str] = {}  # arn -> address
+        self.listeners: dict[str, Listener] = {}
+        self.groups: dict[str, Group] = {}
+        self._drains: set[asyncio.Task[None]] = set()
+        dispatch.register("elbv2", self)
+
+    async def close(self) -> None:
+        """Closes every port."""
+        for listener in self.listeners.values():
+            await listener.close()
+        for group in self.groups.values():
+            for target in group.targets.values():
+                self._health.end(target)
+        for drain in self._drains:
+            drain.cancel()
+
+    # === load balancers ===
+
+    async def CreateLoadBalancer(self, call: Call) -> dict[str, Any]:
+        if call.params.get("Type", "application") != "application":
+            raise not_emulated("load balancers other than Application Load Balancers")
+        result = await self._dispatch.moto(call)
+        for balancer in result["LoadBalancers"]:
+            if balancer["LoadBalancerArn"] not in self._balancers:
+                try:
+                    self._balancers[balancer["LoadBalancerArn"]] = self._addresses.balancer()
+                except NoAddress as error:
+                    raise AwsError("TooManyLoadBalancers", str(error)) from None
+        return self._with_address(result)
+
+    async def DescribeLoadBalancers(self, call: Call) -> dict[str, Any]:
+        return self._with_address(await self._dispatch.moto(call))
+
+    async def DeleteLoadBalancer(self, call: Call) -> dict[str, Any]:
+        result = await self._dispatch.moto(call)
+        arn = call.params["LoadBalancerArn"]
+        for listener in [one for one in self.listeners.values() if one.balancer == arn]:
+            await self._drop(listener)
+        address = self._balancers.pop(arn, None)
+        if address:
+            self._addresses.release(address)
+        self._refresh()
+        return result
+
+    def _with_address(self, result: dict[str, Any]) -> dict[str, Any]:
+        for balancer in result.get("LoadBalancers", []):
+            address = self._balancers.get(balancer["LoadBalancerArn"])
+            if address:
+                balancer["DNSName"] = address
+                balancer["State"] = {"Code": "active"}
+        return result
+
+    # === listeners ===
+
+    async def CreateListener(self, call: Call) -> dict[str, Any]:
+        params = call.params
+        if params.get("Protocol", "HTTP") not in _FORWARDED:
+            raise not_emulated("listeners other than HTTP")
+        balancer = params["LoadBalancerArn"]
+        address = self._balancers.get(balancer)
+        if address is None:
+            raise AwsError("LoadBalancerNotFound", "The specified load balancer does not exist.")
+        route = self._route(params["DefaultActions"])
+        port = params.get("Port")
+        if port is None:
+            raise AwsError("ValidationError", "A port must be specified")
+        if any(one.balancer == balancer and one.port == port for one in self.listeners.values()):
+            raise AwsError("DuplicateListener", "A listener already exists on this port for this load balancer")
+        # Bound before moto hears of it: a listener that is described but not there would be a lie.
+        listener = Listener("", balancer, address, port, route)
+        try:
+            await listener.open()
+        except OSError as error:
+            raise AwsError("ServiceUnavailable", f"port {port} cannot be bound on {address}: {error}", 503) from None
+        try:
+            result = await self._dispatch.moto(call)
+        except BaseException:
+            await listener.close()
+            raise
+        listener.arn = result["Listeners"][0]["ListenerArn"]
+        self.listeners[listener.arn] = listener
+        self._refresh()
+        return result
+
+    async def ModifyListener(self, call: Call) -> dict[str, Any]:
+        listener = self._listener(call.params["ListenerArn"])
+        if call.params.get("Port", listener.port) != listener.port or call.params.get("Protocol", "HTTP") != "HTTP":
+            raise not_emulated("changing a listener's port or protocol")
+        actions = call.params.get("DefaultActions")
+        route = self._route(actions) if actions else None
+        result = await self._dispatch.moto(call)
+        if route:
+            listener.route = route
+            self._refresh()
+        return result
+
+    async def DeleteListener(self, call: Call) -> dict[str, Any]:
+        listener = self._listener(call.params["ListenerArn"])
+        result = await self._dispatch.moto(call)
+        await self._drop(listener)
+        self._refresh()
+        return result
+
+    async def CreateRule(self, call: Call) -> dict[str, Any]:
+        raise not_emulated("listener rules: the data plane knows default actions only")
+
+    def _listener(self, arn: str) -> Listener:
+        if arn not in self.listeners:
+            raise AwsError("ListenerNotFound", "The specified listener does not exist.")
+        return self.listeners[arn]
+
+    async def _drop(self, listener: Listener) -> None:
+        self.listeners.pop(listener.arn, None)
+        await listener.close()
+
+    def _route(self, actions: list[dict[str, Any]]) -> Route:
+        if len(actions) != 1:
+            raise AwsError("ValidationError", "Exactly one default action is served")
+        action = actions[0]
+        if action["Type"] == "fixed-response":
+            fixed = action.get("FixedResponseConfig")
+            if not fixed:
+                raise AwsError("InvalidLoadBalancerAction", "You must specify FixedResponseConfig")
+            body, kind = fixed.get("MessageBody", ""), fixed.get("ContentType", "text/plain")
+            return Route([], (int(fixed["StatusCode"]), kind, body))
+        if action["Type"] != "forward":
+            raise not_emulated(f"listener actions of type {action['Type']}")
+        tuples = (action.get("ForwardConfig") or {}).get("TargetGroups") or []
+        if not tuples and action.get("TargetGroupArn"):
+            tuples = [{"TargetGroupArn": action["TargetGroupArn"], "Weight": 1}]
+        if not tuples:
+            raise AwsError("InvalidLoadBalancerAction", "You must specify a target group")
+        pairs = []
+        for one in tuples:
+            weight = one.get("Weight", 1)
+            if not 0 <= weight <= 999:
+                raise AwsError("InvalidLoadBalancerAction", "Target group weights must be between 0 and 999")
+            pairs.append((self.group(one["TargetGroupArn"]), weight))
+        return Route(pairs)
+
+    def _refresh(self) -> None:
+        """Health checks run exactly for the groups some listener names, whatever the weight."""
+        used = {group.arn for one in self.listeners.values() for group, _ in one.route.groups}
+        for group in self.groups.values():
+            if group.in_use != (group.arn in used):
+                group.in_use = group.arn in used
+                for target in group.targets.values():
+                    if target.state != "draining":
+                        self._health.begin(group, target)
+
+    # === target groups ===
+
+    async def CreateTargetGroup(self, call: Call) -> dict[str, Any]:
+        kind = call.params.get("TargetType", "instance")
+        if kind != "ip":
+            raise not_emulated(f"target groups of type {kind}: only ip")
+        if call.params.get("ProtocolVersion", "HTTP1") != "HTTP1" or call.params.get("Protocol", "HTTP") != "HTTP":
+            raise not_emulated("target groups other than HTTP/1.1")
+        result = await self._dispatch.moto(call)
+        for described in result["TargetGroups"]:
+            arn = described["TargetGroupArn"]
+            if arn not in self.groups:
+                self.groups[arn] = Group(arn, call.region, described)
+        return result
+
+    async def ModifyTargetGroup(self, call: Call) -> dict[str, Any]:
+        group = self.group(call.params["TargetGroupArn"])
+        result = await self._dispatch.moto(call)
+        group.described = result["TargetGroups"][0]
+        return result
+
+    async def ModifyTargetGroupAttributes(self, call: Call) -> dict[str, Any]:
+        group = self.group(call.params["TargetGroupArn"])
+        delay = group.deregistration_delay
+        for attribute in call.params["Attributes"]:
+            if attribute.get("Key") == "deregistration_delay.timeout_seconds":
+                text = attribute.get("Value", "")
+                if not text.isdigit() or not 0 <= int(text) <= 3600:
+                    raise AwsError("InvalidConfigurationRequest", "deregistration delay must be 0-3600 seconds")
+                delay = float(text)
+        result = await self._dispatch.moto(call)
+        group.deregistration_delay = delay
+        return result
+
+    async def DeleteTargetGroup(self, call: Call) -> dict[str, Any]:
+        group = self.groups.get(call.params["TargetGroupArn"])
+        if group and group.in_use:
+            raise AwsError("ResourceInUse", f"Target group '{group.arn}' is currently in use by a listener or a rule")
+        result = await self._dispatch.moto(call)
+        if group:
+            for target in group.targets.values():
+                self._health.end(target)
+            del self.groups[group.arn]
+        return result
+
+    def group(self, arn: str) -> Group:
+        """The group with this ARN, or AWS's error."""
+        if arn not in self.groups:
+            raise AwsError("TargetGroupNotFound", "One or more target groups not found")
+        return self.groups[arn]
+
+    # === targets ===
+
+    async def RegisterTargets(self, call: Call) -> dict[str, Any]:
+        group = self.group(call.params["TargetGroupArn"])
+        pairs = [self._pair(group, one) for one in call.params["Targets"]]
+        if len(group.targets) + len(pairs) > MAX_TARGETS:
+            raise AwsError("TooManyTargets", f"at most {MAX_TARGETS} targets per target group")
+        for pair in pairs:
+            known = group.targets.get(pair)
+            if known is None or known.state == "draining":
+                target = Target(*pair)
+                group.targets[pair] = target
+                self._health.begin(group, target)
+        return {}
+
+    async def DeregisterTargets(self, call: Call) -> dict[str, Any]:
+        group = self.group(call.params["TargetGroupArn"])
+        for pair in [self._pair(group, one) for one in call.params["Targets"]]:
+            target = group.targets.get(pair)
+            if target is None:
+                raise AwsError("InvalidTarget", f"{pair[0]}:{pair[1]} is not registered with the target group")
+            self._health.end(target)
+            if group.in_use and target.state in ("healthy", "unhealthy"):
+                target.become(
+                    "draining", "Target.DeregistrationInProgress", "Target deregistration is in progress"
+                )
+                drain = asyncio.create_task(self._drain(group, target))
+                self._drains.add(drain)
+                drain.add_done_callback(self._drains.discard)
+            else:
+                self._remove(group, target)
+        return {}
+
+    async def _drain(self, group: Group, target: Target) -> None:
+        await asyncio.sleep(self.drain_seconds(group))
+        self._remove(group, target)
+
+    def drain_seconds(self, group: Group) -> float:
+        """Real seconds a target of the group drains."""
+        return self._settings.scaled(group.deregistration_delay)
+
+    def _remove(self, group: Group, target: Target) -> None:
+        if group.targets.get((target.id, target.port)) is target:
+            del group.targets[target.id, target.port]
+        for listener in self.listeners.values():
+            listener.forget((target.id, target.port))
+
+    @staticmethod
+    def _pair(group: Group, spec: dict[str, Any]) -> tuple[str, int]:
+        port = spec.get("Port", group.described.get("Port"))
+        try:
+            # AWS wants an address of the VPC or of a private range; here only loopback can be reached
+            good = ipaddress.IPv4Address(spec["Id"]).is_loopback
+        except ValueError:
+            good = False
+        if not good:
+            raise AwsError("ValidationError", f"The IP address '{spec['Id']}' is not a loopback IPv4 address")
+        if not isinstance(port, int) or not 1 <= port <= 65535:
+            raise AwsError("ValidationError", f"Port '{port}' is not valid")
+        return spec["Id"], port
+
+    async def DescribeTargetHealth(self, call: Call) -> dict[str, Any]:
+        group = self.group(call.params["TargetGroupArn"])
+        wanted = [self._pair(group, one) for one in call.params.get("Targets", [])] or list(group.targets)
+        extras = bool({"All", "AnomalyDetection"} & set(call.params.get("Include", [])))
+        return {"TargetHealthDescriptions": [_describe(group, pair, extras, call.region) for pair in wanted]}
+
+
+def _describe(group: Group, pair: tuple[str, int], extras: bool, region: str) -> dict[str, Any]:
+    target = group.targets.get(pair)
+    if target is None:
+        health = {"State": "unused", "Reason": "Target.NotRegistered", "Description": "Target is not registered to the target group"}
+    else:
+        health = {"State": target.state, "Reason": target.reason, "Description": target.description}
+    port = group.described.get("HealthCheckPort", "traffic-port")
+    described: dict[str, Any] = {
+        "Target": {"Id": pair[0], "Port": pair[1], "AvailabilityZone": f"{region}a"},
+        "HealthCheckPort": str(pair[1]) if port == "traffic-port" else port,
+        "TargetHealth": {k: v for k, v in health.items() if v is not None},
+    }
+    if extras:
+        described["AnomalyDetection"] = {"Result": "normal", "MitigationInEffect": "no"}
+        described["AdministrativeOverride"] = {
+            "State": "no_override",
+            "Reason": "AdministrativeOverride.NoOverride",
+            "Description": "No override is currently active on target",
+        }
+    return described

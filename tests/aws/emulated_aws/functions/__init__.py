@@ -1,0 +1,1 @@
+"""Lambda functions as local processes talking to an emulated Runtime API."""

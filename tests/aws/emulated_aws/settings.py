@@ -1,0 +1,42 @@
+"""What can be set on the command line, and the one rule by which emulated time runs faster than ours."""
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+from pathlib import Path
+
+ACCOUNT = "123456789012"  # moto's default account; every ARN we make must agree with moto's
+HOOK_LIMIT_SECONDS = 3600.0  # CodeDeploy quota: a lifecycle event fails if not completed in one hour
+DEFAULT_TIME_SCALE = 10.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """The whole configuration of one emulator process."""
+
+    log_dir: Path
+    host: str = "127.0.0.1"
+    port: int = 4566
+    secret_key: str = "emulated"
+    time_scale: float = DEFAULT_TIME_SCALE
+    hook_limit_seconds: float | None = None
+    rollback_hooks: bool = True
+
+    def __post_init__(self) -> None:
+        # Anybody who can sign a request can start processes here, so the outside must not reach it.
+        if not ipaddress.ip_address(self.host).is_loopback:
+            raise ValueError(f"--host {self.host}: the emulated AWS listens on loopback only")
+        if not 0.1 <= self.time_scale <= 1000:
+            raise ValueError("--time-scale must be between 0.1 and 1000")
+        if self.hook_limit_seconds is not None and not 0.1 <= self.hook_limit_seconds <= 86400:
+            raise ValueError("--hook-limit-seconds must be between 0.1 and 86400")
+
+    def scaled(self, aws_seconds: float, floor: float = 0.0) -> float:
+        """Real seconds for so many AWS seconds, at least `floor` but never longer than AWS would take."""
+        return min(max(aws_seconds / self.time_scale, floor), max(aws_seconds, 0.0))
+
+    @property
+    def hook_limit(self) -> float:
+        """Real seconds a lifecycle hook has for its answer."""
+        return self.hook_limit_seconds or self.scaled(HOOK_LIMIT_SECONDS)

@@ -1,0 +1,160 @@
+//! The emulated AWS as a process, and services in it, set up and deployed as a pipeline would.
+
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::{eventually, http, place};
+
+/// The emulated AWS. It ends when its standard input does: with this handle, or with this process,
+/// however that ends.
+#[derive(Debug)]
+pub struct EmulatedAws {
+    /// What `AWS_ENDPOINT_URL` is set to.
+    pub endpoint: String,
+    process: Child,
+    stdin: Option<ChildStdin>,
+}
+
+impl EmulatedAws {
+    /// Starts it on a free port; waits until it serves.
+    pub fn start(arguments: &[&str]) -> Self {
+        let mut all = vec!["--exit-with-stdin"];
+        all.extend(arguments);
+        Self::spawn(&all, Stdio::piped())
+    }
+
+    /// Starts one that outlives this process; whoever calls this has to end it.
+    pub fn start_kept() -> Self {
+        Self::spawn(&[], Stdio::null())
+    }
+
+    fn spawn(arguments: &[&str], stdin: Stdio) -> Self {
+        let mut process = python()
+            .args(["-m", "emulated_aws", "--port", "0"])
+            .args(arguments)
+            .stdin(stdin)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("`make venv` installs what the emulated AWS needs");
+        let stdin = process.stdin.take();
+        let stdout = process.stdout.take().expect("a pipe");
+        let ready = BufReader::new(stdout).lines().map_while(Result::ok).find_map(|line| {
+            line.strip_prefix("emulated aws ready ").map(|url| url.trim().to_owned())
+        });
+        let endpoint = ready.expect("the emulated AWS starts");
+        Self { endpoint, process, stdin }
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Runs the scenario tool and returns what it prints.
+    pub async fn scenario(&self, arguments: &[&str]) -> Value {
+        let mut command = python();
+        command.args(["-m", "emulated_aws.scenario", "--endpoint", &self.endpoint]).args(arguments);
+        let output = tokio::task::spawn_blocking(move || command.output()).await.expect("joined");
+        let output = output.expect("python runs");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "scenario {arguments:?} failed: {errors}");
+        serde_json::from_slice(&output.stdout).expect("the scenario tool prints JSON")
+    }
+
+    /// Creates a service called `name` with blue tasks running `command`, its hook relayed to `gate_url`.
+    pub async fn site(&self, name: &str, gate_url: &str, blue: &[&str], more: &[&str]) -> Site<'_> {
+        let bootstrap = format!("exec {} relay", place::binary("gate").display());
+        let url = format!("GATE_URL={gate_url}");
+        let key = format!("EMULATED_ACCESS_KEY_ID={name}");
+        let command = command_line(blue);
+        let mut arguments = vec!["setup", "--name", name, "--command", &command];
+        arguments.extend(["--bootstrap", &bootstrap, "--function-env", &url, "--function-env", &key]);
+        arguments.extend(more);
+        let made = self.scenario(&arguments).await;
+        Site { aws: self, name: name.to_owned(), made }
+    }
+
+    /// Injects a fault; see tests/aws/README.md for the keys.
+    pub async fn fault(&self, fault: Value) {
+        let url = format!("{}/_emulated/faults", self.endpoint);
+        let answer = http::post(&url, &fault).await.expect("the control API answers");
+        assert_eq!(answer.status, 200, "{}", answer.text);
+    }
+
+    /// Everything the emulator knows of a deployment.
+    pub async fn deployment(&self, id: &str) -> Value {
+        let url = format!("{}/_emulated/deployments/{id}", self.endpoint);
+        http::get(&url).await.expect("the control API answers").json()
+    }
+
+    /// Calls seen, newest last, by operation and access key.
+    pub async fn requests(&self, operation: &str, access_key: &str) -> Vec<Value> {
+        let query = format!("operation={operation}&access_key={access_key}");
+        let url = format!("{}/_emulated/requests?{query}", self.endpoint);
+        let answer = http::get(&url).await.expect("the control API answers").json();
+        answer["requests"].as_array().expect("a list").clone()
+    }
+
+    /// Waits until the deployment has one of these statuses; fails with its whole state otherwise.
+    pub async fn until(&self, id: &str, statuses: &[&str], limit: Duration) -> Value {
+        let found = eventually(limit, async || {
+            let seen = self.deployment(id).await;
+            statuses.contains(&seen["status"].as_str().unwrap_or_default()).then_some(seen)
+        });
+        match found.await {
+            Some(found) => found,
+            None => panic!("{id} is not {statuses:?} after {limit:?}: {:#}", self.deployment(id).await),
+        }
+    }
+}
+
+impl Drop for EmulatedAws {
+    fn drop(&mut self) {
+        drop(self.stdin.take());
+        drop(self.process.wait());
+    }
+}
+
+/// A service in the emulated AWS with a CodeDeploy application around it.
+#[derive(Debug)]
+pub struct Site<'a> {
+    aws: &'a EmulatedAws,
+    /// Its name, also the application's.
+    pub name: String,
+    /// What the scenario tool made.
+    pub made: Value,
+}
+
+impl Site<'_> {
+    /// Deploys tasks running `command` as green; returns the deployment's id.
+    pub async fn deploy(&self, green: &[&str]) -> String {
+        self.deploy_with_hooks(green, "AfterAllowTestTraffic").await
+    }
+
+    /// As [`Site::deploy`], with these hooks.
+    pub async fn deploy_with_hooks(&self, green: &[&str], hooks: &str) -> String {
+        let command = command_line(green);
+        let arguments = ["deploy", "--name", &self.name, "--command", &command, "--hooks", hooks];
+        let made = self.aws.scenario(&arguments).await;
+        made["deployment_id"].as_str().expect("an id").to_owned()
+    }
+}
+
+/// The command of a task: our sample service with these faults.
+fn command_line(arguments: &[&str]) -> String {
+    let service = place::binary("service").display().to_string();
+    let words = std::iter::once(service.as_str()).chain(arguments.iter().copied());
+    json!(words.collect::<Vec<_>>()).to_string()
+}
+
+fn python() -> Command {
+    let root = place::root();
+    let python: PathBuf = root.join(".venv/bin/python");
+    let mut command = Command::new(python);
+    command.env("PYTHONPATH", root.join("tests/aws"));
+    command
+}

@@ -1,0 +1,181 @@
+//! The real daemon as a process.
+
+use std::fs::File;
+use std::io::Write;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::place::{self, Folder};
+use crate::{eventually, http};
+
+/// How long a start may take on a busy machine.
+const START_LIMIT: Duration = Duration::from_secs(20);
+
+/// A daemon with a folder of its own.
+#[derive(Debug)]
+pub struct Gate {
+    folder: Folder,
+    address: Ipv4Addr,
+    environment: Vec<(String, String)>,
+    process: Option<Child>,
+}
+
+impl Gate {
+    /// A daemon that talks to this endpoint with this access key; not started yet.
+    pub fn new(endpoint: &str, access_key: &str) -> Self {
+        let folder = Folder::new(access_key);
+        std::fs::create_dir(folder.path().join("policies")).expect("a fresh folder");
+        let environment = [
+            ("AWS_ENDPOINT_URL", endpoint),
+            ("AWS_ACCESS_KEY_ID", access_key),
+            ("AWS_SECRET_ACCESS_KEY", "emulated"),
+            ("AWS_REGION", "us-east-1"),
+        ];
+        let environment = environment.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        Self { folder, address: place::address(), environment: environment.into(), process: None }
+    }
+
+    /// Sets an environment variable of the daemon.
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Writes a policy into its folder.
+    pub fn policy(self, text: &str) -> Self {
+        let path = self.folder.path().join("policies/test.policy.yaml");
+        std::fs::write(path, text).expect("the folder is writable");
+        self
+    }
+
+    /// Starts it and waits until it is ready.
+    pub async fn start(mut self) -> Self {
+        self.restart().await;
+        self
+    }
+
+    /// Starts it again, with the same folder and address.
+    pub async fn restart(&mut self) {
+        let path = |name| self.folder.path().join(name);
+        let settings = format!(
+            "policies: {}\nhooks: {{ listen: \"{}\" }}\nadmin: {{ listen: \"{}\" }}\njournal: {{ path: {} }}\n",
+            path("policies").display(),
+            self.at(8080),
+            self.at(9090),
+            path("journal.db").display(),
+        );
+        std::fs::write(path("gate.yaml"), settings).expect("the folder is writable");
+        let mut log = File::options().create(true).append(true).open(self.log()).expect("a log");
+        writeln!(log, "--- start").expect("the log is writable");
+        let process = Command::new(place::binary("gate"))
+            .args(["serve", "--config"])
+            .arg(path("gate.yaml"))
+            .env_clear()
+            .envs(self.environment.iter().cloned())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("gate runs");
+        self.process = Some(process);
+        let ready = format!("{}/readyz", self.admin());
+        let up = eventually(START_LIMIT, async || {
+            http::get(&ready).await.filter(|answer| answer.status == 200)
+        });
+        assert!(up.await.is_some(), "gate does not start: {}", self.logged());
+    }
+
+    fn at(&self, port: u16) -> String {
+        format!("{}:{port}", self.address)
+    }
+
+    /// Where hooks are posted and pages are.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.at(8080))
+    }
+
+    /// Where operators look.
+    pub fn admin(&self) -> String {
+        format!("http://{}", self.at(9090))
+    }
+
+    /// Its log so far.
+    pub fn logged(&self) -> String {
+        std::fs::read_to_string(self.log()).unwrap_or_default()
+    }
+
+    fn log(&self) -> PathBuf {
+        self.folder.path().join("gate.log")
+    }
+
+    /// Its folder.
+    pub fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
+    /// Kills it: no warning, no clean-up.
+    pub fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            drop(process.kill());
+            drop(process.wait());
+        }
+    }
+
+    /// Asks it to stop (SIGTERM) and returns its exit code.
+    pub async fn stop(&mut self) -> Option<i32> {
+        let mut process = self.process.take().expect("it runs");
+        let status = Command::new("kill").arg(process.id().to_string()).status();
+        assert!(status.expect("kill runs").success());
+        let ended = eventually(START_LIMIT, async || process.try_wait().ok().flatten()).await;
+        if ended.is_none() {
+            drop(process.kill());
+            drop(process.wait());
+        }
+        ended.and_then(|status| status.code())
+    }
+
+    /// Its process id; 0 when it does not run.
+    pub fn pid(&self) -> u32 {
+        self.process.as_ref().map_or(0, Child::id)
+    }
+
+    /// Evaluations it knows of, newest first.
+    pub async fn evaluations(&self) -> Vec<Value> {
+        let answer = http::get(&format!("{}/evaluations", self.url())).await;
+        let Some(answer) = answer else { return Vec::new() };
+        answer.json()["evaluations"].as_array().cloned().unwrap_or_default()
+    }
+
+    /// The newest evaluation of a deployment, whole, once there is one.
+    pub async fn evaluation(&self, deployment: &str) -> Option<Value> {
+        let listed = self.evaluations().await;
+        let id = listed.iter().find(|listed| listed["deployment_id"] == deployment)?["id"].clone();
+        let url = format!("{}/evaluations/{}", self.url(), id.as_str()?);
+        Some(http::get(&url).await?.json())
+    }
+
+    /// Waits until the evaluation of a deployment is over.
+    pub async fn outcome(&self, deployment: &str, limit: Duration) -> Value {
+        let over = eventually(limit, async || {
+            self.evaluation(deployment).await.filter(|seen| seen["phase"] == "done")
+        });
+        match over.await {
+            Some(outcome) => outcome,
+            None => panic!(
+                "no outcome of {deployment} after {limit:?}: {:#?}\n{}",
+                self.evaluation(deployment).await,
+                self.logged()
+            ),
+        }
+    }
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
