@@ -92,7 +92,11 @@ pub(crate) async fn build(
     let hooks = listen(hooks_listen, "hooks").await?;
     let admin = std::net::TcpListener::bind(admin_listen)
         .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
-        .map_err(|source| StartError::Listen { address: admin_listen, purpose: "operators", source })?;
+        .map_err(|source| StartError::Listen {
+            address: admin_listen,
+            purpose: "operators",
+            source,
+        })?;
     let address = |local: io::Result<SocketAddr>, asked| local.unwrap_or(asked);
     let hooks_address = address(hooks.local_addr(), hooks_listen);
     let admin_address = address(admin.local_addr(), admin_listen);
@@ -123,7 +127,8 @@ async fn listen(address: SocketAddr, purpose: &'static str) -> Result<TcpListene
 /// Operators have a thread and a runtime of their own: a heavy scrape must not delay a hook or a probe.
 fn serve_admin(listener: std::net::TcpListener, gate: Arc<Gate>) -> Result<(), StartError> {
     let failed = |source| StartError::Thread("operators", source);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
     let serve = move || {
         runtime.block_on(async {
             match TcpListener::from_std(listener) {
@@ -155,7 +160,11 @@ impl Bound {
 
 impl Gate {
     /// Takes a CodeDeploy hook: on disk before it is acknowledged, and joined if it was there before.
-    pub(crate) async fn accept(self: &Arc<Self>, deployment_id: &str, execution_id: &str) -> Intake {
+    pub(crate) async fn accept(
+        self: &Arc<Self>,
+        deployment_id: &str,
+        execution_id: &str,
+    ) -> Intake {
         let id = evaluation_id(deployment_id, execution_id);
         if self.lock().contains_key(&id) {
             return Intake::Joined(id);

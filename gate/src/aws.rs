@@ -30,7 +30,8 @@ pub(crate) trait Aws: Send + Sync + fmt::Debug {
     /// A listener, its load balancer, and where it forwards to.
     fn listener<'a>(&'a self, arn: &'a str) -> Reply<'a, Listener>;
     /// Answers a lifecycle hook. One try: the run decides about the next.
-    fn answer_hook<'a>(&'a self, id: &'a str, execution: &'a str, succeeded: bool) -> Reply<'a, ()>;
+    fn answer_hook<'a>(&'a self, id: &'a str, execution: &'a str, succeeded: bool)
+    -> Reply<'a, ()>;
     /// Stops a deployment and rolls it back.
     fn stop_with_rollback<'a>(&'a self, id: &'a str) -> Reply<'a, ()>;
 }
@@ -146,10 +147,14 @@ impl AwsError {
 
     /// The whole story in one line, with what to do where that is known.
     pub(crate) fn story(&self) -> String {
-        let message = if self.message.is_empty() { String::new() } else { format!(" ({})", self.message) };
+        let message =
+            if self.message.is_empty() { String::new() } else { format!(" ({})", self.message) };
         let advice = match self.failure {
             Failure::Denied => {
-                format!("; allow `{}` to gate's role, see deploy/iam-policy.json", self.permission())
+                format!(
+                    "; allow `{}` to gate's role, see deploy/iam-policy.json",
+                    self.permission()
+                )
             }
             Failure::Missing | Failure::Completed | Failure::Invalid | Failure::Passing => {
                 String::new()

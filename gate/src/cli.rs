@@ -79,7 +79,8 @@ pub(crate) fn main() -> ExitCode {
 
 /// Two workers: hooks, runs and AWS calls wait far more than they work, and probes have their own thread.
 fn with_runtime(command: impl Future<Output = u8>) -> u8 {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     match runtime {
         Ok(runtime) => {
             let code = runtime.block_on(command);

@@ -223,9 +223,11 @@ pub(crate) fn load(
     }
     figment = figment.merge(environment());
     if let Ok(keys) = std::env::var("GATE_HOOKS_KEYS") {
-        let keys = keys.split(',').map(|key| KeyReference { secret: key.trim().to_owned() }).collect();
+        let keys =
+            keys.split(',').map(|key| KeyReference { secret: key.trim().to_owned() }).collect();
         let hooks = HooksLayer { keys: Some(keys), listen: None };
-        figment = figment.merge(Serialized::defaults(Layer { hooks: Some(hooks), ..Layer::default() }));
+        figment =
+            figment.merge(Serialized::defaults(Layer { hooks: Some(hooks), ..Layer::default() }));
     }
     figment = figment.merge(Serialized::defaults(flags));
     match figment.extract::<Settings>() {
@@ -251,7 +253,8 @@ fn read(path: &Path) -> Result<File, String> {
     use std::io::Read;
     let name = path.display();
     let mut text = String::new();
-    let read = |text: &mut String| std::fs::File::open(path)?.take(FILE_MAX_BYTES).read_to_string(text);
+    let read =
+        |text: &mut String| std::fs::File::open(path)?.take(FILE_MAX_BYTES).read_to_string(text);
     read(&mut text).map_err(|error| format!("{name} cannot be read: {error}"))?;
     if text.trim().is_empty() {
         return Ok(File::default());
@@ -267,7 +270,9 @@ fn check(settings: Settings, mut faults: Vec<String>) -> Result<Checked, ConfigE
     let mut address = |setting: &str, text: &str| {
         text.parse::<SocketAddr>()
             .inspect_err(|_invalid| {
-                faults.push(format!("`{setting}: {text}` is no address; write it like `127.0.0.1:8080`"));
+                faults.push(format!(
+                    "`{setting}: {text}` is no address; write it like `127.0.0.1:8080`"
+                ));
             })
             .ok()
     };
@@ -284,7 +289,9 @@ fn check(settings: Settings, mut faults: Vec<String>) -> Result<Checked, ConfigE
             Err(reason) => faults.push(format!("`hooks.keys`: {reason}")),
         }
     }
-    if hooks_listen.is_some_and(|listen| !listen.ip().is_loopback()) && settings.hooks.keys.is_empty() {
+    if hooks_listen.is_some_and(|listen| !listen.ip().is_loopback())
+        && settings.hooks.keys.is_empty()
+    {
         faults.push(format!(
             "`hooks.listen: {}` is not loopback and `hooks.keys` is empty: anybody who reaches it could ask; add a key or listen on 127.0.0.1",
             settings.hooks.listen

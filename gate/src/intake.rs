@@ -73,7 +73,8 @@ async fn codedeploy(State(gate): State<Arc<Gate>>, headers: HeaderMap, body: Byt
         }
         Intake::Unwritten(error) => {
             error!(error = &error as &dyn std::error::Error, "a hook could not be written down");
-            let text = "gate cannot write to its journal, so it does not accept questions".to_owned();
+            let text =
+                "gate cannot write to its journal, so it does not accept questions".to_owned();
             return refused("unwritten", StatusCode::SERVICE_UNAVAILABLE, text);
         }
     };
@@ -95,7 +96,9 @@ fn parse(body: &[u8]) -> Result<HookEvent, String> {
     let token = &event.execution_id;
     let graphic = token.bytes().all(|byte| byte.is_ascii_graphic());
     if token.is_empty() || token.len() > EXECUTION_ID_MAX || !graphic {
-        return Err(format!("LifecycleEventHookExecutionId must be 1 to {EXECUTION_ID_MAX} printable characters"));
+        return Err(format!(
+            "LifecycleEventHookExecutionId must be 1 to {EXECUTION_ID_MAX} printable characters"
+        ));
     }
     Ok(event)
 }

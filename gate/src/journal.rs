@@ -97,7 +97,10 @@ impl Journal {
                 serve(&mut database, request);
             }
         };
-        thread::Builder::new().name("journal".to_owned()).spawn(serve).map_err(JournalError::Thread)?;
+        thread::Builder::new()
+            .name("journal".to_owned())
+            .spawn(serve)
+            .map_err(JournalError::Thread)?;
         Ok(Self { requests })
     }
 
@@ -107,7 +110,12 @@ impl Journal {
     }
 
     /// Writes down what happened.
-    pub(crate) async fn append(&self, id: &str, at: Moment, entry: Entry) -> Result<(), JournalError> {
+    pub(crate) async fn append(
+        &self,
+        id: &str,
+        at: Moment,
+        entry: Entry,
+    ) -> Result<(), JournalError> {
         self.ask(|respond| Request::Append(id.to_owned(), at, Box::new(entry), respond)).await
     }
 

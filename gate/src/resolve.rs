@@ -45,7 +45,9 @@ pub(crate) async fn resolve(aws: &dyn Aws, id: &str) -> Result<Resolved, Trouble
     };
     let Some(stage) = stage(&target) else {
         let seen = target.events_in_progress.join(", ");
-        let what = format!("deployment {id} is at no lifecycle event that can be hooked (in progress: [{seen}])");
+        let what = format!(
+            "deployment {id} is at no lifecycle event that can be hooked (in progress: [{seen}])"
+        );
         return Err(passing(what));
     };
     let mut deployment = Deployment {
@@ -113,14 +115,20 @@ async fn arms(
         if reaches(&green) && deployment.green.iter().all(|t| t.route != Route::Listener) {
             deployment.green.push(through(&listener));
         }
-        if blue.as_ref().is_some_and(reaches) && deployment.blue.iter().all(|t| t.route != Route::Listener) {
+        if blue.as_ref().is_some_and(reaches)
+            && deployment.blue.iter().all(|t| t.route != Route::Listener)
+        {
             deployment.blue.push(through(&listener));
         }
     }
     Ok(())
 }
 
-async fn group(aws: &dyn Aws, target: &EcsTarget, label: &str) -> Result<Option<TargetGroup>, Trouble> {
+async fn group(
+    aws: &dyn Aws,
+    target: &EcsTarget,
+    label: &str,
+) -> Result<Option<TargetGroup>, Trouble> {
     let set = target.task_sets.iter().find(|set| set.label == label);
     let Some(name) = set.and_then(|set| set.target_group.as_ref()) else { return Ok(None) };
     aws.target_group(name).await.map(Some).map_err(|error| trouble(&error))
@@ -139,17 +147,20 @@ async fn tasks(
     let mut targets = Vec::new();
     for target in registered {
         // `unused` is normal for a group that no listener points at yet; draining targets are leaving.
-        let gone = target.state == "draining"
-            || target.reason.as_deref() == Some("Target.NotRegistered");
+        let gone =
+            target.state == "draining" || target.reason.as_deref() == Some("Target.NotRegistered");
         if gone {
             continue;
         }
         if targets.len() == TARGETS_MAX {
-            warnings.push(format!("only the first {TARGETS_MAX} targets of {} are probed", group.arn));
+            warnings
+                .push(format!("only the first {TARGETS_MAX} targets of {} are probed", group.arn));
             break;
         }
         let health = match (&target.reason, &target.description) {
-            (Some(reason), Some(description)) => format!("{}: {reason}, {description}", target.state),
+            (Some(reason), Some(description)) => {
+                format!("{}: {reason}, {description}", target.state)
+            }
             (Some(reason), None) => format!("{}: {reason}", target.state),
             (None, _) => target.state.clone(),
         };
@@ -173,5 +184,175 @@ fn through(listener: &Listener) -> Target {
         tls: listener.protocol == "HTTPS" || listener.protocol == "TLS",
         route: Route::Listener,
         health: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::aws::Failure;
+    use crate::aws::fake::{FakeAws, registered};
+    use expect_test::{Expect, expect};
+
+    /// Resolves against an AWS changed by `change`, and shows what came of it.
+    async fn check(change: impl FnOnce(&mut FakeAws), expected: Expect) {
+        let mut aws = FakeAws::new();
+        change(&mut aws);
+        let shown = match resolve(&aws, "d-1").await {
+            Ok(Resolved::Deployment(deployment)) => {
+                let ids = |targets: &[Target]| {
+                    let ids: Vec<&str> = targets.iter().map(|target| target.id.as_str()).collect();
+                    ids.join(", ")
+                };
+                let mut shown = format!(
+                    "{} of {}: green [{}], blue [{}]",
+                    deployment.stage,
+                    deployment.service,
+                    ids(&deployment.green),
+                    ids(&deployment.blue)
+                );
+                for warning in &deployment.warnings {
+                    shown.push_str("; warning: ");
+                    shown.push_str(warning);
+                }
+                shown
+            }
+            Ok(Resolved::Ended(status)) => format!("ended: {status}"),
+            Err(trouble) => format!(
+                "{:?}, {}: {trouble}",
+                trouble.blame,
+                if trouble.lasting { "lasting" } else { "passing" }
+            ),
+        };
+        expected.assert_eq(&shown);
+    }
+
+    #[tokio::test]
+    async fn green_is_what_codedeploy_labels_green_whatever_its_target_group_is_called() {
+        check(
+            |_| {},
+            expect!["AfterAllowTestTraffic of prod:web: green [10.0.0.2:8080, listener web.elb:9000], blue [10.0.0.1:8080, listener web.elb:80]"],
+        )
+        .await;
+    }
+
+    #[tokio::test]
+    async fn targets_that_leave_are_left_out_and_unused_ones_are_not() {
+        check(
+            |aws| {
+                let green = vec![
+                    registered("10.0.0.2", "unused", Some("Target.NotInUse")),
+                    registered("10.0.0.3", "draining", Some("Target.DeregistrationInProgress")),
+                    registered("10.0.0.4", "unhealthy", Some("Target.Timeout")),
+                ];
+                aws.health.insert("arn:web-blue".into(), green);
+                aws.facts.test_listener = None;
+            },
+            expect!["AfterAllowTestTraffic of prod:web: green [10.0.0.2:8080, 10.0.0.4:8080], blue [10.0.0.1:8080, listener web.elb:80]"],
+        )
+        .await;
+    }
+
+    #[tokio::test]
+    async fn a_first_deployment_has_no_blue() {
+        check(
+            |aws| {
+                if let Some(target) = &mut aws.target {
+                    target.task_sets.retain(|set| set.label == "Green");
+                }
+            },
+            expect!["AfterAllowTestTraffic of prod:web: green [10.0.0.2:8080, listener web.elb:9000], blue []"],
+        )
+        .await;
+    }
+
+    #[tokio::test]
+    async fn instance_targets_are_reached_by_their_listener() {
+        check(
+            |aws| {
+                for group in aws.groups.values_mut() {
+                    group.target_type = "instance".into();
+                }
+            },
+            expect!["AfterAllowTestTraffic of prod:web: green [listener web.elb:9000], blue [listener web.elb:80]"],
+        )
+        .await;
+    }
+
+    #[tokio::test]
+    async fn after_the_shift_the_production_listener_belongs_to_green() {
+        check(
+            |aws| {
+                if let Some(target) = &mut aws.target {
+                    target.events_in_progress = vec!["AfterAllowTraffic".into()];
+                }
+                for listener in aws.listeners.values_mut() {
+                    listener.forwards_to = vec!["arn:web-blue".into()];
+                }
+            },
+            expect!["AfterAllowTraffic of prod:web: green [10.0.0.2:8080, listener web.elb:9000], blue [10.0.0.1:8080]"],
+        )
+        .await;
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_resolved_says_whose_fault_it_is() {
+        check(|aws| aws.target = None, expect!["Aws, passing: deployment d-1 has no targets yet"])
+            .await;
+        check(
+            |aws| {
+                if let Some(target) = &mut aws.target {
+                    target.task_sets.retain(|set| set.label == "Blue");
+                }
+            },
+            expect!["Aws, lasting: service prod:web has no task set labelled Green"],
+        )
+        .await;
+        check(
+            |aws| aws.facts.platform = "Lambda".into(),
+            expect!["User, lasting: deployment d-1 is on platform Lambda; this version of gate judges CodeDeploy on ECS"],
+        )
+        .await;
+        check(
+            |aws| aws.failures = [("GetDeployment", Failure::Denied)].into(),
+            expect!["User, lasting: GetDeployment of d-1 failed: Told (to fail); allow `codedeploy:GetDeployment` to gate's role, see deploy/iam-policy.json"],
+        )
+        .await;
+        check(
+            |aws| aws.failures = [("DescribeTargetHealth", Failure::Passing)].into(),
+            expect!["Aws, passing: DescribeTargetHealth of arn:web-blue failed: Told (to fail)"],
+        )
+        .await;
+        check(
+            |aws| {
+                if let Some(target) = &mut aws.target {
+                    target.events_in_progress = vec!["AllowTestTraffic".into()];
+                }
+            },
+            expect!["Aws, passing: deployment d-1 is at no lifecycle event that can be hooked (in progress: [AllowTestTraffic])"],
+        )
+        .await;
+    }
+
+    #[tokio::test]
+    async fn a_deployment_that_is_over_and_a_rollback_need_no_targets() {
+        check(|aws| aws.facts.status = "Stopped".into(), expect!["ended: Stopped"]).await;
+        check(
+            |aws| {
+                aws.facts.creator = ROLLBACK_CREATOR.into();
+                aws.failures = [("DescribeTargetGroups", Failure::Passing)].into();
+            },
+            expect!["AfterAllowTestTraffic of prod:web: green [], blue []"],
+        )
+        .await;
+    }
+
+    #[tokio::test]
+    async fn a_group_that_does_not_roll_back_is_warned_about_early() {
+        check(
+            |aws| aws.facts.rolls_back_on_failure = false,
+            expect!["AfterAllowTestTraffic of prod:web: green [10.0.0.2:8080, listener web.elb:9000], blue [10.0.0.1:8080, listener web.elb:80]; warning: deployment group web-group does not roll back when a hook fails; gate will stop the deployment with rollback instead (needs codedeploy:StopDeployment)"],
+        )
+        .await;
     }
 }

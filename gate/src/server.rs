@@ -38,9 +38,9 @@ pub(crate) async fn serve(
     stop: CancellationToken,
 ) {
     let limited = Arc::clone(&metrics);
-    let router = router
-        .layer(DefaultBodyLimit::max(BODY_MAX_BYTES))
-        .layer(middleware::from_fn(move |request, next| limit(Arc::clone(&limited), request, next)));
+    let router = router.layer(DefaultBodyLimit::max(BODY_MAX_BYTES)).layer(middleware::from_fn(
+        move |request, next| limit(Arc::clone(&limited), request, next),
+    ));
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let connections = TaskTracker::new();
     loop {

@@ -91,8 +91,24 @@ mod tests {
         check("1000", &good, 1301, Err(Unsigned::Stale));
         check("1001", &good, 1000, Err(Unsigned::Wrong));
         check("1000", &sign(&key, "POST", "/hooks/ecs", 1000, BODY), 1000, Err(Unsigned::Wrong));
-        check("1000", &sign(&key, "POST", "/hooks/codedeploy", 1000, b"{}"), 1000, Err(Unsigned::Wrong));
-        check("1000", &sign(&Key(b"some other key of theirs".to_vec()), "POST", "/hooks/codedeploy", 1000, BODY), 1000, Err(Unsigned::Wrong));
+        check(
+            "1000",
+            &sign(&key, "POST", "/hooks/codedeploy", 1000, b"{}"),
+            1000,
+            Err(Unsigned::Wrong),
+        );
+        check(
+            "1000",
+            &sign(
+                &Key(b"some other key of theirs".to_vec()),
+                "POST",
+                "/hooks/codedeploy",
+                1000,
+                BODY,
+            ),
+            1000,
+            Err(Unsigned::Wrong),
+        );
         check("1000", "v1=zz", 1000, Err(Unsigned::Missing));
         check("1000", "v1=abc", 1000, Err(Unsigned::Missing));
         check("1000", &good.replace("v1=", "v0="), 1000, Err(Unsigned::Missing));

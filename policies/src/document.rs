@@ -98,9 +98,9 @@ impl PolicySet {
                 PolicyInForce::Chosen { file: file.name.clone(), text: file.text.clone() }
             }
             files if files.iter().any(|file| file.policy.is_none()) => broken(files),
-            files => PolicyInForce::Tied {
-                files: files.iter().map(|file| file.name.clone()).collect(),
-            },
+            files => {
+                PolicyInForce::Tied { files: files.iter().map(|file| file.name.clone()).collect() }
+            }
         }
     }
 }
@@ -117,7 +117,8 @@ mod tests {
     use crate::deployment::Stage;
     use expect_test::{Expect, expect};
 
-    const PROBE: &str = "probe: { http: { path: / } }\nobjectives: [ { errors: { at-most: 1% } } ]\n";
+    const PROBE: &str =
+        "probe: { http: { path: / } }\nobjectives: [ { errors: { at-most: 1% } } ]\n";
 
     fn check(documents: &[(&str, &str)], expected: Expect) {
         let texts: Vec<(String, String)> = documents
@@ -187,7 +188,9 @@ mod tests {
     fn an_unreadable_file_stands_in_the_way_of_policies_that_name_nothing() {
         check(
             &[("all", ""), ("torn", "applies-to: {")],
-            expect![[r#"Broken { faults: ["torn:4:1: while parsing a flow mapping, did not find expected ',' or '}'"] }"#]],
+            expect![[
+                r#"Broken { faults: ["torn:4:1: while parsing a flow mapping, did not find expected ',' or '}'"] }"#
+            ]],
         );
         check(
             &[("app", "applies-to: { application: checkout }"), ("torn", "applies-to: {")],

@@ -55,15 +55,14 @@ impl Interval {
     /// the doubt, at most 0.1 % of the threshold.
     pub fn above(&self, threshold: Duration) -> u64 {
         let micros = u64::try_from(threshold.as_micros()).unwrap_or(u64::MAX);
-        self.buckets
-            .range(micros.saturating_add(1)..)
-            .map(|(_, &count)| u64::from(count))
-            .sum()
+        self.buckets.range(micros.saturating_add(1)..).map(|(_, &count)| u64::from(count)).sum()
     }
 
     /// The latencies in seconds (lower bucket edges) and how often each was seen.
     pub fn seconds(&self) -> impl Iterator<Item = (f64, u32)> + '_ {
-        self.buckets.iter().map(|(&edge, &count)| (Duration::from_micros(edge).as_secs_f64(), count))
+        self.buckets
+            .iter()
+            .map(|(&edge, &count)| (Duration::from_micros(edge).as_secs_f64(), count))
     }
 
     /// Adds all of `other`.
@@ -95,9 +94,7 @@ impl Histogram {
     }
 
     fn with_digits(digits: u8) -> Self {
-        Self {
-            dense: hdrhistogram::Histogram::new_with_bounds(1, LATENCY_MAX_MICROS, digits).ok(),
-        }
+        Self { dense: hdrhistogram::Histogram::new_with_bounds(1, LATENCY_MAX_MICROS, digits).ok() }
     }
 
     /// Adds one tick's latencies.

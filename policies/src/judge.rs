@@ -163,7 +163,9 @@ impl Judge {
 
     /// The objective with the most evidence against it.
     pub fn worst(&self) -> Option<&Judged> {
-        self.objectives.iter().max_by(|a, b| a.evidence().rollback.total_cmp(&b.evidence().rollback))
+        self.objectives
+            .iter()
+            .max_by(|a, b| a.evidence().rollback.total_cmp(&b.evidence().rollback))
     }
 
     /// The objective with the least evidence for it.
@@ -290,7 +292,8 @@ impl Counts {
             .map(|(outcome, &n)| (n, outcome.name().to_owned()));
         let mut faults: Vec<(u64, String)> = statuses.chain(others).collect();
         faults.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
-        let shown: Vec<String> = faults.iter().take(4).map(|(n, what)| format!("{n} × {what}")).collect();
+        let shown: Vec<String> =
+            faults.iter().take(4).map(|(n, what)| format!("{n} × {what}")).collect();
         shown.join(", ")
     }
 }

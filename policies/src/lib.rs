@@ -33,7 +33,7 @@ pub mod run;
 
 pub use decision::{Answer, Basis, Decision};
 pub use deployment::{Arm, Deployment, Stage, Target};
-pub use document::{Fault, PolicySet, PolicyFile};
+pub use document::{Fault, PolicyFile, PolicySet};
 pub use event::{Action, Delivery, Event, PolicyInForce, Trouble};
 pub use histogram::Histogram;
 pub use moment::Moment;

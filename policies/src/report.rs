@@ -260,7 +260,10 @@ pub(crate) fn changes(arm: &str, before: &[Target], after: &[Target]) -> Option<
 }
 
 impl Report {
-    pub(crate) fn objectives(judge: Option<&Judge>, policy: Option<&Policy>) -> Vec<ObjectiveReport> {
+    pub(crate) fn objectives(
+        judge: Option<&Judge>,
+        policy: Option<&Policy>,
+    ) -> Vec<ObjectiveReport> {
         let (Some(judge), Some(policy)) = (judge, policy) else { return Vec::new() };
         judge.objectives().iter().map(|judged| ObjectiveReport::of(judged, policy)).collect()
     }

@@ -209,7 +209,8 @@ impl Run {
         }
         if let Some((file, policy)) = &self.policy {
             self.timeline.note(self.now, format!("judged by {file}"));
-            let ticks = policy.probe.warm_up.as_millis().div_ceil(policy.decide.tick.as_millis().max(1));
+            let ticks =
+                policy.probe.warm_up.as_millis().div_ceil(policy.decide.tick.as_millis().max(1));
             self.warm_up_ticks = u64::try_from(ticks).unwrap_or(u64::MAX);
         }
         self.judge = Some(judge);
@@ -226,7 +227,8 @@ impl Run {
         if self.now.since(since) < RESOLVE_GRACE {
             return vec![deadline, Action::Resolve { after: self.backoff() }];
         }
-        let answer = self.policy.as_ref().map_or(self.question.unmatched, |(_, p)| p.decide.no_data);
+        let answer =
+            self.policy.as_ref().map_or(self.question.unmatched, |(_, p)| p.decide.no_data);
         let reason = reason::no_targets(self.now.since(since), answer);
         self.decide(answer, Basis::NoData, reason)
     }
@@ -300,8 +302,12 @@ impl Run {
             self.judged_ticks += 1;
             self.silent_ticks = if total.judged() == 0 { self.silent_ticks + 1 } else { 0 };
         }
-        let ticks = |count: u64| policy.decide.tick.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX));
-        let leaning = judge.evidence().leaning(policy.decide.rates, ticks(self.judged_ticks) >= policy.decide.at_least);
+        let ticks = |count: u64| {
+            policy.decide.tick.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX))
+        };
+        let leaning = judge
+            .evidence()
+            .leaning(policy.decide.rates, ticks(self.judged_ticks) >= policy.decide.at_least);
         let seen = ticks(self.judged_ticks);
         match leaning {
             Leaning::Rollback => {
@@ -338,7 +344,8 @@ impl Run {
     }
 
     fn broken(&mut self, faults: &str) -> Vec<Action> {
-        let reason = self.fallback_to_unmatched(&format!("the policy for this deployment is broken: {faults}"));
+        let reason = self
+            .fallback_to_unmatched(&format!("the policy for this deployment is broken: {faults}"));
         self.decide(self.question.unmatched, Basis::BrokenPolicy, reason)
     }
 
@@ -352,7 +359,8 @@ impl Run {
             _ => None,
         };
         let objective = objective.map(|judged| judged.objective.name.clone());
-        let observing = self.question.observe || self.policy.as_ref().is_some_and(|(_, p)| p.observe);
+        let observing =
+            self.question.observe || self.policy.as_ref().is_some_and(|(_, p)| p.observe);
         let decision = if observing && answer == Answer::Rollback {
             let reason = format!("only observing; would have answered rollback: {reason}");
             Decision { answer: Answer::Continue, basis: Basis::Observed, reason, objective }
@@ -406,7 +414,8 @@ impl Run {
 
     fn ended(&mut self, status: &str) -> Vec<Action> {
         self.timeline.note(self.now, format!("the deployment ended by other hands: {status}"));
-        let reason = format!("the deployment became {status} before a decision: nobody waits for an answer");
+        let reason =
+            format!("the deployment became {status} before a decision: nobody waits for an answer");
         self.decision = None;
         self.delivery = Some(Delivery::TooLate { reason });
         self.decided_at = self.now;

@@ -96,8 +96,7 @@ impl TargetTick {
 
     /// Judged probes slower than `threshold`. One that got no answer was not answered in time.
     pub fn slower_than(&self, threshold: Duration) -> u64 {
-        let unanswered =
-            self.count(|o| o.blame() == Some(Blame::Target) && !o.answered());
+        let unanswered = self.count(|o| o.blame() == Some(Blame::Target) && !o.answered());
         self.latency.above(threshold) + unanswered
     }
 

@@ -158,8 +158,14 @@ mod tests {
             duration("-2s"),
             expect!["`-2s` is not a duration; write `500ms`, `2s`, `1m 30s` or `10m`"],
         );
-        check(duration("15d"), expect!["`15d` is not a duration; write `500ms`, `2s`, `1m 30s` or `10m`"]);
-        check(duration("400h"), expect!["`400h` is longer than 14 days, the longest wait AWS allows"]);
+        check(
+            duration("15d"),
+            expect!["`15d` is not a duration; write `500ms`, `2s`, `1m 30s` or `10m`"],
+        );
+        check(
+            duration("400h"),
+            expect!["`400h` is longer than 14 days, the longest wait AWS allows"],
+        );
     }
 
     #[test]
@@ -167,8 +173,14 @@ mod tests {
         check(share("0.5%"), expect!["0.005"]);
         check(share("0%"), expect!["0.0"]);
         check(share("0.005"), expect!["`0.005` has no `%`; write `0.5%` if you mean a share"]);
-        check(share("100%"), expect!["`100%` is out of range; a share is at least 0% and below 100%"]);
-        check(share("NaN%"), expect!["`NaN%` is out of range; a share is at least 0% and below 100%"]);
+        check(
+            share("100%"),
+            expect!["`100%` is out of range; a share is at least 0% and below 100%"],
+        );
+        check(
+            share("NaN%"),
+            expect!["`NaN%` is out of range; a share is at least 0% and below 100%"],
+        );
     }
 
     #[test]
@@ -183,17 +195,27 @@ mod tests {
     fn quantiles_are_written_like_p99() {
         check(quantile("p99.9"), expect!["0.9990000000000001"]);
         check(quantile("99"), expect!["`99` is not a quantile; write it like `p99` or `p99.9`"]);
-        check(quantile("p100"), expect!["`p100` is out of range; a quantile is above p0 and below p100"]);
+        check(
+            quantile("p100"),
+            expect!["`p100` is out of range; a quantile is above p0 and below p100"],
+        );
     }
 
     #[test]
     fn numbers_are_spelled_for_people() {
-        for (fraction, text) in
-            [(0.005, "0.5 %"), (0.0456, "4.6 %"), (0.12, "12 %"), (0.00012, "0.012 %"), (0.0, "0 %"), (1.0, "100 %"), (0.2, "20 %")]
-        {
+        for (fraction, text) in [
+            (0.005, "0.5 %"),
+            (0.0456, "4.6 %"),
+            (0.12, "12 %"),
+            (0.00012, "0.012 %"),
+            (0.0, "0 %"),
+            (1.0, "100 %"),
+            (0.2, "20 %"),
+        ] {
             assert_eq!(percent(fraction), text);
         }
-        for (millis, text) in [(250, "250 ms"), (1200, "1.2 s"), (2000, "2 s"), (600_000, "10 min")] {
+        for (millis, text) in [(250, "250 ms"), (1200, "1.2 s"), (2000, "2 s"), (600_000, "10 min")]
+        {
             assert_eq!(spell(Duration::from_millis(millis)), text);
         }
     }

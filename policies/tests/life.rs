@@ -5,7 +5,7 @@ use std::time::Duration;
 use expect_test::{Expect, expect};
 use policies::deployment::Route;
 use policies::{
-    Action, Answer, ArmTick, Blame, Deployment, Delivery, Event, Moment, Outcome, Phase,
+    Action, Answer, ArmTick, Blame, Delivery, Deployment, Event, Moment, Outcome, Phase,
     PolicyInForce, Question, Run, Sample, Stage, Target, TargetTick, Tick, Trouble,
 };
 
@@ -197,12 +197,16 @@ fn a_rollback_and_a_stage_without_green_continue_at_once() {
     let rollback = Deployment { is_rollback: true, ..deployment() };
     check(
         vec![(1, resolved_to(rollback, POLICY))],
-        expect!["continue, rollback-deployment: the deployment is itself a rollback, which is never gated"],
+        expect![
+            "continue, rollback-deployment: the deployment is itself a rollback, which is never gated"
+        ],
     );
     let early = Deployment { stage: Stage::BeforeInstall, ..deployment() };
     check(
         vec![(1, resolved_to(early, POLICY))],
-        expect!["continue, nothing-to-measure: nothing to measure yet at BeforeInstall: there is no green"],
+        expect![
+            "continue, nothing-to-measure: nothing to measure yet at BeforeInstall: there is no green"
+        ],
     );
 }
 
@@ -211,21 +215,29 @@ fn without_a_usable_policy_the_setting_decides_and_is_named() {
     let with = |policy| Event::Resolved { deployment: Box::new(deployment()), policy };
     check(
         vec![(1, with(PolicyInForce::Unmatched))],
-        expect!["rollback, unmatched: no policy applies to this deployment; answering rollback by the setting `unmatched`"],
+        expect![
+            "rollback, unmatched: no policy applies to this deployment; answering rollback by the setting `unmatched`"
+        ],
     );
     check(
         vec![(1, with(PolicyInForce::Tied { files: vec!["a".into(), "b".into()] }))],
-        expect!["rollback, unmatched: these policies apply equally well: a, b; answering rollback by the setting `unmatched`"],
+        expect![
+            "rollback, unmatched: these policies apply equally well: a, b; answering rollback by the setting `unmatched`"
+        ],
     );
     check(
         vec![(1, resolved_to(deployment(), "gate: v1\nprobe: 3\n"))],
-        expect!["rollback, broken-policy: the policy for this deployment is broken: web.policy.yaml:1:1: a policy has no `objectives`; web.policy.yaml:2:8: `probe` is a map of keys and values; answering rollback by the setting `unmatched`"],
+        expect![
+            "rollback, broken-policy: the policy for this deployment is broken: web.policy.yaml:1:1: a policy has no `objectives`; web.policy.yaml:2:8: `probe` is a map of keys and values; answering rollback by the setting `unmatched`"
+        ],
     );
     let open = Question { unmatched: Answer::Continue, ..question() };
     check_question(
         open,
         vec![(1, with(PolicyInForce::Unmatched))],
-        expect!["continue, unmatched: no policy applies to this deployment; answering continue by the setting `unmatched`"],
+        expect![
+            "continue, unmatched: no policy applies to this deployment; answering continue by the setting `unmatched`"
+        ],
     );
 }
 
@@ -235,12 +247,19 @@ fn lasting_trouble_gets_a_grace_and_passing_trouble_the_whole_deadline() {
     check(vec![(0, unresolved(true)), (19, unresolved(true))], expect!["resolving: no decision"]);
     check(
         vec![(0, unresolved(true)), (20, unresolved(true))],
-        expect!["rollback, unresolved: the deployment could not be resolved in 20 s: GetDeployment of d-1 failed: Some; answering rollback by the setting `unmatched`"],
+        expect![
+            "rollback, unresolved: the deployment could not be resolved in 20 s: GetDeployment of d-1 failed: Some; answering rollback by the setting `unmatched`"
+        ],
     );
-    check(vec![(0, unresolved(false)), (599, unresolved(false))], expect!["resolving: no decision"]);
+    check(
+        vec![(0, unresolved(false)), (599, unresolved(false))],
+        expect!["resolving: no decision"],
+    );
     check(
         vec![(0, unresolved(false)), (600, Event::Woke)],
-        expect!["rollback, unresolved: the deployment could not be resolved in 10 min: GetDeployment of d-1 failed: Some; answering rollback by the setting `unmatched`"],
+        expect![
+            "rollback, unresolved: the deployment could not be resolved in 10 min: GetDeployment of d-1 failed: Some; answering rollback by the setting `unmatched`"
+        ],
     );
 }
 
@@ -250,7 +269,9 @@ fn green_without_targets_or_without_samples_has_no_data() {
     check(vec![(0, empty()), (19, empty())], expect!["resolving: no decision"]);
     check(
         vec![(0, empty()), (20, empty())],
-        expect!["rollback, no-data: no data: green has no target to probe on the route the policy wants, after looking for 20 s; answering rollback by the policy's `no-data` rule"],
+        expect![
+            "rollback, no-data: no data: green has no target to probe on the route the policy wants, after looking for 20 s; answering rollback by the policy's `no-data` rule"
+        ],
     );
     let silence = |ticks: u64| {
         let mut events = vec![(0, resolved())];
@@ -261,7 +282,9 @@ fn green_without_targets_or_without_samples_has_no_data() {
     check(silence(6), expect!["judging: no decision"]);
     check(
         silence(7),
-        expect!["rollback, no-data: no data: no probe of green finished for 10 s (200 × dns); answering rollback by the policy's `no-data` rule"],
+        expect![
+            "rollback, no-data: no data: no probe of green finished for 10 s (200 × dns); answering rollback by the policy's `no-data` rule"
+        ],
     );
 }
 
@@ -276,7 +299,9 @@ fn gates_own_trouble_never_counts_against_a_release() {
     events.extend((0..300).map(|i| (2 * i + 2, late(i))));
     check(
         events,
-        expect!["rollback, gate-trouble: not proven: gate itself could not measure in 298 of 298 ticks (short of CPU or sockets), which says nothing about the release; answering rollback by the policy's `undecided` rule"],
+        expect![
+            "rollback, gate-trouble: not proven: gate itself could not measure in 298 of 298 ticks (short of CPU or sockets), which says nothing about the release; answering rollback by the policy's `undecided` rule"
+        ],
     );
 }
 
@@ -284,15 +309,16 @@ fn gates_own_trouble_never_counts_against_a_release() {
 fn connections_that_fail_on_blue_too_are_set_aside() {
     let outage = |blue: Outcome| {
         let mut events = vec![(0, resolved())];
-        events.extend((0..6).map(|i| {
-            (2 * i + 2, tick(i, &[(Outcome::Refused, 40)], &[(blue, 40)]))
-        }));
+        events
+            .extend((0..6).map(|i| (2 * i + 2, tick(i, &[(Outcome::Refused, 40)], &[(blue, 40)]))));
         events
     };
     check(outage(Outcome::Refused), expect!["judging: no decision"]);
     check(
         outage(Outcome::Ok),
-        expect!["rollback, proven: `errors at most 0.5 %` is broken: 80 of 80 probes of green bad (80 × refused); evidence 4001:1 that more than 0.5 % are (rollback at 100:1)"],
+        expect![
+            "rollback, proven: `errors at most 0.5 %` is broken: 80 of 80 probes of green bad (80 × refused); evidence 4001:1 that more than 0.5 % are (rollback at 100:1)"
+        ],
     );
 }
 
@@ -306,7 +332,12 @@ fn nothing_proven_by_the_deadline_is_said_to_be_unproven() {
         (2 * i + 2, tick(i, &[(Outcome::Ok, 40 - bad), (Outcome::Status, bad)], &[]))
     }));
     events.push((600, Event::Woke));
-    check(events, expect!["rollback, undecided: not proven after 10 min (rollback needs over 1000000:1, continue over 1000000:1); least sure of `errors at most 0.5 %`: 74 of 11880 probes bad (0.62 %); evidence 1:2 that more than 0.5 % are, 1790:1 that fewer than 1 % are; answering rollback by the policy's `undecided` rule"]);
+    check(
+        events,
+        expect![
+            "rollback, undecided: not proven after 10 min (rollback needs over 1000000:1, continue over 1000000:1); least sure of `errors at most 0.5 %`: 74 of 11880 probes bad (0.62 %); evidence 1:2 that more than 0.5 % are, 1790:1 that fewer than 1 % are; answering rollback by the policy's `undecided` rule"
+        ],
+    );
 }
 
 #[test]
@@ -317,7 +348,9 @@ fn observing_judges_and_lets_everything_through() {
     check_question(
         observing,
         events,
-        expect!["continue, observed: only observing; would have answered rollback: `errors at most 0.5 %` is broken: 80 of 80 probes of green bad (80 × timeout); evidence 4001:1 that more than 0.5 % are (rollback at 100:1)"],
+        expect![
+            "continue, observed: only observing; would have answered rollback: `errors at most 0.5 %` is broken: 80 of 80 probes of green bad (80 × timeout); evidence 4001:1 that more than 0.5 % are (rollback at 100:1)"
+        ],
     );
 }
 
@@ -369,10 +402,8 @@ fn a_group_that_would_not_roll_back_has_its_deployment_stopped() {
 #[test]
 fn targets_that_join_and_leave_change_the_plan_and_are_noted() {
     let mut run = run_in(Phase::Judging);
-    let scaled = Deployment {
-        green: vec![target("10.0.0.3:80"), target("10.0.0.4:80")],
-        ..deployment()
-    };
+    let scaled =
+        Deployment { green: vec![target("10.0.0.3:80"), target("10.0.0.4:80")], ..deployment() };
     let actions = run.step(resolved_to(scaled, POLICY), at(10));
     let Some(Action::Probe(plan)) = actions.first() else { panic!("{actions:?}") };
     assert_eq!((plan.green.len(), plan.first_tick), (2, 2));
@@ -416,7 +447,8 @@ fn simulate(seed: u64, errors: f64, record: &mut Vec<(Moment, Event)>) -> (u64, 
     feed(&mut run, resolved(), at(0));
     for index in 0..300 {
         let bad = (0..40).map(|_| u32::from(dice.chance() < errors)).sum();
-        let event = tick(index, &[(Outcome::Ok, 40 - bad), (Outcome::Status, bad)], &[(Outcome::Ok, 40)]);
+        let event =
+            tick(index, &[(Outcome::Ok, 40 - bad), (Outcome::Status, bad)], &[(Outcome::Ok, 40)]);
         feed(&mut run, event, at(2 * index + 2));
         if let Some(decision) = run.decision() {
             return (2 * index + 2 - 4, decision.answer);
@@ -449,7 +481,10 @@ fn five_percent_errors_are_rolled_back_in_seconds_and_a_healthy_release_passes_i
     good.sort_unstable();
     assert!(wrong <= 10, "{wrong} of 1000 healthy releases were rolled back");
     assert!((60..=66).contains(&good[500]), "median {} s", good[500]);
-    println!("5 % errors: median {median} s, p95 {p95} s; healthy 0.1 %: median {} s, p95 {} s, {wrong} of 1000 rolled back", good[500], good[950]);
+    println!(
+        "5 % errors: median {median} s, p95 {p95} s; healthy 0.1 %: median {} s, p95 {} s, {wrong} of 1000 rolled back",
+        good[500], good[950]
+    );
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use std::io;
 use std::sync::Arc;
 
-use policies::sample::Outcome;
 use policies::Target;
+use policies::sample::Outcome;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};

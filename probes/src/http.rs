@@ -9,9 +9,9 @@ use hyper::client::conn::http1;
 use hyper::header::{HOST, HeaderValue};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use policies::Target;
 use policies::plan::BODY_MAX_BYTES;
 use policies::sample::{Outcome, Sample};
-use policies::Target;
 use tokio::time::{Instant, timeout_at};
 
 use crate::connect::{Connection, Dialer};

@@ -63,8 +63,8 @@ impl Order {
             };
             let key = HeaderName::try_from(name.as_str())
                 .map_err(|_refused| OrderError::Name(name.clone()))?;
-            let mut value = HeaderValue::try_from(value)
-                .map_err(|_refused| OrderError::Value(name.clone()))?;
+            let mut value =
+                HeaderValue::try_from(value).map_err(|_refused| OrderError::Value(name.clone()))?;
             value.set_sensitive(matches!(written, Written::Secret(_)));
             headers.append(key, value);
         }

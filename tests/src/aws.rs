@@ -72,7 +72,14 @@ impl EmulatedAws {
         let key = format!("EMULATED_ACCESS_KEY_ID={name}");
         let command = command_line(blue);
         let mut arguments = vec!["setup", "--name", name, "--command", &command];
-        arguments.extend(["--bootstrap", &bootstrap, "--function-env", &url, "--function-env", &key]);
+        arguments.extend([
+            "--bootstrap",
+            &bootstrap,
+            "--function-env",
+            &url,
+            "--function-env",
+            &key,
+        ]);
         arguments.extend(more);
         let made = self.scenario(&arguments).await;
         Site { aws: self, name: name.to_owned(), made }
@@ -107,7 +114,9 @@ impl EmulatedAws {
         });
         match found.await {
             Some(found) => found,
-            None => panic!("{id} is not {statuses:?} after {limit:?}: {:#}", self.deployment(id).await),
+            None => {
+                panic!("{id} is not {statuses:?} after {limit:?}: {:#}", self.deployment(id).await)
+            }
         }
     }
 }

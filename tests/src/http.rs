@@ -41,7 +41,8 @@ pub async fn send(method: &str, url: &str, headers: &[(&str, &str)], body: &str)
     let request = request.body(Full::new(Bytes::from(body.to_owned()))).expect("a request");
     let response = sender.send_request(request).await.ok()?;
     let status = response.status().as_u16();
-    let location = response.headers().get("location").and_then(|l| l.to_str().ok()).map(str::to_owned);
+    let location =
+        response.headers().get("location").and_then(|l| l.to_str().ok()).map(str::to_owned);
     let body = response.into_body().collect().await.ok()?.to_bytes();
     driving.abort();
     Some(Answer { status, text: String::from_utf8_lossy(&body).into_owned(), location })

@@ -13,7 +13,8 @@ pub fn root() -> PathBuf {
 pub fn binary(name: &str) -> PathBuf {
     let here = std::env::current_exe().expect("a running test has an executable");
     let folder = here.ancestors().skip(1).find(|folder| folder.join(name).is_file());
-    let folder = folder.unwrap_or_else(|| panic!("no `{name}` beside {here:?}; run `cargo build --workspace`"));
+    let folder = folder
+        .unwrap_or_else(|| panic!("no `{name}` beside {here:?}; run `cargo build --workspace`"));
     folder.join(name)
 }
 
@@ -21,7 +22,8 @@ pub fn binary(name: &str) -> PathBuf {
 /// and not with the emulator's tasks and balancers, which live below 127.100.
 pub fn address() -> Ipv4Addr {
     static NEXT: AtomicU32 = AtomicU32::new(0);
-    let number = std::process::id().wrapping_mul(61).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+    let number =
+        std::process::id().wrapping_mul(61).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
     let [_, high, middle, low] = number.to_be_bytes();
     Ipv4Addr::new(127, 100 + high % 100, middle, 1 + low % 250)
 }

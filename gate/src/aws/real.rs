@@ -107,19 +107,33 @@ fn causes(error: &dyn Error) -> String {
 
 fn classify(code: &str) -> Failure {
     match code {
-        "AccessDenied" | "AccessDeniedException" | "UnrecognizedClientException"
-        | "InvalidClientTokenId" | "InvalidSignatureException" | "SignatureDoesNotMatch"
-        | "MissingAuthenticationToken" | "MissingAuthenticationTokenException" => Failure::Denied,
-        "DeploymentDoesNotExistException" | "DeploymentTargetDoesNotExistException"
-        | "DeploymentGroupDoesNotExistException" | "TargetGroupNotFound"
-        | "TargetGroupNotFoundException" | "ListenerNotFound" | "ListenerNotFoundException"
-        | "LoadBalancerNotFound" | "LoadBalancerNotFoundException" => Failure::Missing,
+        "AccessDenied"
+        | "AccessDeniedException"
+        | "UnrecognizedClientException"
+        | "InvalidClientTokenId"
+        | "InvalidSignatureException"
+        | "SignatureDoesNotMatch"
+        | "MissingAuthenticationToken"
+        | "MissingAuthenticationTokenException" => Failure::Denied,
+        "DeploymentDoesNotExistException"
+        | "DeploymentTargetDoesNotExistException"
+        | "DeploymentGroupDoesNotExistException"
+        | "TargetGroupNotFound"
+        | "TargetGroupNotFoundException"
+        | "ListenerNotFound"
+        | "ListenerNotFoundException"
+        | "LoadBalancerNotFound"
+        | "LoadBalancerNotFoundException" => Failure::Missing,
         "LifecycleEventAlreadyCompletedException" | "DeploymentAlreadyCompletedException" => {
             Failure::Completed
         }
         "ValidationException" | "ValidationError" | "SerializationException" => Failure::Invalid,
-        code if code.starts_with("Invalid") || code.ends_with("RequiredException")
-            || code.starts_with("UnsupportedAction") => Failure::Invalid,
+        code if code.starts_with("Invalid")
+            || code.ends_with("RequiredException")
+            || code.starts_with("UnsupportedAction") =>
+        {
+            Failure::Invalid
+        }
         _ => Failure::Passing,
     }
 }
@@ -144,7 +158,9 @@ impl Aws for RealAws {
         Box::pin(async move {
             let reply = self.codedeploy.get_deployment().deployment_id(id).send().await;
             let reply = self.seen("GetDeployment", id, reply)?;
-            let info = reply.deployment_info.ok_or_else(|| absent("GetDeployment", id, "deploymentInfo"))?;
+            let info = reply
+                .deployment_info
+                .ok_or_else(|| absent("GetDeployment", id, "deploymentInfo"))?;
             let rollback = info.auto_rollback_configuration.as_ref();
             let rolls_back_on_failure = rollback.is_some_and(|config| {
                 config.enabled && config.events().contains(&AutoRollbackEvent::DeploymentFailure)
@@ -208,7 +224,9 @@ impl Aws for RealAws {
             let group = reply.target_groups.unwrap_or_default().into_iter().next();
             let group = group.ok_or_else(|| absent(OPERATION, name, "TargetGroups"))?;
             Ok(TargetGroup {
-                arn: group.target_group_arn.ok_or_else(|| absent(OPERATION, name, "TargetGroupArn"))?,
+                arn: group
+                    .target_group_arn
+                    .ok_or_else(|| absent(OPERATION, name, "TargetGroupArn"))?,
                 target_type: group.target_type.map(|t| t.as_str().to_owned()).unwrap_or_default(),
                 protocol: group.protocol.map(|p| p.as_str().to_owned()).unwrap_or_default(),
                 protocol_version: group.protocol_version.unwrap_or_else(|| "HTTP1".to_owned()),
@@ -248,7 +266,8 @@ impl Aws for RealAws {
             let listener = listener.ok_or_else(|| absent(OPERATION, arn, "Listeners"))?;
             let balancer = listener.load_balancer_arn.clone();
             let balancer = balancer.ok_or_else(|| absent(OPERATION, arn, "LoadBalancerArn"))?;
-            let described = self.elb.describe_load_balancers().load_balancer_arns(&balancer).send().await;
+            let described =
+                self.elb.describe_load_balancers().load_balancer_arns(&balancer).send().await;
             let described = self.seen("DescribeLoadBalancers", &balancer, described)?;
             let dns_name = described.load_balancers.unwrap_or_default().into_iter().next();
             let dns_name = dns_name.and_then(|balancer| balancer.dns_name);
@@ -256,11 +275,16 @@ impl Aws for RealAws {
             let rules = self.seen("DescribeRules", arn, rules)?;
             let mut actions: Vec<Action> = listener.default_actions.unwrap_or_default();
             actions.extend(
-                rules.rules.unwrap_or_default().into_iter().flat_map(|r| r.actions.unwrap_or_default()),
+                rules
+                    .rules
+                    .unwrap_or_default()
+                    .into_iter()
+                    .flat_map(|r| r.actions.unwrap_or_default()),
             );
             let port = listener.port.and_then(|port| u16::try_from(port).ok());
             Ok(Listener {
-                dns_name: dns_name.ok_or_else(|| absent("DescribeLoadBalancers", &balancer, "DNSName"))?,
+                dns_name: dns_name
+                    .ok_or_else(|| absent("DescribeLoadBalancers", &balancer, "DNSName"))?,
                 port: port.ok_or_else(|| absent(OPERATION, arn, "Port"))?,
                 protocol: listener.protocol.map(|p| p.as_str().to_owned()).unwrap_or_default(),
                 forwards_to: actions.iter().flat_map(forwards).collect(),
@@ -268,7 +292,12 @@ impl Aws for RealAws {
         })
     }
 
-    fn answer_hook<'a>(&'a self, id: &'a str, execution: &'a str, succeeded: bool) -> Reply<'a, ()> {
+    fn answer_hook<'a>(
+        &'a self,
+        id: &'a str,
+        execution: &'a str,
+        succeeded: bool,
+    ) -> Reply<'a, ()> {
         // Only these two are accepted, though the model lists six.
         let status = if succeeded { EventStatus::Succeeded } else { EventStatus::Failed };
         Box::pin(async move {
@@ -289,7 +318,8 @@ impl Aws for RealAws {
 
     fn stop_with_rollback<'a>(&'a self, id: &'a str) -> Reply<'a, ()> {
         Box::pin(async move {
-            let call = self.codedeploy.stop_deployment().deployment_id(id).auto_rollback_enabled(true);
+            let call =
+                self.codedeploy.stop_deployment().deployment_id(id).auto_rollback_enabled(true);
             let reply = call.send().await;
             self.seen("StopDeployment", id, reply).map(|_reply| ())
         })

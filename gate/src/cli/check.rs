@@ -73,10 +73,14 @@ fn expand(files: &[PathBuf]) -> Result<Vec<PathBuf>, String> {
             paths.push(path.clone());
             continue;
         }
-        let entries = std::fs::read_dir(path).map_err(|e| format!("{} cannot be read: {e}", path.display()))?;
+        let entries = std::fs::read_dir(path)
+            .map_err(|e| format!("{} cannot be read: {e}", path.display()))?;
         let before = paths.len();
         paths.extend(
-            entries.flatten().map(|entry| entry.path()).filter(|path| path.to_string_lossy().ends_with(".policy.yaml")),
+            entries
+                .flatten()
+                .map(|entry| entry.path())
+                .filter(|path| path.to_string_lossy().ends_with(".policy.yaml")),
         );
         if paths.len() == before {
             return Err(format!("{} holds no *.policy.yaml", path.display()));

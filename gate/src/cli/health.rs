@@ -14,7 +14,12 @@ use crate::client::Client;
 #[derive(Debug, Args)]
 pub(super) struct Health {
     /// Where the daemon serves operators. An unspecified address stands for loopback.
-    #[arg(long, value_name = "ADDRESS", env = "GATE_ADMIN_LISTEN", default_value = "127.0.0.1:9090")]
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        env = "GATE_ADMIN_LISTEN",
+        default_value = "127.0.0.1:9090"
+    )]
     admin: String,
     /// How long to wait for its answer.
     #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = policies::units::duration)]

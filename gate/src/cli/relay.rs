@@ -68,7 +68,9 @@ struct Forwarder {
 impl Relay {
     pub(super) async fn run(self) -> u8 {
         if std::env::var_os("AWS_LAMBDA_RUNTIME_API").is_none() {
-            complain("error: `gate relay` runs as a Lambda function (AWS_LAMBDA_RUNTIME_API is not set); see docs/aws-setup.md");
+            complain(
+                "error: `gate relay` runs as a Lambda function (AWS_LAMBDA_RUNTIME_API is not set); see docs/aws-setup.md",
+            );
             return USAGE;
         }
         let key = match self.key.as_deref().map(secret).transpose() {
@@ -116,7 +118,10 @@ impl Forwarder {
             "the daemon did not take the hook; answering it here"
         );
         let stranded = |reason| {
-            format!("{}: the hook was neither handed over nor answered: {reason}", event.deployment_id)
+            format!(
+                "{}: the hook was neither handed over nor answered: {reason}",
+                event.deployment_id
+            )
         };
         self.answer(&event).await.map_err(|reason| stranded(reason).into())
     }
@@ -134,7 +139,10 @@ impl Forwarder {
                 Ok(Ok((status, text))) => {
                     last = format!("{status}: {}", String::from_utf8_lossy(&text));
                     // Refused for good: trying again changes nothing.
-                    if status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS && status != StatusCode::REQUEST_TIMEOUT {
+                    if status.is_client_error()
+                        && status != StatusCode::TOO_MANY_REQUESTS
+                        && status != StatusCode::REQUEST_TIMEOUT
+                    {
                         return Err(last);
                     }
                 }
@@ -152,9 +160,10 @@ impl Forwarder {
         let mut request = Request::post(uri).header("content-type", "application/json");
         if let Some(key) = &self.key {
             let now = unix_millis() / 1000;
-            request = request
-                .header(signature::TIMESTAMP, now.to_string())
-                .header(signature::SIGNATURE, signature::sign(key, "POST", CODEDEPLOY_PATH, now, body));
+            request = request.header(signature::TIMESTAMP, now.to_string()).header(
+                signature::SIGNATURE,
+                signature::sign(key, "POST", CODEDEPLOY_PATH, now, body),
+            );
         }
         request.body(Full::new(Bytes::copy_from_slice(body))).map_err(|error| error.to_string())
     }

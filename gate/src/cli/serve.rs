@@ -51,13 +51,14 @@ impl Serve {
     }
 
     pub(super) async fn run(self) -> u8 {
-        let config = match config::load(self.config.as_deref(), self.profile.as_deref(), self.layer()) {
-            Ok(config) => config,
-            Err(error) => {
-                complain(&format!("error: {error}"));
-                return USAGE;
-            }
-        };
+        let config =
+            match config::load(self.config.as_deref(), self.profile.as_deref(), self.layer()) {
+                Ok(config) => config,
+                Err(error) => {
+                    complain(&format!("error: {error}"));
+                    return USAGE;
+                }
+            };
         let telemetry = telemetry::init(false);
         let code = match serve(config).await {
             Ok(()) => OK,
@@ -79,7 +80,8 @@ async fn serve(config: config::Checked) -> Result<(), String> {
     let aws = RealAws::connect(endpoint, Arc::clone(&metrics)).await;
     let stop = CancellationToken::new();
     stop_on_signal(stop.clone()).map_err(|error| format!("signals cannot be caught: {error}"))?;
-    let bound = app::build(config, Arc::new(aws), metrics, stop).await.map_err(|error| story(&error))?;
+    let bound =
+        app::build(config, Arc::new(aws), metrics, stop).await.map_err(|error| story(&error))?;
     info!(hooks = %bound.hooks_address, operators = %bound.admin_address, "gate serves");
     bound.wait().await;
     info!("gate has stopped");

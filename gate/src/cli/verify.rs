@@ -100,7 +100,8 @@ impl Verify {
             observe: false,
         };
         let stop = CancellationToken::new();
-        stop_on_signal(stop.clone()).map_err(|error| format!("signals cannot be caught: {error}"))?;
+        stop_on_signal(stop.clone())
+            .map_err(|error| format!("signals cannot be caught: {error}"))?;
         let run = Run::new(question);
         let first = run.start();
         let conducted = Conducted::new(run);
@@ -127,10 +128,13 @@ impl Verify {
 
     async fn case(&self) -> Result<ShellCase, String> {
         let name = self.policy.display().to_string();
-        let text = read_text(&self.policy).await.map_err(|error| format!("{name} cannot be read: {error}"))?;
+        let text = read_text(&self.policy)
+            .await
+            .map_err(|error| format!("{name} cannot be read: {error}"))?;
         let parsed = PolicyFile::parse(&name, &text);
         let Some(policy) = parsed.policy.filter(|_| parsed.faults.is_empty()) else {
-            let rendered = policies::document::render(&parsed.faults, &text, stderr().is_terminal());
+            let rendered =
+                policies::document::render(&parsed.faults, &text, stderr().is_terminal());
             return Err(format!("{name} is not a good policy\n\n{}", rendered.trim_end()));
         };
         let mut faults = Vec::new();
@@ -202,12 +206,21 @@ fn target(url: &str) -> Result<Target, String> {
         _ => return Err(shape()),
     };
     if uri.path() != "/" || uri.query().is_some() {
-        return Err(format!("`{url}` has a path; the policy names the path, so write only scheme, host and port"));
+        return Err(format!(
+            "`{url}` has a path; the policy names the path, so write only scheme, host and port"
+        ));
     }
     let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(shape)?;
     let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
     let port = uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
-    Ok(Target { id: url.trim_end_matches('/').to_owned(), host, port, tls, route: Route::Url, health: None })
+    Ok(Target {
+        id: url.trim_end_matches('/').to_owned(),
+        host,
+        port,
+        tls,
+        route: Route::Url,
+        health: None,
+    })
 }
 
 async fn progress(conducted: Conducted) {
@@ -232,9 +245,9 @@ async fn progress(conducted: Conducted) {
 pub(super) fn line(report: &Report) -> String {
     let green = report.green.as_ref().map(|arm| &arm.total);
     let (probes, bad) = green.map_or((0, 0), |total| (total.judged, total.bad));
-    let p99 = green.and_then(|total| total.latency_seconds).map_or(Duration::ZERO, |latency| {
-        Duration::from_secs_f64(latency.p99)
-    });
+    let p99 = green
+        .and_then(|total| total.latency_seconds)
+        .map_or(Duration::ZERO, |latency| Duration::from_secs_f64(latency.p99));
     let point = report.series.last();
     let odds = |log: Option<f64>| policies::verdict::odds(log.unwrap_or(0.0));
     format!(
@@ -246,4 +259,3 @@ pub(super) fn line(report: &Report) -> String {
         odds(point.map(|point| point.log_continue)),
     )
 }
-

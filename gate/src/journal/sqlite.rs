@@ -97,7 +97,12 @@ impl Sqlite {
         Ok(rows.map_err(failed("accept a question"))? == 1)
     }
 
-    pub(super) fn append(&mut self, id: &str, at: Moment, entry: &Entry) -> Result<(), JournalError> {
+    pub(super) fn append(
+        &mut self,
+        id: &str,
+        at: Moment,
+        entry: &Entry,
+    ) -> Result<(), JournalError> {
         let body = write(entry)?;
         let at = i64::try_from(at.as_millis()).unwrap_or(i64::MAX);
         let sql = "INSERT INTO entries (question, at_millis, body) VALUES (?1, ?2, ?3)";
@@ -177,7 +182,11 @@ impl Sqlite {
         Ok(Stored { accepted, entries })
     }
 
-    fn texts<P: rusqlite::Params>(&self, sql: &str, params: P) -> Result<Vec<String>, JournalError> {
+    fn texts<P: rusqlite::Params>(
+        &self,
+        sql: &str,
+        params: P,
+    ) -> Result<Vec<String>, JournalError> {
         let rows = || -> rusqlite::Result<Vec<String>> {
             self.connection.prepare(sql)?.query_map(params, |row| row.get(0))?.collect()
         };
@@ -193,7 +202,8 @@ fn create_private(path: &Path) -> io::Result<()> {
 }
 
 fn write<T: serde::Serialize>(value: &T) -> Result<String, JournalError> {
-    serde_json::to_string(value).map_err(|source| JournalError::Entry { attempt: "written", source })
+    serde_json::to_string(value)
+        .map_err(|source| JournalError::Entry { attempt: "written", source })
 }
 
 fn parse<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, JournalError> {

@@ -75,7 +75,10 @@ impl Case for HookCase {
                 }
                 Err(error) if error.failure == Failure::Passing => undelivered(&error),
                 Err(error) => {
-                    warn!(error = error.story(), "cannot stop the deployment; failing its hook instead");
+                    warn!(
+                        error = error.story(),
+                        "cannot stop the deployment; failing its hook instead"
+                    );
                     self.put(decision.answer).await
                 }
             }
@@ -93,7 +96,10 @@ impl Case for HookCase {
     fn closed(&self) -> Doing<'_, ()> {
         Box::pin(async move {
             if let Err(error) = self.journal.close(&self.accepted.question.id).await {
-                error!(error = &error as &dyn std::error::Error, "the run is over, but not marked so");
+                error!(
+                    error = &error as &dyn std::error::Error,
+                    "the run is over, but not marked so"
+                );
             }
         })
     }

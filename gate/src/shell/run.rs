@@ -188,7 +188,8 @@ impl Conductor {
 
     fn answer(&mut self, decision: policies::Decision, stop: bool, after: Duration) {
         let case = Arc::clone(&self.conduct.case);
-        let span = info_span!("answer", answer = decision.answer.name(), basis = decision.basis.name());
+        let span =
+            info_span!("answer", answer = decision.answer.name(), basis = decision.basis.name());
         let delivering = async move { case.deliver(&decision, stop).await };
         self.later(after, delivering.instrument(span));
     }

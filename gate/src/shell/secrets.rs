@@ -12,9 +12,8 @@ const SECRET_MAX_BYTES: u64 = 16 * 1024;
 /// Why it could not be read; never what is in it.
 pub(crate) fn secret(reference: &str) -> Result<String, String> {
     match reference.split_once(':') {
-        Some(("env", name)) => {
-            std::env::var(name).map_err(|_absent| format!("environment variable `{name}` is not set"))
-        }
+        Some(("env", name)) => std::env::var(name)
+            .map_err(|_absent| format!("environment variable `{name}` is not set")),
         Some(("file", path)) => {
             let mut text = String::new();
             let read = |text: &mut String| {
@@ -25,7 +24,9 @@ pub(crate) fn secret(reference: &str) -> Result<String, String> {
         }
         _ => Err(format!("`{reference}` is no reference; write `env:NAME` or `file:PATH`")),
     }
-    .and_then(|text| {
-        if text.is_empty() { Err(format!("`{reference}` is empty")) } else { Ok(text) }
-    })
+    .and_then(
+        |text| {
+            if text.is_empty() { Err(format!("`{reference}` is empty")) } else { Ok(text) }
+        },
+    )
 }

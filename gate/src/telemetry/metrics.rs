@@ -33,13 +33,23 @@ pub(crate) struct Metrics {
 struct Table(Registry);
 
 impl Table {
-    fn counter(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
+    fn counter(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> Result<IntCounterVec, prometheus::Error> {
         let metric = IntCounterVec::new(Opts::new(name, help), labels)?;
         self.0.register(Box::new(metric.clone()))?;
         Ok(metric)
     }
 
-    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<GaugeVec, prometheus::Error> {
+    fn gauges(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> Result<GaugeVec, prometheus::Error> {
         let metric = GaugeVec::new(Opts::new(name, help), labels)?;
         self.0.register(Box::new(metric.clone()))?;
         Ok(metric)
@@ -51,7 +61,13 @@ impl Table {
         Ok(metric)
     }
 
-    fn histogram(&self, name: &str, help: &str, buckets: &[f64], labels: &[&str]) -> Result<HistogramVec, prometheus::Error> {
+    fn histogram(
+        &self,
+        name: &str,
+        help: &str,
+        buckets: &[f64],
+        labels: &[&str],
+    ) -> Result<HistogramVec, prometheus::Error> {
         let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
         let metric = HistogramVec::new(options, labels)?;
         self.0.register(Box::new(metric.clone()))?;
@@ -62,7 +78,8 @@ impl Table {
 impl Metrics {
     pub(crate) fn new() -> Result<Self, prometheus::Error> {
         let table = Table(Registry::new());
-        let decision_buckets = [5.0, 10.0, 20.0, 30.0, 60.0, 90.0, 120.0, 300.0, 600.0, 1800.0, 3600.0];
+        let decision_buckets =
+            [5.0, 10.0, 20.0, 30.0, 60.0, 90.0, 120.0, 300.0, 600.0, 1800.0, 3600.0];
         Ok(Self {
             questions: table.counter(
                 "gate_questions_total",
@@ -156,7 +173,9 @@ impl Metrics {
         for outcome in Outcome::ALL {
             let count = tick.outcomes.get(&outcome).copied().unwrap_or(0);
             if count > 0 {
-                self.probes.with_label_values(&[arm.name(), outcome.name()]).inc_by(u64::from(count));
+                self.probes
+                    .with_label_values(&[arm.name(), outcome.name()])
+                    .inc_by(u64::from(count));
             }
         }
         self.probes_late.with_label_values(&[arm.name()]).inc_by(u64::from(tick.late));
@@ -172,7 +191,8 @@ impl Metrics {
         for objective in &report.objectives {
             let labels = |kind| [application(report), objective.name.as_str(), kind];
             #[allow(clippy::cast_precision_loss, reason = "sample counts stay far below 2^53")]
-            for (kind, count) in [("bad", objective.counts.bad), ("total", objective.counts.total)] {
+            for (kind, count) in [("bad", objective.counts.bad), ("total", objective.counts.total)]
+            {
                 self.samples.with_label_values(&labels(kind)).set(count as f64);
             }
             let evidence = &objective.evidence;

@@ -38,9 +38,11 @@ impl Telemetry {
 /// command's own output.
 pub(crate) fn init(quiet: bool) -> Telemetry {
     let default = if quiet { "error" } else { "info" };
-    let filter = EnvFilter::try_from_env("GATE_LOG").unwrap_or_else(|_unset| EnvFilter::new(default));
+    let filter =
+        EnvFilter::try_from_env("GATE_LOG").unwrap_or_else(|_unset| EnvFilter::new(default));
     let logs = tracing_subscriber::fmt::layer().with_writer(stderr);
-    let logs = if stderr().is_terminal() { logs.boxed() } else { logs.json().flatten_event(true).boxed() };
+    let logs =
+        if stderr().is_terminal() { logs.boxed() } else { logs.json().flatten_event(true).boxed() };
     let endpoint = ENDPOINTS.iter().find_map(|name| std::env::var(name).ok());
     let endpoint = endpoint.filter(|endpoint| !endpoint.is_empty());
     let exporter = endpoint.map(|endpoint| {
@@ -56,7 +58,8 @@ pub(crate) fn init(quiet: bool) -> Telemetry {
     };
     let layer = traces.as_ref().map(|traces| {
         // Spans of gate itself only: the SDK's and hyper's would be a trace for each AWS call.
-        let ours = tracing_subscriber::filter::Targets::new().with_target("gate", tracing::Level::INFO);
+        let ours =
+            tracing_subscriber::filter::Targets::new().with_target("gate", tracing::Level::INFO);
         tracing_opentelemetry::layer().with_tracer(traces.tracer("gate")).with_filter(ours)
     });
     tracing_subscriber::registry().with(logs.with_filter(filter)).with(layer).init();

@@ -14,7 +14,10 @@ pub(super) fn list(listed: &[Listed]) -> Result<String, askama::Error> {
 }
 
 /// Renders one question.
-pub(super) fn evaluation(report: &Report, accepted_unix_millis: u64) -> Result<String, askama::Error> {
+pub(super) fn evaluation(
+    report: &Report,
+    accepted_unix_millis: u64,
+) -> Result<String, askama::Error> {
     let arms = [("green", &report.green), ("blue", &report.blue)];
     let arms = arms.into_iter().filter_map(|(name, arm)| Some((name, arm.as_ref()?))).collect();
     EvaluationPage { report, accepted: when(accepted_unix_millis), arms }.render()

@@ -172,7 +172,10 @@ fn decide(node: Option<&Node>, faults: &mut Faults<'_>) -> Decide {
     if let Some((place, value)) = &deadline {
         decide.deadline = *value;
         if *value < decide.tick * 2 {
-            let message = format!("a deadline below two ticks ({}) decides nothing", units::spell(decide.tick * 2));
+            let message = format!(
+                "a deadline below two ticks ({}) decides nothing",
+                units::spell(decide.tick * 2)
+            );
             faults.add(FaultCode::G0008, place, message, "10m is the default");
         }
     }
@@ -193,7 +196,12 @@ fn probe(node: &Node, decide: &Decide, faults: &mut Faults<'_>) -> Option<Probe>
     let rate = fields.parsed("rate", units::rate, faults);
     let timeout = fields.parsed("timeout", units::duration, faults);
     let warm_up = fields.parsed("warm-up", units::duration, faults);
-    let vias = [("auto", Via::Auto), ("tasks", Via::Tasks), ("listener", Via::Listener), ("both", Via::Both)];
+    let vias = [
+        ("auto", Via::Auto),
+        ("tasks", Via::Tasks),
+        ("listener", Via::Listener),
+        ("both", Via::Both),
+    ];
     let via = fields.choice("via", &vias, Via::Auto, faults);
     let help = "write `http: { path: /healthz }`; this version probes HTTP/1.1";
     let http = fields.required("http", help, faults);
@@ -204,22 +212,47 @@ fn probe(node: &Node, decide: &Decide, faults: &mut Faults<'_>) -> Option<Probe>
     let rate_per_second = rate.as_ref().map_or(policy::RATE_DEFAULT, |(_, rate)| *rate);
     let time = timeout.as_ref().map_or(policy::TIMEOUT_DEFAULT, |(_, timeout)| *timeout);
     let warm = warm_up.as_ref().map_or(Duration::ZERO, |(_, warm_up)| *warm_up);
-    if let Some((place, _)) = timeout.as_ref().filter(|_| time < Duration::from_millis(10) || time > Duration::from_secs(60)) {
-        faults.add(FaultCode::G0004, place, "`timeout` must be from 10ms to 60s", "2s is the default");
+    if let Some((place, _)) = timeout
+        .as_ref()
+        .filter(|_| time < Duration::from_millis(10) || time > Duration::from_secs(60))
+    {
+        faults.add(
+            FaultCode::G0004,
+            place,
+            "`timeout` must be from 10ms to 60s",
+            "2s is the default",
+        );
     }
     if rate_per_second * time.as_secs_f64() > IN_FLIGHT_MAX {
-        let place = rate.or(timeout.map(|(place, _)| (place, 0.0))).map_or_else(|| node.place.clone(), |(place, _)| place);
-        let message = format!("a stalled target would hold {:.0} probes at once; the most is {IN_FLIGHT_MAX}", rate_per_second * time.as_secs_f64());
+        let place = rate
+            .or(timeout.map(|(place, _)| (place, 0.0)))
+            .map_or_else(|| node.place.clone(), |(place, _)| place);
+        let message = format!(
+            "a stalled target would hold {:.0} probes at once; the most is {IN_FLIGHT_MAX}",
+            rate_per_second * time.as_secs_f64()
+        );
         faults.add(FaultCode::G0008, &place, message, "lower `rate` or `timeout`");
     }
     if let Some((place, _)) = warm_up.filter(|_| warm + decide.at_least >= decide.deadline) {
-        let message = format!("`warm-up` and `at-least` leave no time before the deadline ({})", units::spell(decide.deadline));
-        faults.add(FaultCode::G0008, &place, message, "shorten `warm-up` or raise `decide.deadline`");
+        let message = format!(
+            "`warm-up` and `at-least` leave no time before the deadline ({})",
+            units::spell(decide.deadline)
+        );
+        faults.add(
+            FaultCode::G0008,
+            &place,
+            message,
+            "shorten `warm-up` or raise `decide.deadline`",
+        );
     }
     Some(Probe { request: request?, via, rate_per_second, timeout: time, warm_up: warm })
 }
 
-fn request(node: &Node, headers: Vec<(String, HeaderValue)>, faults: &mut Faults<'_>) -> Option<Request> {
+fn request(
+    node: &Node,
+    headers: Vec<(String, HeaderValue)>,
+    faults: &mut Faults<'_>,
+) -> Option<Request> {
     let mut fields = Fields::of(node, "`http`", faults)?;
     let path = fields.required("path", "write `path: /healthz`", faults);
     let path = path.and_then(|node| {
@@ -228,8 +261,15 @@ fn request(node: &Node, headers: Vec<(String, HeaderValue)>, faults: &mut Faults
         if text.starts_with('/') && plain && text.len() <= 2048 {
             return Some(text);
         }
-        let message = format!("`{text}` is not a path: it starts with `/`, has no spaces, at most 2048 characters");
-        faults.add(FaultCode::G0004, &node.place, message, "write it percent-encoded, like `/healthz?deep=1`");
+        let message = format!(
+            "`{text}` is not a path: it starts with `/`, has no spaces, at most 2048 characters"
+        );
+        faults.add(
+            FaultCode::G0004,
+            &node.place,
+            message,
+            "write it percent-encoded, like `/healthz?deep=1`",
+        );
         None
     });
     let method = fields.choice("method", &[("GET", "GET"), ("HEAD", "HEAD")], "GET", faults);
@@ -275,7 +315,9 @@ fn expectations(node: &Node, faults: &mut Faults<'_>) -> Vec<StatusRange> {
 
 fn status(text: &str) -> Option<StatusRange> {
     if let Some(class) = text.strip_suffix("xx").and_then(|class| class.parse::<u16>().ok()) {
-        return (1..=5).contains(&class).then_some(StatusRange { from: class * 100, to: class * 100 + 99 });
+        return (1..=5)
+            .contains(&class)
+            .then_some(StatusRange { from: class * 100, to: class * 100 + 99 });
     }
     let status = text.parse().ok().filter(|status| (100..=599).contains(status))?;
     Some(StatusRange { from: status, to: status })
@@ -287,13 +329,19 @@ const OWN_HEADERS: [&str; 6] =
 
 fn headers(node: &Node, faults: &mut Faults<'_>) -> Vec<(String, HeaderValue)> {
     let Value::Map(entries) = &node.value else {
-        faults.add(FaultCode::G0004, &node.place, "`headers` is a map", "write `headers: { x-name: value }`");
+        faults.add(
+            FaultCode::G0004,
+            &node.place,
+            "`headers` is a map",
+            "write `headers: { x-name: value }`",
+        );
         return Vec::new();
     };
     let mut headers = Vec::new();
     for (key, node) in entries {
         let name = key.name.to_ascii_lowercase();
-        let token = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+        let token = !name.is_empty()
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
         if !token || OWN_HEADERS.contains(&name.as_str()) {
             let message = format!("`{}` is not a header a policy may set", key.name);
             let help = "use `http.host` for the host; gate sets the connection's own headers and its user-agent";
@@ -312,7 +360,12 @@ fn header_value(node: &Node, faults: &mut Faults<'_>) -> Option<HeaderValue> {
         if text.len() <= 4096 && text.bytes().all(|b| (0x20..0x7f).contains(&b)) {
             return Some(HeaderValue::Literal(text.clone()));
         }
-        faults.add(FaultCode::G0004, &node.place, "not a header value", "printable ASCII, at most 4096 characters");
+        faults.add(
+            FaultCode::G0004,
+            &node.place,
+            "not a header value",
+            "printable ASCII, at most 4096 characters",
+        );
         return None;
     }
     let mut fields = Fields::of(node, "a header that is no text", faults)?;
@@ -336,13 +389,19 @@ fn header_value(node: &Node, faults: &mut Faults<'_>) -> Option<HeaderValue> {
     }
 }
 
-fn objectives(node: &Node, probe: Option<&Probe>, decide: &Decide, faults: &mut Faults<'_>) -> Vec<Objective> {
+fn objectives(
+    node: &Node,
+    probe: Option<&Probe>,
+    decide: &Decide,
+    faults: &mut Faults<'_>,
+) -> Vec<Objective> {
     let Value::List(items) = &node.value else {
         faults.add(FaultCode::G0004, &node.place, "`objectives` is a list", "start each with `- `");
         return Vec::new();
     };
     if items.is_empty() || items.len() > OBJECTIVES_MAX {
-        let message = format!("a policy has 1 to {OBJECTIVES_MAX} objectives, this one {}", items.len());
+        let message =
+            format!("a policy has 1 to {OBJECTIVES_MAX} objectives, this one {}", items.len());
         faults.add(FaultCode::G0004, &node.place, message, "write `- errors: { at-most: 0.5% }`");
     }
     let mut objectives: Vec<Objective> = Vec::new();
@@ -350,7 +409,12 @@ fn objectives(node: &Node, probe: Option<&Probe>, decide: &Decide, faults: &mut 
         let Some(objective) = objective(item, probe, decide, faults) else { continue };
         if objectives.iter().any(|other| other.name == objective.name) {
             let message = format!("`{}` is there twice", objective.name);
-            faults.add(FaultCode::G0006, &item.place, message, "remove one: each costs a share of the error rate");
+            faults.add(
+                FaultCode::G0006,
+                &item.place,
+                message,
+                "remove one: each costs a share of the error rate",
+            );
         }
         objectives.push(objective);
     }
@@ -360,7 +424,12 @@ fn objectives(node: &Node, probe: Option<&Probe>, decide: &Decide, faults: &mut 
 const KINDS_LATER: [&str; 6] =
     ["slo", "cloudwatch", "metrics", "healthy-targets", "alarms", "each-target"];
 
-fn objective(item: &Node, probe: Option<&Probe>, decide: &Decide, faults: &mut Faults<'_>) -> Option<Objective> {
+fn objective(
+    item: &Node,
+    probe: Option<&Probe>,
+    decide: &Decide,
+    faults: &mut Faults<'_>,
+) -> Option<Objective> {
     let mut fields = Fields::of(item, "an objective", faults)?;
     let errors = fields.optional("errors");
     let latency = fields.optional("latency");
@@ -387,7 +456,12 @@ fn objective(item: &Node, probe: Option<&Probe>, decide: &Decide, faults: &mut F
     Some(objective)
 }
 
-fn errors_objective(node: &Node, probe: Option<&Probe>, decide: &Decide, faults: &mut Faults<'_>) -> Option<Objective> {
+fn errors_objective(
+    node: &Node,
+    probe: Option<&Probe>,
+    decide: &Decide,
+    faults: &mut Faults<'_>,
+) -> Option<Objective> {
     let mut fields = Fields::of(node, "`errors`", faults)?;
     let at_most = fields.required_parsed("at-most", "write `at-most: 0.5%`", units::share, faults);
     let unacceptable = fields.parsed("unacceptable", units::share, faults);
@@ -398,9 +472,15 @@ fn errors_objective(node: &Node, probe: Option<&Probe>, decide: &Decide, faults:
     Some(Objective::errors(acceptable, p1))
 }
 
-fn latency_objective(node: &Node, probe: Option<&Probe>, decide: &Decide, faults: &mut Faults<'_>) -> Option<Objective> {
+fn latency_objective(
+    node: &Node,
+    probe: Option<&Probe>,
+    decide: &Decide,
+    faults: &mut Faults<'_>,
+) -> Option<Objective> {
     let mut fields = Fields::of(node, "`latency`", faults)?;
-    let quantile = fields.required_parsed("quantile", "write `quantile: p99`", units::quantile, faults);
+    let quantile =
+        fields.required_parsed("quantile", "write `quantile: p99`", units::quantile, faults);
     let versus = fields.later(&["versus", "weight", "observe", "no-data", "during"], faults);
     let threshold = if versus {
         fields.optional("at-most");
@@ -440,16 +520,29 @@ fn unacceptable_share(
         return Some(Objective::auto_unacceptable(acceptable, rate, decide));
     };
     if share <= acceptable {
-        let message = format!("`unacceptable` must be above the {} allowed", units::percent(acceptable));
-        faults.add(FaultCode::G0008, &place, message, "leave it out: gate then chooses 2 to 10 times the allowed share");
+        let message =
+            format!("`unacceptable` must be above the {} allowed", units::percent(acceptable));
+        faults.add(
+            FaultCode::G0008,
+            &place,
+            message,
+            "leave it out: gate then chooses 2 to 10 times the allowed share",
+        );
         return None;
     }
     Some(share)
 }
 
 /// Refuses an objective that even a faultless release could not prove before the deadline.
-fn decidable(place: &Place, objective: &Objective, probe: &Probe, decide: &Decide, faults: &mut Faults<'_>) {
-    let probes = continue_probes(objective.acceptable, objective.unacceptable, decide.rates.false_continue);
+fn decidable(
+    place: &Place,
+    objective: &Objective,
+    probe: &Probe,
+    decide: &Decide,
+    faults: &mut Faults<'_>,
+) {
+    let probes =
+        continue_probes(objective.acceptable, objective.unacceptable, decide.rates.false_continue);
     let needed_seconds = probes / probe.rate_per_second + probe.warm_up.as_secs_f64();
     if needed_seconds > decide.deadline.as_secs_f64() {
         let message = format!(
@@ -458,6 +551,11 @@ fn decidable(place: &Place, objective: &Objective, probe: &Probe, decide: &Decid
             probe.rate_per_second,
             units::spell(decide.deadline),
         );
-        faults.add(FaultCode::G0007, place, message, "raise `probe.rate` or `decide.deadline`, or allow more");
+        faults.add(
+            FaultCode::G0007,
+            place,
+            message,
+            "raise `probe.rate` or `decide.deadline`, or allow more",
+        );
     }
 }

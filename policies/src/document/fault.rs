@@ -63,9 +63,8 @@ pub fn render(faults: &[Fault], text: &str, colour: bool) -> String {
     for fault in faults {
         let id = format!("{:?}", fault.code);
         let span = fault.span.start.min(text.len())..fault.span.end.min(text.len());
-        let snippet: Snippet<'_, annotate_snippets::Annotation<'_>> = Snippet::source(text)
-            .path(&fault.file)
-            .annotation(AnnotationKind::Primary.span(span));
+        let snippet: Snippet<'_, annotate_snippets::Annotation<'_>> =
+            Snippet::source(text).path(&fault.file).annotation(AnnotationKind::Primary.span(span));
         let title = Level::ERROR.primary_title(fault.message.as_str()).id(id);
         let group: Group<'_> = title.element(snippet).element(Level::HELP.message(&fault.help));
         rendered.push_str(&renderer.render(&[group]));

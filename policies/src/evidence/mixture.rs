@@ -63,15 +63,13 @@ impl Mixture {
             .iter()
             .zip(log_factors)
             .map(|(&account, &factor)| {
-                let open =
-                    if opening > 0.0 { log_add(account, opening.ln()) } else { account };
+                let open = if opening > 0.0 { log_add(account, opening.ln()) } else { account };
                 open + factor
             })
             .collect();
         let invested = log_sum(self.log_weights.iter().zip(&accounts).map(|(w, a)| w + a));
         let unspent = self.unspent_weight();
-        let evidence =
-            if unspent > 0.0 { log_add(invested, unspent.ln()) } else { invested };
+        let evidence = if unspent > 0.0 { log_add(invested, unspent.ln()) } else { invested };
         (accounts, evidence)
     }
 

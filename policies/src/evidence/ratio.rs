@@ -4,9 +4,9 @@
 //! inside the tick are correlated. Continue bets on single probes by default, or on tick means where
 //! a user asks for it (`Accept::Tick`).
 
+use super::Evidence;
 use super::mixture::{FROM_THE_START, LATER_STARTS, Mixture};
 use super::numerics::{count, divergence, times_log};
-use super::Evidence;
 
 /// Largest share of the account staked on one tick; below 1 so that a clean tick never ruins it.
 const STAKE_MAX: f64 = 0.9;
@@ -277,7 +277,11 @@ pub fn continue_probes(acceptable: f64, unacceptable: f64, false_continue: f64) 
 /// the allowed one that a healthy release can refute in half the deadline, else 10 times (statistics.md §0).
 ///
 /// An objective of zero has nothing to multiply: the fraction that `probes` clean probes refute.
-pub fn auto_unacceptable(acceptable: f64, false_continue: f64, probes_in_half_deadline: f64) -> f64 {
+pub fn auto_unacceptable(
+    acceptable: f64,
+    false_continue: f64,
+    probes_in_half_deadline: f64,
+) -> f64 {
     const BELOW_ONE: f64 = 0.95;
     if acceptable == 0.0 {
         let needed = ((1.0 / false_continue).ln() + 0.69) / probes_in_half_deadline.max(1.0);

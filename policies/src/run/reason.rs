@@ -37,7 +37,9 @@ pub(super) fn kept(judge: &Judge, policy: &Policy, seen: Duration) -> String {
     let parts: Vec<String> = judge
         .objectives()
         .iter()
-        .map(|judged| format!("`{}`: {} of {} probes bad", judged.objective.name, judged.bad, judged.total))
+        .map(|judged| {
+            format!("`{}`: {} of {} probes bad", judged.objective.name, judged.bad, judged.total)
+        })
         .collect();
     format!(
         "every objective is kept after {}: {}; evidence at least {} (continue at {})",

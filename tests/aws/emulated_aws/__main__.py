@@ -43,7 +43,9 @@ def main() -> int:
         temporary = tempfile.mkdtemp(prefix="emulated-aws-")
     log_dir = Path(temporary or arguments.log_dir).resolve()
     log_dir.mkdir(parents=True, exist_ok=True)
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    logging.basicConfig(
+        level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
+    )
     try:
         settings = Settings(
             log_dir, arguments.host, arguments.port, arguments.secret_key, arguments.time_scale,

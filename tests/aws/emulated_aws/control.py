@@ -81,9 +81,7 @@ class Control:
     async def _list_deployments(self, request: web.Request) -> web.Response:
         application = request.query.get("application")
         found = [
-            views.machine(one)
-            for one in self._deployments.all.values()
-            if application in (None, one.group.application)
+            views.machine(one) for one in self._deployments.all.values() if application in (None, one.group.application)
         ]
         return web.json_response({"deployments": found})
 

@@ -1,4 +1,4 @@
-"""Decides who answers an operation: a handler of ours, moto, or nobody; the front and our own machines both ask here."""
+"""Decides who answers an operation: a handler of ours, moto, or nobody; the front and our machines both ask here."""
 
 from __future__ import annotations
 
@@ -51,7 +51,9 @@ class Dispatch:
 
     async def moto(self, call: Call, params: dict[str, Any] | None = None) -> dict[str, Any]:
         """The same operation asked of moto, possibly with other parameters."""
-        return await self._moto.call(call.service, call.operation, call.params if params is None else params, call.region)
+        return await self._moto.call(
+            call.service, call.operation, call.params if params is None else params, call.region
+        )
 
     async def ask(
         self, service: str, operation: str, params: dict[str, Any], region: str, by: str, quiet: bool = False

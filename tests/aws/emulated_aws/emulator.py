@@ -43,7 +43,7 @@ class Emulator:
         application = web.Application(client_max_size=MAX_BODY, middlewares=[no_browsers])
         application.add_routes(Control(faults, journal, self._deployments, self._ecs).routes())
         application.router.add_route("*", "/{path:.*}", front.handle)
-        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=1)
+        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
 
     async def start(self) -> str:
         """Everything up; the URL to use as AWS_ENDPOINT_URL."""

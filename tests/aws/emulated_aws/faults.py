@@ -70,7 +70,9 @@ class Faults:
         for key, value in spec.items():
             if key not in _TYPES:
                 raise ValueError(f"unknown member {key}; known: {', '.join(_TYPES)}")
-            if value is not None and (not isinstance(value, _TYPES[key][0]) or isinstance(value, bool) != (key == "drop")):
+            if value is not None and (
+                not isinstance(value, _TYPES[key][0]) or isinstance(value, bool) != (key == "drop")
+            ):
                 raise ValueError(f"{key} has the wrong type")
             if value is not None:
                 values[key] = value

@@ -51,7 +51,7 @@ class Front:
             return web.Response(status=500)
         return web.Response(status=answer.status, headers=answer.headers, body=answer.body)
 
-    async def _serve(self, request: HttpRequest, exchange: "_Exchange") -> HttpResponse | None:
+    async def _serve(self, request: HttpRequest, exchange: _Exchange) -> HttpResponse | None:
         exchange.protocol = _guess_protocol(request)
         scope = signature.parse(request.headers)
         exchange.access_key = scope.access_key

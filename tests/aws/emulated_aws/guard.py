@@ -4,6 +4,7 @@ Run as a script of its own. PR_SET_PDEATHSIG ends the children we started, but n
 process groups do not end by themselves when the emulator is killed with SIGKILL.
 """
 
+import contextlib
 import os
 import signal
 import sys
@@ -19,10 +20,8 @@ def main() -> None:
         if number.isdigit():
             groups.add(int(number)) if sign == "+" else groups.discard(int(number))
     for group in groups:
-        try:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(group, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):
-            pass
 
 
 if __name__ == "__main__":

@@ -108,7 +108,7 @@ class Moto:
             url = URL(self._url + target, encoded=True)
             async with self._session.request(method, url, headers=headers, data=body, allow_redirects=False) as answer:
                 return answer.status, dict(answer.headers), await answer.read()
-        except (aiohttp.ClientError, asyncio.TimeoutError) as error:
+        except (TimeoutError, aiohttp.ClientError) as error:
             raise AwsError("InternalFailure", f"the server behind does not answer: {error!r}", 500) from None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import os
 import signal
@@ -25,7 +26,7 @@ class TooManyProcesses(Exception):
 class Child:
     """One running child and its process group."""
 
-    def __init__(self, process: asyncio.subprocess.Process, owner: "Processes", log: Path) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, owner: Processes, log: Path) -> None:
         self._process = process
         self._owner = owner
         self.log = log
@@ -45,10 +46,8 @@ class Child:
         return code
 
     def _signal(self, number: int) -> None:
-        try:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, number)
-        except (ProcessLookupError, PermissionError):
-            pass
 
     def kill(self) -> None:
         """Ends the whole group at once."""
@@ -86,9 +85,7 @@ class Processes:
         )
         self._sweeper = asyncio.create_task(self._sweep())
 
-    async def spawn(
-        self, argv: Sequence[str], env: Mapping[str, str], log_name: str, cwd: Path | None = None
-    ) -> Child:
+    async def spawn(self, argv: Sequence[str], env: Mapping[str, str], log_name: str, cwd: Path | None = None) -> Child:
         """Starts one child with its output in a log file; raises OSError when it cannot be started."""
         if len(self.children) >= MAX_PROCESSES:
             raise TooManyProcesses(f"{MAX_PROCESSES} processes run already")

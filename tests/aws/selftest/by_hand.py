@@ -21,7 +21,9 @@ def send(url, headers, body, method="POST"):
         return error.code, dict(error.headers), error.read()
 
 
-def signed(aws, body=b"{}", target=f"{PREFIX}.ListApplications", service="codedeploy", secret="emulated", path="/", **extra):
+def signed(
+    aws, body=b"{}", target=f"{PREFIX}.ListApplications", service="codedeploy", secret="emulated", path="/", **extra
+):
     """What `send` takes, for a JSON service."""
     headers = {"Content-Type": "application/x-amz-json-1.1", "X-Amz-Target": target, **extra}
     request = AWSRequest("POST", aws.url + path, headers=headers, data=body)

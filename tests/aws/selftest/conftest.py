@@ -39,15 +39,15 @@ def eventually(check, seconds=10.0, what="condition"):
 class Emulator:
     """One emulator process."""
 
-    def __init__(self, directory, *arguments, **popen):
+    def __init__(self, directory, *arguments):
         self._made = {}  # clients by how they were asked for: loading a service model takes long
         self._session = botocore.session.Session()
         ready = directory / "ready"
         environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "emulated_aws", "--port", "0", "--ready-file", str(ready),
-             "--log-dir", str(directory), *arguments],
-            env=environment, stdout=subprocess.PIPE, text=True, **popen,
+             "--log-dir", str(directory), "--exit-with-stdin", *arguments],
+            env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
         self.ready_line = self.process.stdout.readline().strip()
         self.url = self.ready_line.rpartition(" ")[2]

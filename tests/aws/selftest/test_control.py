@@ -104,6 +104,8 @@ def test_browsers_are_kept_out(aws):
     import urllib.error
     import urllib.request
 
-    request = urllib.request.Request(f"{aws.url}/_emulated/faults", headers={"Origin": "http://evil.example"}, method="DELETE")
+    request = urllib.request.Request(
+        f"{aws.url}/_emulated/faults", headers={"Origin": "http://evil.example"}, method="DELETE"
+    )
     with pytest.raises(urllib.error.HTTPError, match="403"):
         urllib.request.urlopen(request, timeout=5)

@@ -4,6 +4,7 @@ import time
 
 import pytest
 from botocore.exceptions import ClientError
+
 from conftest import HOOK_LIMIT, eventually
 
 EVERY_HOOK = ("BeforeInstall", "AfterInstall", "AfterAllowTestTraffic", "BeforeAllowTraffic", "AfterAllowTraffic")
@@ -77,7 +78,9 @@ def test_failed_hook_rolls_back_and_hooks_run_again(stack):
     events = stack.aws.deployment(deployment)["events"]
     assert names(events, "Failed") == ["AfterAllowTestTraffic"]
     assert names(events, "Skipped") == ["BeforeAllowTraffic", "AllowTraffic", "AfterAllowTraffic"]
-    rollback = stack.clients.codedeploy.get_deployment(deploymentId=ended["rollback"]["deployment_id"])["deploymentInfo"]
+    rollback = stack.clients.codedeploy.get_deployment(deploymentId=ended["rollback"]["deployment_id"])[
+        "deploymentInfo"
+    ]
     assert rollback["creator"] == "codeDeployRollback"
     assert rollback["rollbackInfo"]["rollbackTriggeringDeploymentId"] == deployment
     assert stack.get() == (200, "blue") and stack.get("test") == (200, "blue")
@@ -113,7 +116,8 @@ def test_hook_that_never_answers_costs_the_whole_limit(new_stack, behaviour):
 def test_answer_after_the_end_or_twice_is_refused(stack):
     stack.answer("silent")
     stack.clients.codedeploy.update_deployment_group(
-        applicationName=stack.name, currentDeploymentGroupName=f"{stack.name}-group",
+        applicationName=stack.name,
+        currentDeploymentGroupName=f"{stack.name}-group",
         autoRollbackConfiguration={"enabled": False},
     )
     deployment = stack.deploy(("AfterInstall", "AfterAllowTestTraffic"))
@@ -170,7 +174,7 @@ def test_one_deployment_at_a_time(stack):
     deployment = stack.deploy()
     with pytest.raises(ClientError, match="DeploymentLimitExceededException"):
         stack.deploy()
-    stack.clients.codedeploy.stop_deployment(deploymentId=deployment)
+    stack.clients.codedeploy.stop_deployment(deploymentId=deployment, autoRollbackEnabled=False)
     stack.wait(deployment)
 
 
@@ -249,7 +253,7 @@ def test_green_that_never_starts_leaves_install_running(new_stack):
     stopped = stack.clients.ecs.list_tasks(cluster=stack.out["cluster"], desiredStatus="STOPPED")["taskArns"]
     task = stack.clients.ecs.describe_tasks(cluster=stack.out["cluster"], tasks=stopped[:1])["tasks"][0]
     assert task["stopCode"] == "EssentialContainerExited" and task["containers"][0]["exitCode"] == 3
-    stack.clients.codedeploy.stop_deployment(deploymentId=deployment)
+    stack.clients.codedeploy.stop_deployment(deploymentId=deployment, autoRollbackEnabled=False)
     stack.wait(deployment)
 
 
@@ -260,5 +264,5 @@ def test_green_that_is_unhealthy_still_reaches_its_hook(stack, tmp_path):
     deployment = stack.deploy(SICK_FILE=str(sick))
     stack.hook(deployment)
     assert {one["State"] for one in stack.health("green")} == {"unhealthy"}
-    stack.clients.codedeploy.stop_deployment(deploymentId=deployment)
+    stack.clients.codedeploy.stop_deployment(deploymentId=deployment, autoRollbackEnabled=False)
     stack.wait(deployment)

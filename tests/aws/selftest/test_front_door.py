@@ -9,7 +9,9 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
+
 from by_hand import PREFIX, code, json_code, send, signed
+
 
 def test_signed_json_is_answered(aws):
     status, headers, body = send(*signed(aws))
@@ -46,7 +48,7 @@ def test_wrong_secret_is_refused(aws):
 
 @pytest.mark.parametrize("minutes, word", [(-6, "expired"), (6, "not yet current")])
 def test_wrong_clock_is_refused(aws, monkeypatch, minutes, word):
-    at = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(minutes=minutes)
+    at = datetime.datetime.now(datetime.UTC) + datetime.timedelta(minutes=minutes)
     monkeypatch.setattr("botocore.auth.get_current_datetime", lambda *a, **k: at.replace(tzinfo=None))
     status, _, answer = send(*signed(aws))
     assert status == 403 and word in json.loads(answer)["message"]

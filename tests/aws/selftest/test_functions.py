@@ -4,8 +4,8 @@ import base64
 import json
 
 import pytest
-from conftest import HOOK, Stack
 
+from conftest import HOOK, Stack
 from emulated_aws.scenario.setup import bootstrap_zip, teardown
 
 

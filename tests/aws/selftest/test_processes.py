@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from conftest import PROGRAMS, Emulator, Stack, eventually
 
 
@@ -25,8 +26,7 @@ def processes_with(marker):
 
 @pytest.mark.parametrize("ending", ["SIGTERM", "SIGKILL", "stdin"])
 def test_nothing_is_left_behind(tmp_path, ending):
-    extra = {"stdin": subprocess.PIPE} if ending == "stdin" else {}
-    emulator = Emulator(tmp_path, *(["--exit-with-stdin"] if ending == "stdin" else []), **extra)
+    emulator = Emulator(tmp_path)
     assert (tmp_path / "ready").read_text().strip() == emulator.ready_line
     marker = f"MARK_{os.getpid()}_{ending}"
     # a shell between us and the service, and another service in the background: grandchildren

@@ -4,8 +4,8 @@ import json
 
 import pytest
 from botocore.exceptions import ClientError
-from conftest import Stack
 
+from conftest import Stack
 from emulated_aws.scenario.setup import bootstrap_zip, teardown
 
 
@@ -50,7 +50,11 @@ CODEDEPLOY = [
     ("list_deployments", {"applicationName": "nobody"}, "DeploymentGroupNameRequiredException"),
     ("list_deployments", {"includeOnlyStatuses": ["Done"]}, "InvalidDeploymentStatusException"),
     ("list_deployments", {"nextToken": "?"}, "InvalidNextTokenException"),
-    ("create_deployment", {"applicationName": "nobody", "deploymentGroupName": "g"}, "ApplicationDoesNotExistException"),
+    (
+        "create_deployment",
+        {"applicationName": "nobody", "deploymentGroupName": "g"},
+        "ApplicationDoesNotExistException",
+    ),
     ("create_deployment", {"deploymentGroupName": "g"}, "ApplicationNameRequiredException"),
 ]
 
@@ -165,7 +169,10 @@ def test_hook_answers_of_the_wrong_kind(one):
         ({"status": "Skipped"}, "InvalidLifecycleEventHookExecutionStatusException"),
         ({"status": "succeeded"}, "InvalidLifecycleEventHookExecutionStatusException"),
         ({}, "InvalidLifecycleEventHookExecutionStatusException"),
-        ({"status": "Succeeded", "lifecycleEventHookExecutionId": "x"}, "InvalidLifecycleEventHookExecutionIdException"),
+        (
+            {"status": "Succeeded", "lifecycleEventHookExecutionId": "x"},
+            "InvalidLifecycleEventHookExecutionIdException",
+        ),
     ):
         params = asked | change
         assert refusal(one.aws, "codedeploy", "put_lifecycle_event_hook_execution_status", params) == wanted, change
@@ -242,4 +249,7 @@ def test_lambda_refuses(aws, one):
         ({"Payload": b'"' + b"x" * (6 * 1024 * 1024) + b'"'}, "RequestTooLargeException"),
     ):
         assert refusal(aws, "lambda", "invoke", {"FunctionName": one.out["function"]} | change) == wanted
-    assert refusal(aws, "lambda", "create_alias", {"FunctionName": "f", "Name": "a", "FunctionVersion": "1"}) == "NotImplemented"
+    assert (
+        refusal(aws, "lambda", "create_alias", {"FunctionName": "f", "Name": "a", "FunctionVersion": "1"})
+        == "NotImplemented"
+    )

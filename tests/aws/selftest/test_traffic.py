@@ -5,8 +5,8 @@ import socket
 import time
 
 import pytest
-from conftest import Stack, eventually
 
+from conftest import Stack, eventually
 from emulated_aws.scenario.setup import free_ports, teardown
 
 
@@ -60,7 +60,9 @@ def test_targets_by_hand_have_every_state(aws, one):
 
     def states():
         found = elbv2.describe_target_health(TargetGroupArn=green)["TargetHealthDescriptions"]
-        return {one["Target"]["Port"]: (one["TargetHealth"]["State"], one["TargetHealth"].get("Reason")) for one in found}
+        return {
+            one["Target"]["Port"]: (one["TargetHealth"]["State"], one["TargetHealth"].get("Reason")) for one in found
+        }
 
     elbv2.register_targets(TargetGroupArn=green, Targets=targets)
     unused = ("unused", "Target.NotInUse")

@@ -28,15 +28,25 @@ async fn main() -> ExitCode {
     let site = aws.site("web", &gate.url(), &[], &keys).await;
     println!("  AWS API     {}", aws.endpoint);
     println!("  gate        {}/evaluations", gate.url());
-    println!("  policy      deploy/policies/web.policy.yaml: at most 0.5 % errors, p99 at most 250 ms\n");
+    println!(
+        "  policy      deploy/policies/web.policy.yaml: at most 0.5 % errors, p99 at most 250 ms\n"
+    );
 
-    let bad = release(&aws, &gate, &site, "bad release: green fails 5 % of its requests", &["--errors", "5%"]).await;
+    let bad = release(
+        &aws,
+        &gate,
+        &site,
+        "bad release: green fails 5 % of its requests",
+        &["--errors", "5%"],
+    )
+    .await;
     let good = release(&aws, &gate, &site, "good release: green is healthy", &[]).await;
 
     let mut right = true;
-    for (name, outcome, answer, status) in
-        [("bad release", &bad, "rollback", "Failed"), ("good release", &good, "continue", "Succeeded")]
-    {
+    for (name, outcome, answer, status) in [
+        ("bad release", &bad, "rollback", "Failed"),
+        ("good release", &good, "continue", "Succeeded"),
+    ] {
         right &= outcome.answer == answer && outcome.status == status;
         println!("{name}'s page: {}/evaluations/{}", gate.url(), outcome.id);
     }
@@ -54,7 +64,13 @@ struct Outcome {
     status: String,
 }
 
-async fn release(aws: &EmulatedAws, gate: &Gate, site: &Site<'_>, title: &str, green: &[&str]) -> Outcome {
+async fn release(
+    aws: &EmulatedAws,
+    gate: &Gate,
+    site: &Site<'_>,
+    title: &str,
+    green: &[&str],
+) -> Outcome {
     println!("== {title}");
     let deployment = site.deploy(green).await;
     println!("   CodeDeploy deployment {deployment}; its AfterAllowTestTraffic hook will ask");
@@ -77,11 +93,16 @@ async fn release(aws: &EmulatedAws, gate: &Gate, site: &Site<'_>, title: &str, g
     let ended = aws.until(&deployment, &["Succeeded", "Failed", "Stopped"], LIMIT).await;
     let status = text(&ended["status"]);
     println!("   CodeDeploy: {deployment} {status}");
-    if let Some(rollback) = eventually(Duration::from_secs(10), async || rolled_back(aws, &deployment).await).await
-        .filter(|_| status == "Failed")
+    if let Some(rollback) =
+        eventually(Duration::from_secs(10), async || rolled_back(aws, &deployment).await)
+            .await
+            .filter(|_| status == "Failed")
     {
         let seen = aws.until(&rollback, &["Succeeded", "Failed", "Stopped"], LIMIT).await;
-        println!("   rolled back by deployment {rollback}: {}; traffic is on blue", text(&seen["status"]));
+        println!(
+            "   rolled back by deployment {rollback}: {}; traffic is on blue",
+            text(&seen["status"])
+        );
     }
     println!();
     Outcome { id: text(&outcome["id"]), answer: text(&outcome["decision"]), status }
@@ -93,7 +114,7 @@ async fn rolled_back(aws: &EmulatedAws, deployment: &str) -> Option<String> {
     if seen["status"] != "Failed" {
         return Some(String::new());
     }
-    seen["rollback_deployment_id"].as_str().map(str::to_owned)
+    seen["rollback_id"].as_str().map(str::to_owned)
 }
 
 /// One line of where a run is.

@@ -10,6 +10,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
 use clap::Parser;
+use tokio::sync::Notify;
 
 /// A service with faults by measure. `/healthz` is always healthy; everything else has the faults.
 #[derive(Debug, Parser)]
@@ -32,6 +33,9 @@ struct Service {
     /// What every answer takes.
     #[arg(long, default_value = "2ms", value_parser = policies::units::duration)]
     latency: Duration,
+    /// After this many requests (but for `/healthz`) it stops listening: connections are refused.
+    #[arg(long)]
+    unreachable_after: Option<u64>,
     /// Which requests the faults hit.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -40,24 +44,33 @@ struct Service {
 struct Shared {
     service: Service,
     requests: AtomicU64,
+    closing: Notify,
 }
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
     let service = Service::parse();
     let address = service.listen.unwrap_or(SocketAddr::new(service.ip, service.port));
-    let shared = Arc::new(Shared { service, requests: AtomicU64::new(0) });
+    let shared = Arc::new(Shared { service, requests: AtomicU64::new(0), closing: Notify::new() });
     let router = Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .fallback(answer)
-        .with_state(shared);
+        .with_state(Arc::clone(&shared));
     let listener = tokio::net::TcpListener::bind(address).await.expect("the address is free");
-    axum::serve(listener, router).await.expect("the service serves");
+    tokio::select! {
+        served = axum::serve(listener, router) => served.expect("the service serves"),
+        () = shared.closing.notified() => {}
+    }
+    // The task goes on running, so that nothing restarts it.
+    std::future::pending::<()>().await;
 }
 
 async fn answer(State(shared): State<Arc<Shared>>) -> (StatusCode, &'static str) {
-    let Shared { service, requests } = &*shared;
+    let Shared { service, requests, closing } = &*shared;
     let number = requests.fetch_add(1, Ordering::Relaxed);
+    if service.unreachable_after.is_some_and(|most| number + 1 >= most) {
+        closing.notify_one();
+    }
     let mut wait = service.latency;
     if chance(service.seed, number, 1) < service.slow {
         wait += service.slow_by;

@@ -36,7 +36,12 @@ impl<'a> Fields<'a> {
     }
 
     /// The value of a key that must be there.
-    pub(super) fn required(&mut self, key: &str, help: &str, faults: &mut Faults<'_>) -> Option<&'a Node> {
+    pub(super) fn required(
+        &mut self,
+        key: &str,
+        help: &str,
+        faults: &mut Faults<'_>,
+    ) -> Option<&'a Node> {
         let found = self.optional(key);
         if found.is_none() {
             let message = format!("{} has no `{key}`", self.what);
@@ -109,9 +114,18 @@ impl<'a> Fields<'a> {
         let mut found = false;
         for key in keys {
             if self.optional(key).is_some() {
-                let place = self.entries.iter().find(|(entry, _)| entry.name == *key).map(|(entry, _)| &entry.place);
+                let place = self
+                    .entries
+                    .iter()
+                    .find(|(entry, _)| entry.name == *key)
+                    .map(|(entry, _)| &entry.place);
                 let message = format!("`{key}` is not part of this version of gate");
-                faults.add(FaultCode::G0009, place.unwrap_or(self.place), message, "remove it: gate does not pretend to check what it cannot");
+                faults.add(
+                    FaultCode::G0009,
+                    place.unwrap_or(self.place),
+                    message,
+                    "remove it: gate does not pretend to check what it cannot",
+                );
                 found = true;
             }
         }
@@ -145,7 +159,12 @@ pub(super) fn text(node: &Node, faults: &mut Faults<'_>) -> Option<String> {
         Value::Scalar(text) => Some(text.clone()),
         Value::Bool(value) => Some(value.to_string()),
         Value::Null | Value::List(_) | Value::Map(_) => {
-            faults.add(FaultCode::G0004, &node.place, "a single value is wanted here", "write it after the colon");
+            faults.add(
+                FaultCode::G0004,
+                &node.place,
+                "a single value is wanted here",
+                "write it after the colon",
+            );
             None
         }
     }
@@ -155,6 +174,8 @@ pub(super) fn text(node: &Node, faults: &mut Faults<'_>) -> Option<String> {
 pub(super) fn list(node: &Node) -> &[Node] {
     match &node.value {
         Value::List(items) => items,
-        Value::Null | Value::Bool(_) | Value::Scalar(_) | Value::Map(_) => std::slice::from_ref(node),
+        Value::Null | Value::Bool(_) | Value::Scalar(_) | Value::Map(_) => {
+            std::slice::from_ref(node)
+        }
     }
 }

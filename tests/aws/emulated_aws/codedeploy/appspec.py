@@ -13,7 +13,13 @@ from ..errors import AwsError
 
 MAX_CHARS = 64 * 1024
 HOOKABLE = ("BeforeInstall", "AfterInstall", "AfterAllowTestTraffic", "BeforeAllowTraffic", "AfterAllowTraffic")
-_PROPERTIES = {"TaskDefinition", "LoadBalancerInfo", "PlatformVersion", "NetworkConfiguration", "CapacityProviderStrategy"}
+_PROPERTIES = {
+    "TaskDefinition",
+    "LoadBalancerInfo",
+    "PlatformVersion",
+    "NetworkConfiguration",
+    "CapacityProviderStrategy",
+}
 _FUNCTION = re.compile(r"(?:arn:aws:lambda:[a-z0-9-]+:\d{12}:function:)?[A-Za-z0-9_-]{1,64}")
 
 
@@ -47,7 +53,9 @@ def parse(revision: dict[str, Any]) -> AppSpec:
     try:
         document = yaml.safe_load(content)  # JSON is YAML
     except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise AwsError("InvalidRevisionException", f"The AppSpec is not valid YAML or JSON: {str(error)[:300]}") from None
+        raise AwsError(
+            "InvalidRevisionException", f"The AppSpec is not valid YAML or JSON: {str(error)[:300]}"
+        ) from None
     return _read(document, content, digest)
 
 

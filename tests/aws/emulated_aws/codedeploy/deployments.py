@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import re
 from typing import Any
 
@@ -72,10 +73,8 @@ class Deployments:
                 f"The Deployment Group '{group.name}' already has an active Deployment '{active.id}'",
             )
         self._groups.applications[call.region, group.application].revisions[spec.sha256] = spec.content
-        deployment = Deployment(
-            group, spec, config, description=params.get("description"),
-            auto_rollback=params.get("autoRollbackConfiguration") or group.settings.get("autoRollbackConfiguration") or {},
-        )  # fmt: skip
+        auto_rollback = params.get("autoRollbackConfiguration") or group.settings.get("autoRollbackConfiguration") or {}
+        deployment = Deployment(group, spec, config, description=params.get("description"), auto_rollback=auto_rollback)
         self._start(deployment)
         return {"deploymentId": deployment.id}
 
@@ -190,10 +189,9 @@ class Deployments:
 
     async def _target(self, deployment: Deployment) -> dict[str, Any]:
         if deployment.active:
-            try:
+            # the service may be gone; what was seen last is still true of the deployment
+            with contextlib.suppress(AwsError):
                 await Fleet(self._dispatch, deployment.group).refresh(deployment)
-            except AwsError:
-                pass  # the service may be gone; what was seen last is still true of the deployment
         return views.target(deployment)
 
     # === steering ===

@@ -194,7 +194,8 @@ class Groups:
         test = (pair.get("testTrafficRoute") or {}).get("listenerArns") or []
         if len(prod) != 1 or len(test) > 1 or prod == test:
             raise AwsError(
-                "InvalidTrafficRoutingConfigurationException", "one production listener, and at most one other for tests"
+                "InvalidTrafficRoutingConfigurationException",
+                "one production listener, and at most one other for tests",
             )
         for arn in (*prod, *test):
             await self._exists(
@@ -225,7 +226,10 @@ class Groups:
         except (AwsError, IndexError):
             raise AwsError("InvalidECSServiceException", f"there is no service {name} in cluster {cluster}") from None
         if (service.get("deploymentController") or {}).get("type") != "CODE_DEPLOY":
-            raise AwsError("InvalidECSServiceException", "Deployment group's ECS service must be configured for a CODE_DEPLOY deployment controller.")
+            raise AwsError(
+                "InvalidECSServiceException",
+                "Deployment group's ECS service must be configured for a CODE_DEPLOY deployment controller.",
+            )
         for (region, _), application in self.applications.items():
             for group in application.groups.values():
                 if group is not known and region == call.region and (group.cluster, group.service) == (cluster, name):

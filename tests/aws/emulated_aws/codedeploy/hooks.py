@@ -47,7 +47,9 @@ class Hooks:
         except AwsError as error:
             # Our reading: what CodeDeploy's role may not invoke, or does not exist, fails the event at once.
             run.status = "Failed"
-            raise self._failed(event, "UnknownError", f"The Lambda function {function} cannot be invoked: {error}")
+            raise self._failed(
+                event, "UnknownError", f"The Lambda function {function} cannot be invoked: {error}"
+            ) from None
         # What the function returns, or whether it crashes, is of no interest: only the API call counts.
         answered = await until(deployment, run.answered, self._settings.hook_limit)
         if not answered:
@@ -86,7 +88,7 @@ class Hooks:
             if status not in _ANSWERS:
                 raise AwsError(
                     "InvalidLifecycleEventHookExecutionStatusException",
-                    f"The lifecycle event hook execution status {status} is invalid: only Succeeded and Failed are accepted",
+                    f"The lifecycle event hook execution status {status} is invalid: Succeeded or Failed is expected",
                 )
             if run.status != "InProgress" or not deployment.active:
                 raise AwsError(
@@ -104,5 +106,11 @@ class Hooks:
     def _record(run: HookRun | None, status: str | None, access_key: str, error: str | None) -> None:
         if run is not None and len(run.answers) < _MAX_ANSWERS:
             run.answers.append(
-                {"at": time.time(), "status": status, "access_key": access_key, "accepted": error is None, "error": error}
+                {
+                    "at": time.time(),
+                    "status": status,
+                    "access_key": access_key,
+                    "accepted": error is None,
+                    "error": error,
+                }
             )

@@ -99,7 +99,9 @@ class Machine:
         deployment.status = status
         deployment.completed = deployment.updated = now()
 
-    async def _step(self, deployment: Deployment, name: str, action: Callable[[], Awaitable[None]] | None = None) -> None:
+    async def _step(
+        self, deployment: Deployment, name: str, action: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
         """One lifecycle event: its action, or its hook when the AppSpec names one; nothing else also succeeds."""
         event = deployment.event(name)
         if event is None:
@@ -142,7 +144,9 @@ class Machine:
             raise Failed("INVALID_ECS_SERVICE", "The ECS service has no primary task set.")
         blue_arn = primary["loadBalancers"][0]["targetGroupArn"]
         if blue_arn not in names:
-            raise Failed("INVALID_ECS_SERVICE", "The primary task set's target group is not one of the deployment group's.")
+            raise Failed(
+                "INVALID_ECS_SERVICE", "The primary task set's target group is not one of the deployment group's."
+            )
         deployment.blue = TaskSetRef(primary["taskSetArn"], primary["id"], blue_arn, names[blue_arn])
         leftovers = [one for one in sets if one["status"] == "ACTIVE"]
         if leftovers:
@@ -194,7 +198,9 @@ class Machine:
             return
         deployment.status = deployment.target_status = "Ready"
         deployment.waiting, deployment.updated = "READY_WAIT", now()
-        went = await until(deployment, deployment.proceed, self._settings.scaled(option.get("waitTimeInMinutes", 0) * 60))
+        went = await until(
+            deployment, deployment.proceed, self._settings.scaled(option.get("waitTimeInMinutes", 0) * 60)
+        )
         deployment.waiting = None
         deployment.proceed.clear()
         if not went:

@@ -20,7 +20,7 @@ _ID_CHARS = string.ascii_uppercase + string.digits
 
 def now() -> datetime.datetime:
     """The time as AWS reports it."""
-    return datetime.datetime.now(datetime.timezone.utc)
+    return datetime.datetime.now(datetime.UTC)
 
 
 @dataclasses.dataclass

@@ -60,7 +60,8 @@ class Ecs:
         for one in balancers:
             if not self._elb.group(one["targetGroupArn"]).in_use:
                 raise _invalid(
-                    f"The target group with targetGroupArn {one['targetGroupArn']} does not have an associated load balancer."
+                    f"The target group with targetGroupArn {one['targetGroupArn']} "
+                    "does not have an associated load balancer."
                 )
         # moto wants the list of groups, AWS falls back to the VPC's default group
         network["awsvpcConfiguration"].setdefault("securityGroups", [])

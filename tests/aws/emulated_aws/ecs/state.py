@@ -124,4 +124,4 @@ def describe_task(service: Service, task_set: TaskSet, task: Task) -> dict[str, 
 
 
 def _time(seconds: float) -> datetime.datetime:
-    return datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc)
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC)

@@ -249,9 +249,7 @@ class Elb:
                 raise AwsError("InvalidTarget", f"{pair[0]}:{pair[1]} is not registered with the target group")
             self._health.end(target)
             if group.in_use and target.state in ("healthy", "unhealthy"):
-                target.become(
-                    "draining", "Target.DeregistrationInProgress", "Target deregistration is in progress"
-                )
+                target.become("draining", "Target.DeregistrationInProgress", "Target deregistration is in progress")
                 drain = asyncio.create_task(self._drain(group, target))
                 self._drains.add(drain)
                 drain.add_done_callback(self._drains.discard)
@@ -297,7 +295,11 @@ class Elb:
 def _describe(group: Group, pair: tuple[str, int], extras: bool, region: str) -> dict[str, Any]:
     target = group.targets.get(pair)
     if target is None:
-        health = {"State": "unused", "Reason": "Target.NotRegistered", "Description": "Target is not registered to the target group"}
+        health = {
+            "State": "unused",
+            "Reason": "Target.NotRegistered",
+            "Description": "Target is not registered to the target group",
+        }
     else:
         health = {"State": target.state, "Reason": target.reason, "Description": target.description}
     port = group.described.get("HealthCheckPort", "traffic-port")

@@ -128,7 +128,12 @@ class Listener:
         return await self._return(method, version, keep, upstream, response, writer, (target.id, target.port))
 
     async def _send(
-        self, request: Head, length: int, reader: asyncio.StreamReader, client: asyncio.StreamWriter, to: tuple[str, int]
+        self,
+        request: Head,
+        length: int,
+        reader: asyncio.StreamReader,
+        client: asyncio.StreamWriter,
+        to: tuple[str, int],
     ) -> tuple[Upstream, Head]:
         """The request sent on and the response's head; a kept connection that died meanwhile is tried anew once."""
         head = self._request_head(request, client)
@@ -229,6 +234,7 @@ async def _answer(
     body = text.encode()
     writer.write(
         f"HTTP/1.1 {status} {'Fixed' if raw else reason}\r\nServer: awselb/2.0\r\nContent-Type: {content_type}\r\n"
-        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + (b"" if head_only else body)
+        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode()
+        + (b"" if head_only else body)
     )
     await writer.drain()

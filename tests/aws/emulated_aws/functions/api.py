@@ -112,7 +112,9 @@ class Lambda:
 
     async def _check_role(self, call: Call, arn: str) -> None:
         try:
-            await self._dispatch.ask("iam", "GetRole", {"RoleName": arn.rpartition("/")[2]}, call.region, "lambda.amazonaws.com")
+            await self._dispatch.ask(
+                "iam", "GetRole", {"RoleName": arn.rpartition("/")[2]}, call.region, "lambda.amazonaws.com"
+            )
         except AwsError:
             raise AwsError(
                 "InvalidParameterValueException", "The role defined for the function cannot be assumed by Lambda."
@@ -211,10 +213,11 @@ class Lambda:
             if not sandbox.usable:
                 sandbox.kill()
         spent = (time.monotonic() - started) * 1000
+        billed, memory = int(spent) + 1, function.config["MemorySize"]
         _log(
             sandbox.child.log,
-            f"END RequestId: {invocation.id}\nREPORT RequestId: {invocation.id}\tDuration: {spent:.2f} ms\tBilled Duration: "
-            f"{int(spent) + 1} ms\tMemory Size: {function.config['MemorySize']} MB\tMax Memory Used: 0 MB\t\n",
+            f"END RequestId: {invocation.id}\nREPORT RequestId: {invocation.id}\tDuration: {spent:.2f} ms\t"
+            f"Billed Duration: {billed} ms\tMemory Size: {memory} MB\tMax Memory Used: 0 MB\t\n",
         )
         return outcome, _tail(sandbox.child.log, offset)
 

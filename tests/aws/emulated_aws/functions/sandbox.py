@@ -119,7 +119,9 @@ class Sandbox:
         if child.alive:
             self.kill()
             invocation.end(
-                failure("Sandbox.Timedout", f"RequestId: {invocation.id} Error: Task timed out after {timeout:.2f} seconds")
+                failure(
+                    "Sandbox.Timedout", f"RequestId: {invocation.id} Error: Task timed out after {timeout:.2f} seconds"
+                )
             )
         elif self._init_error:
             invocation.end(self._init_error)

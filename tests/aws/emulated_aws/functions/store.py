@@ -55,7 +55,7 @@ class Function:
     def changed(self) -> None:
         """A new revision; sandboxes of the old one are not used again."""
         self.revision = str(uuid.uuid4())
-        now = datetime.datetime.now(datetime.timezone.utc)
+        now = datetime.datetime.now(datetime.UTC)
         self.config["LastModified"] = now.strftime("%Y-%m-%dT%H:%M:%S.000+0000")
 
     def describe(self) -> dict[str, Any]:

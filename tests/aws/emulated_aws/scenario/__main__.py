@@ -29,7 +29,7 @@ def _argv(text: str) -> list[str]:
     try:
         value = json.loads(text)
     except ValueError:
-        raise argparse.ArgumentTypeError("a JSON list of strings, such as [\"/bin/service\"]") from None
+        raise argparse.ArgumentTypeError('a JSON list of strings, such as ["/bin/service"]') from None
     if not isinstance(value, list) or not value or not all(isinstance(part, str) for part in value):
         raise argparse.ArgumentTypeError("a JSON list of strings")
     return value

@@ -13,9 +13,13 @@ DEFAULT_HOOKS = ("AfterAllowTestTraffic",)
 
 
 def deploy(
-    clients: Clients, name: str, command: list[str], environment: dict[str, str], hooks: tuple[str, ...] = DEFAULT_HOOKS,
+    clients: Clients,
+    name: str,
+    command: list[str],
+    environment: dict[str, str],
+    hooks: tuple[str, ...] = DEFAULT_HOOKS,
     config: str | None = None,
-) -> str:  # fmt: skip
+) -> str:
     """Registers the revision and creates the deployment; its id."""
     before = clients.ecs.describe_task_definition(taskDefinition=name)["taskDefinition"]["containerDefinitions"][0]
     port = before["portMappings"][0]["containerPort"]

@@ -54,9 +54,7 @@ def bootstrap_zip(line: str) -> bytes:
     return data.getvalue()
 
 
-def register(
-    clients: Clients, name: str, command: list[str], port: int, environment: dict[str, str]
-) -> str:
+def register(clients: Clients, name: str, command: list[str], port: int, environment: dict[str, str]) -> str:
     """A new task-definition revision; its ARN."""
     made = clients.ecs.register_task_definition(
         family=name,

@@ -41,9 +41,7 @@ def decode(service: str, form: dict[str, str], model: OperationModel, protocol: 
     params = reader.structure(model.input_shape, "") if model.input_shape else {}
     left = sorted(set(fields) - reader.used)
     if left:
-        raise AwsError(
-            _UNKNOWN.get(service, "ValidationError"), f"The parameter {left[0][:100]} is not recognized"
-        )
+        raise AwsError(_UNKNOWN.get(service, "ValidationError"), f"The parameter {left[0][:100]} is not recognized")
     return params or {}
 
 

@@ -147,7 +147,7 @@ def _typed(value: Any, shape: Shape | None) -> Any:
             raise AwsError("SerializationException", "blob is not base64") from None
     if shape.type_name == "timestamp" and isinstance(value, (int, float)):
         try:
-            return datetime.datetime.fromtimestamp(value, datetime.timezone.utc)
+            return datetime.datetime.fromtimestamp(value, datetime.UTC)
         except (ValueError, OverflowError, OSError):
             raise AwsError("SerializationException", "timestamp out of range") from None
     return value

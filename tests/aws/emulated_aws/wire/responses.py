@@ -149,7 +149,7 @@ def _xml(name: str, value: Any, shape: Shape, protocol: str) -> str:
     elif isinstance(value, bool):
         inner = "true" if value else "false"
     elif isinstance(value, datetime.datetime):
-        inner = value.astimezone(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+        inner = value.astimezone(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
     elif isinstance(value, (bytes, bytearray)):
         inner = base64.b64encode(value).decode()
     else:

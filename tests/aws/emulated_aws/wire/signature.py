@@ -55,10 +55,10 @@ def verify(
     now: datetime.datetime | None = None,
 ) -> None:  # fmt: skip
     """Raises unless the signature covers exactly this request and was made just now."""
-    now = now or datetime.datetime.now(datetime.timezone.utc)
+    now = now or datetime.datetime.now(datetime.UTC)
     stamp = headers.get("X-Amz-Date", "")
     try:
-        signed_at = datetime.datetime.strptime(stamp, "%Y%m%dT%H%M%SZ").replace(tzinfo=datetime.timezone.utc)
+        signed_at = datetime.datetime.strptime(stamp, "%Y%m%dT%H%M%SZ").replace(tzinfo=datetime.UTC)
     except ValueError:
         raise AwsError("IncompleteSignature", "X-Amz-Date is missing or is not YYYYMMDDTHHMMSSZ", 400) from None
     if stamp[:8] != scope.date:

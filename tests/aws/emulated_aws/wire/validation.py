@@ -26,6 +26,7 @@ _CODES = {
 }
 _MISSING = {"ec2": "MissingParameter", "cloudwatch": "MissingParameter"}
 _UNKNOWN = {"ec2": "UnknownParameter"}
+_MALFORMED = {"lambda": "InvalidRequestContentException", "cloudwatch": "InvalidParameterValue"}
 
 
 def check(service: str, model: OperationModel, params: dict[str, Any]) -> None:
@@ -42,10 +43,7 @@ def check(service: str, model: OperationModel, params: dict[str, Any]) -> None:
         kind = report._errors[0][0]  # botocore keeps the kinds in a private list; its text is for humans only
         text = report.generate_report()
         if kind in ("invalid type", "invalid type for document"):
-            code = "SerializationException" if service not in _CODES else _CODES[service]
-            if service in ("ecs", "lambda"):
-                code = {"ecs": "SerializationException", "lambda": "InvalidRequestContentException"}[service]
-            raise AwsError(code, text)
+            raise AwsError(_MALFORMED.get(service, "SerializationException"), text)
         table = {"missing required field": _MISSING, "unknown field": _UNKNOWN}.get(kind, {})
         raise AwsError(table.get(service, _CODES.get(service, "ValidationException")), text)
     # CodeDeploy has an exception of its own for each bad value: its operations check those themselves.
@@ -85,7 +83,9 @@ def _out_of_bounds(value: Any, shape: Shape, name: str, depth: int) -> str | Non
         pairs = []
     allowed = getattr(shape, "enum", None)
     if allowed and value not in allowed:
-        return f"Value '{value}' at '{name}' failed to satisfy constraint: Member must satisfy enum value set: {allowed}"
+        return (
+            f"Value '{value}' at '{name}' failed to satisfy constraint: Member must satisfy enum value set: {allowed}"
+        )
     most = shape.metadata.get("max")
     if most is not None:
         size = value if isinstance(value, (int, float)) else len(value) if hasattr(value, "__len__") else 0
