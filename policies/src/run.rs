@@ -152,23 +152,11 @@ impl Run {
     }
 
     fn resolved(&mut self, deployment: Deployment, policy: PolicyInForce) -> Vec<Action> {
-        self.failures = 0;
         if self.phase != Phase::Resolving {
             return self.resolved_again(deployment);
         }
-        self.timeline.note(
-            self.now,
-            format!(
-                "resolved: application {}, group {}, stage {}, {} green and {} blue targets",
-                deployment.application,
-                deployment.group,
-                deployment.stage,
-                deployment.green.len(),
-                deployment.blue.len()
-            ),
-        );
-        for warning in &deployment.warnings {
-            self.timeline.note(self.now, format!("warning: {warning}"));
+        if self.deployment.as_ref() != Some(&deployment) {
+            self.note_resolved(&deployment);
         }
         let (is_rollback, stage) = (deployment.is_rollback, deployment.stage);
         self.deployment = Some(deployment);
@@ -192,6 +180,21 @@ impl Run {
                 self.decide(self.question.unmatched, Basis::Unmatched, reason)
             }
             PolicyInForce::Broken { faults } => self.broken(&faults.join("; ")),
+        }
+    }
+
+    fn note_resolved(&mut self, deployment: &Deployment) {
+        let text = format!(
+            "resolved: application {}, group {}, stage {}, {} green and {} blue targets",
+            deployment.application,
+            deployment.group,
+            deployment.stage,
+            deployment.green.len(),
+            deployment.blue.len()
+        );
+        self.timeline.note(self.now, text);
+        for warning in &deployment.warnings {
+            self.timeline.note(self.now, format!("warning: {warning}"));
         }
     }
 
@@ -225,6 +228,7 @@ impl Run {
     fn no_targets(&mut self, deadline: Action) -> Vec<Action> {
         let since = *self.troubled_since.get_or_insert(self.now);
         if self.now.since(since) < RESOLVE_GRACE {
+            self.failures = self.failures.saturating_add(1);
             return vec![deadline, Action::Resolve { after: self.backoff() }];
         }
         let answer =

@@ -1,6 +1,7 @@
 //! AWS itself, by the official SDK: standard credential chain, `AWS_ENDPOINT_URL` and its
 //! per-service forms, region from the environment.
 
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
@@ -287,7 +288,13 @@ impl Aws for RealAws {
                     .ok_or_else(|| absent("DescribeLoadBalancers", &balancer, "DNSName"))?,
                 port: port.ok_or_else(|| absent(OPERATION, arn, "Port"))?,
                 protocol: listener.protocol.map(|p| p.as_str().to_owned()).unwrap_or_default(),
-                forwards_to: actions.iter().flat_map(forwards).collect(),
+                // The default action is a rule as well, and names its group twice.
+                forwards_to: actions
+                    .iter()
+                    .flat_map(forwards)
+                    .collect::<BTreeSet<_>>()
+                    .into_iter()
+                    .collect(),
             })
         })
     }

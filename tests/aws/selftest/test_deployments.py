@@ -60,6 +60,12 @@ def test_get_deployment_and_targets_have_the_shape_of_aws(stack):
     assert green["runningCount"] == 2 and green["identifer"] != blue["identifer"]
     assert {one["State"] for one in stack.health("green")} == {"healthy"}
     assert stack.get("test") == (200, "green") and stack.get() == (200, "blue")
+    (group,) = stack.clients.elbv2.describe_target_groups(Names=[green["targetGroup"]["name"]])["TargetGroups"]
+    (listener,) = stack.clients.elbv2.describe_listeners(ListenerArns=[stack.out["test_listener"]])["Listeners"]
+    assert group["LoadBalancerArns"] == [listener["LoadBalancerArn"]]
+    assert [one["TargetGroupArn"] for one in listener["DefaultActions"][0]["ForwardConfig"]["TargetGroups"]] == [
+        group["TargetGroupArn"]
+    ]
     content = codedeploy.get_application_revision(applicationName=stack.name, revision=info["revision"])
     assert "AfterAllowTestTraffic" in content["revision"]["appSpecContent"]["content"]
     tasks = stack.clients.ecs.list_tasks(cluster=stack.out["cluster"], startedBy=green["identifer"])["taskArns"]

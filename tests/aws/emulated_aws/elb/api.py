@@ -190,6 +190,24 @@ class Elb:
                 self.groups[arn] = Group(arn, call.region, described)
         return result
 
+    async def DescribeTargetGroups(self, call: Call) -> dict[str, Any]:
+        # moto forgets to move a group between load balancers when a listener is modified: the routes say where it is
+        wanted = call.params.get("LoadBalancerArn")
+        if wanted and wanted not in self._balancers:
+            raise AwsError("LoadBalancerNotFound", "The specified load balancer does not exist.")
+        result = await self._dispatch.moto(call, {k: v for k, v in call.params.items() if k != "LoadBalancerArn"})
+        for group in result["TargetGroups"]:
+            group["LoadBalancerArns"] = self._balancers_of(group["TargetGroupArn"])
+        if wanted:
+            result["TargetGroups"] = [one for one in result["TargetGroups"] if wanted in one["LoadBalancerArns"]]
+        return result
+
+    def _balancers_of(self, group: str) -> list[str]:
+        named = [
+            one.balancer for one in self.listeners.values() if any(other.arn == group for other, _ in one.route.groups)
+        ]
+        return sorted(set(named))
+
     async def ModifyTargetGroup(self, call: Call) -> dict[str, Any]:
         group = self.group(call.params["TargetGroupArn"])
         result = await self._dispatch.moto(call)
