@@ -245,7 +245,7 @@ fn environment() -> Env {
     };
     Env::raw().filter(plain).map(|name| {
         let setting = VARIABLES.iter().find(|(variable, _)| name == *variable);
-        setting.map_or(name.into(), |(_, setting)| (*setting).into())
+        setting.map_or_else(|| name.into(), |(_, setting)| (*setting).into())
     })
 }
 

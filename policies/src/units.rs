@@ -25,11 +25,11 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     if text.parse::<f64>().is_ok() {
         return Err(format!("`{text}` has no unit; write `{text}s` or `{text}m`"));
     }
-    let signed: SignedDuration = text.parse().map_err(|_| {
+    let signed: SignedDuration = text.parse().map_err(|_refused| {
         format!("`{text}` is not a duration; write `500ms`, `2s`, `1m 30s` or `10m`")
     })?;
     let duration = Duration::try_from(signed)
-        .map_err(|_| format!("`{text}` is negative; a duration is zero or more"))?;
+        .map_err(|_refused| format!("`{text}` is negative; a duration is zero or more"))?;
     if duration > DURATION_MAX {
         return Err(format!("`{text}` is longer than 14 days, the longest wait AWS allows"));
     }
@@ -56,7 +56,7 @@ pub fn share(text: &str) -> Result<f64, String> {
     let percent: f64 = number
         .trim()
         .parse()
-        .map_err(|_| format!("`{text}` is not a share; write it like `0.5%`"))?;
+        .map_err(|_refused| format!("`{text}` is not a share; write it like `0.5%`"))?;
     if !(0.0..100.0).contains(&percent) {
         return Err(format!("`{text}` is out of range; a share is at least 0% and below 100%"));
     }
@@ -71,7 +71,7 @@ pub fn rate(text: &str) -> Result<f64, String> {
     let text = text.trim();
     let shape = || format!("`{text}` is not a rate; write it like `20/s` or `30/m`");
     let (number, unit) = text.split_once('/').ok_or_else(shape)?;
-    let count: f64 = number.trim().parse().map_err(|_| shape())?;
+    let count: f64 = number.trim().parse().map_err(|_refused| shape())?;
     let per_second = match unit.trim() {
         "s" | "sec" | "second" => count,
         "m" | "min" | "minute" => count / 60.0,

@@ -3,6 +3,15 @@
 //! Computed from the definitions with 60-digit arithmetic by an independent program. The kinds
 //! `relative`, `rank` and `all` are in the file for the engines that are still to come.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::float_cmp,
+    clippy::cast_precision_loss,
+    reason = "the whole file is a test; clippy knows only `#[test]` functions as such"
+)]
+
 use policies::evidence::{Accept, ErrorRates, Evidence, Leaning, Ratio, RatioLimits};
 use serde_json::Value;
 

@@ -1,5 +1,14 @@
 //! The life of a question, tested without a runtime or a socket.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::float_cmp,
+    clippy::cast_precision_loss,
+    reason = "the whole file is a test; clippy knows only `#[test]` functions as such"
+)]
+
 use std::time::Duration;
 
 use expect_test::{Expect, expect};

@@ -63,34 +63,39 @@ impl Dialer {
         let name = ServerName::try_from(server_name.to_owned()).map_err(|_invalid| Outcome::Tls)?;
         match timeout_at(deadline, connector.connect(name, stream)).await {
             Ok(Ok(stream)) => Ok(Box::new(stream)),
-            Ok(Err(error)) => Err(match error.kind() {
-                io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Outcome::Reset,
-                _ => Outcome::Tls,
-            }),
+            Ok(Err(error)) => {
+                let broke = [io::ErrorKind::ConnectionReset, io::ErrorKind::BrokenPipe];
+                Err(if broke.contains(&error.kind()) { Outcome::Reset } else { Outcome::Tls })
+            }
             Err(_elapsed) => Err(Outcome::Timeout),
         }
     }
 }
 
-/// Whose fault it is that no connection came about.
-pub(crate) fn refused(error: &io::Error) -> Outcome {
+/// Ways of `connect` to fail, and whose fault each is.
+const REFUSALS: [(io::ErrorKind, Outcome); 12] = {
     use io::ErrorKind;
-    match error.kind() {
-        ErrorKind::ConnectionRefused => Outcome::Refused,
-        ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::NotConnected => {
-            Outcome::Reset
-        }
-        ErrorKind::TimedOut => Outcome::ConnectTimeout,
-        ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable | ErrorKind::NetworkDown => {
-            Outcome::Unreachable
-        }
-        // Out of ports, files or memory: gate's own trouble, never the target's.
-        ErrorKind::AddrNotAvailable
-        | ErrorKind::AddrInUse
-        | ErrorKind::OutOfMemory
-        | ErrorKind::PermissionDenied => Outcome::NotSent,
-        // getaddrinfo failures carry no errno; what carries one and is not above is the process's.
-        _ if error.raw_os_error().is_none() => Outcome::Dns,
-        _ => Outcome::NotSent,
-    }
+    [
+        (ErrorKind::ConnectionRefused, Outcome::Refused),
+        (ErrorKind::ConnectionReset, Outcome::Reset),
+        (ErrorKind::ConnectionAborted, Outcome::Reset),
+        (ErrorKind::NotConnected, Outcome::Reset),
+        (ErrorKind::TimedOut, Outcome::ConnectTimeout),
+        (ErrorKind::HostUnreachable, Outcome::Unreachable),
+        (ErrorKind::NetworkUnreachable, Outcome::Unreachable),
+        (ErrorKind::NetworkDown, Outcome::Unreachable),
+        // Out of ports or memory: gate's own trouble, never the target's.
+        (ErrorKind::AddrNotAvailable, Outcome::NotSent),
+        (ErrorKind::AddrInUse, Outcome::NotSent),
+        (ErrorKind::OutOfMemory, Outcome::NotSent),
+        (ErrorKind::PermissionDenied, Outcome::NotSent),
+    ]
+};
+
+/// What a failed `connect` comes to. Failures of name resolution carry no errno; what carries one and
+/// is not in the table (out of files, say) is this process's own trouble.
+fn refused(error: &io::Error) -> Outcome {
+    let known = REFUSALS.iter().find(|(kind, _)| *kind == error.kind());
+    let unknown = || if error.raw_os_error().is_none() { Outcome::Dns } else { Outcome::NotSent };
+    known.map_or_else(unknown, |(_, outcome)| *outcome)
 }

@@ -8,7 +8,7 @@ use super::{
     TaskSet,
 };
 
-/// One deployment of a service `prod:web`, in the middle of its AfterAllowTestTraffic hook.
+/// One deployment of a service `prod:web`, in the middle of its `AfterAllowTestTraffic` hook.
 #[derive(Debug)]
 pub(crate) struct FakeAws {
     pub(crate) facts: DeploymentFacts,
@@ -89,7 +89,7 @@ impl FakeAws {
     ) -> Reply<'a, T> {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner).push(operation);
         let failure = self.failures.get(operation).copied();
-        let failure = failure.or(if value.is_none() { Some(Failure::Missing) } else { None });
+        let failure = failure.or_else(|| value.is_none().then_some(Failure::Missing));
         let subject = subject.to_owned();
         Box::pin(async move {
             match (failure, value) {

@@ -64,11 +64,11 @@ pub(super) fn check(file: &str, root: &Node) -> Checked {
 fn document(root: &Node, faults: &mut Faults<'_>) -> (Option<Policy>, Option<AppliesTo>) {
     let Some(mut fields) = Fields::of(root, "a policy", faults) else { return (None, None) };
     let version = fields.required("gate", "write `gate: v1` first", faults);
-    if let Some((node, text)) = version.and_then(|node| Some((node, fields::text(node, faults)?))) {
-        if text != "v1" {
-            let message = format!("document version `{text}` is not one this gate speaks");
-            faults.add(FaultCode::G0005, &node.place, message, "write `gate: v1`");
-        }
+    if let Some((node, text)) = version.and_then(|node| Some((node, fields::text(node, faults)?)))
+        && text != "v1"
+    {
+        let message = format!("document version `{text}` is not one this gate speaks");
+        faults.add(FaultCode::G0005, &node.place, message, "write `gate: v1`");
     }
     let applies_to = match fields.optional("applies-to") {
         Some(node) => applies_to(node, faults),
@@ -224,9 +224,8 @@ fn probe(node: &Node, decide: &Decide, faults: &mut Faults<'_>) -> Option<Probe>
         );
     }
     if rate_per_second * time.as_secs_f64() > IN_FLIGHT_MAX {
-        let place = rate
-            .or(timeout.map(|(place, _)| (place, 0.0)))
-            .map_or_else(|| node.place.clone(), |(place, _)| place);
+        let written = rate.map(|(place, _)| place).or_else(|| timeout.map(|(place, _)| place));
+        let place = written.unwrap_or_else(|| node.place.clone());
         let message = format!(
             "a stalled target would hold {:.0} probes at once; the most is {IN_FLIGHT_MAX}",
             rate_per_second * time.as_secs_f64()

@@ -176,9 +176,8 @@ impl Ratio {
     }
 
     fn log_factors(&self, bad: f64, all: f64, planned: f64) -> Result<Option<LogFactors>, Refused> {
-        if !(bad >= 0.0 && all >= 0.0 && planned >= 0.0)
-            || !(bad.is_finite() && all.is_finite() && planned.is_finite())
-        {
+        // NaN is in no range.
+        if ![bad, all, planned].iter().all(|count| (0.0..f64::INFINITY).contains(count)) {
             return Err(Refused::NotACount);
         }
         if bad > all {

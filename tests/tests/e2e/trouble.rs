@@ -102,11 +102,11 @@ async fn a_broken_policy_is_named_with_its_place_and_answered_by_the_fallback() 
         (&json!("rollback"), &json!("broken-policy")),
         "{outcome:#}"
     );
-    let named = "test.policy.yaml:5:24: `0.02` has no `%`";
+    let named = "test.policy.yaml:5:25: `0.02` has no `%`";
     assert!(reason(&outcome).contains(named), "{}", reason(&outcome));
     assert_eq!(deployment["status"], "Failed", "{deployment:#}");
     let page = page(&gate, &outcome).await;
-    assert!(page.contains("test.policy.yaml:5:24"), "{page}");
+    assert!(page.contains("test.policy.yaml:5:25"), "{page}");
 }
 
 #[tokio::test]
