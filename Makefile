@@ -2,13 +2,16 @@
 # Python 3.11 they install themselves, into .venv/ and target/.
 
 PYTHON ?= python3
-VENV := .venv/bin/python
+VENV := $(CURDIR)/.venv/bin/python
+DENY := target/tools/bin/cargo-deny
+# Tests that wait more than they work.
+E2E_AT_ONCE ?= 4
 export PYTHONPATH := tests/aws
-# One set of features for every build, or cargo compiles half of the tree twice.
-CARGO := cargo
-export CARGO_TERM_COLOR ?= auto
+# Every cargo command names the whole workspace: with fewer crates, features differ and half of the tree
+# is compiled again.
+ALL := --workspace --locked
 
-.PHONY: demo demo-stop test aws build lint unit e2e emulator-test docs-test deny venv clean
+.PHONY: demo demo-stop test aws build lint deny unit e2e emulator-test venv
 
 ## The main job: a bad and a good release through CodeDeploy's hook, on this machine. KEEP=1 leaves it running.
 demo: venv build
@@ -19,22 +22,31 @@ demo-stop:
 	@if [ -f target/demo.pids ]; then kill $$(cat target/demo.pids); rm target/demo.pids; fi
 
 ## Everything CI runs.
-test: venv lint build unit emulator-test
+test: lint build emulator-test unit e2e
 
-## The emulated AWS by itself; use it from any AWS CLI or SDK by AWS_ENDPOINT_URL.
+## The emulated AWS by itself; any AWS CLI or SDK can use it by AWS_ENDPOINT_URL (tests/aws/README.md).
 aws: venv
 	@$(VENV) -m emulated_aws --port 4566
 
 build:
-	$(CARGO) build --workspace --locked
+	cargo build $(ALL)
 
 lint: deny
-	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items --locked
+	cargo fmt --all --check
+	cargo clippy $(ALL) --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc $(ALL) --no-deps --document-private-items
 
-unit: venv build
-	$(CARGO) test --workspace --locked
+deny: $(DENY)
+	$(DENY) --workspace check bans licenses sources
+
+$(DENY):
+	cargo install cargo-deny --locked --version 0.20.2 --root target/tools
+
+unit: build
+	cargo test $(ALL) --lib --bins --test golden --test life --test workspace
+
+e2e: venv build
+	cargo test $(ALL) --test e2e -- --test-threads=$(E2E_AT_ONCE)
 
 emulator-test: venv
 	$(VENV) -m pytest -q tests/aws/selftest

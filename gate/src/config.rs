@@ -310,3 +310,103 @@ fn check(settings: Settings, mut faults: Vec<String>) -> Result<Checked, ConfigE
 
 /// Half of SHA-256's block of output; below it guessing becomes thinkable.
 const KEY_MIN_BYTES: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder(name: &str) -> PathBuf {
+        let folder =
+            std::env::temp_dir().join(format!("gate-config-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        folder
+    }
+
+    fn check(name: &str, file: &str, profile: Option<&str>, flags: Layer, expected: &[&str]) {
+        let folder = folder(name);
+        let path = folder.join("gate.yaml");
+        std::fs::write(&path, file.replace("HERE", &folder.display().to_string())).unwrap();
+        let shown = match load(Some(&path), profile, flags) {
+            Ok(checked) => format!("{:?}", checked.settings),
+            Err(ConfigError(faults)) => faults.join("; "),
+        };
+        std::fs::remove_dir_all(&folder).unwrap();
+        for part in expected {
+            assert!(shown.contains(part), "`{part}` is not in {shown}");
+        }
+    }
+
+    const FILE: &str = "
+policies: HERE
+hooks: { listen: 127.0.0.1:1000 }
+unmatched: continue
+profiles:
+  prod: { mode: observe, hooks: { listen: 127.0.0.1:2000 } }
+";
+
+    #[test]
+    fn flags_lie_over_the_profile_over_the_file_over_the_defaults() {
+        let flags = |listen: Option<&str>| Layer {
+            hooks: listen.map(|l| HooksLayer { listen: Some(l.to_owned()), keys: None }),
+            ..Layer::default()
+        };
+        let defaults = "listen: \"127.0.0.1:9090\"";
+        check(
+            "file",
+            FILE,
+            None,
+            flags(None),
+            &["127.0.0.1:1000", "mode: Decide", "unmatched: Continue", defaults],
+        );
+        check(
+            "profile",
+            FILE,
+            Some("prod"),
+            flags(None),
+            &["127.0.0.1:2000", "mode: Observe", "unmatched: Continue"],
+        );
+        check(
+            "flags",
+            FILE,
+            Some("prod"),
+            flags(Some("127.0.0.1:3000")),
+            &["127.0.0.1:3000", "mode: Observe"],
+        );
+        check(
+            "absent",
+            FILE,
+            Some("dev"),
+            flags(None),
+            &["profile `dev` is not in the file's `profiles`"],
+        );
+    }
+
+    #[test]
+    fn every_fault_is_reported_at_once_and_a_mistake_in_the_file_has_its_place() {
+        let file =
+            "policies: /nowhere\nhooks: { listen: 0.0.0.0:8080, keys: [] }\nadmin: { listen: x }\n";
+        check(
+            "faults",
+            file,
+            None,
+            Layer::default(),
+            &["is no folder", "is no address", "is not loopback"],
+        );
+        let file = "policies: HERE\nhooks:\n  keys: [ { secret: \"env:NO_SUCH_VARIABLE\" } ]\n";
+        check(
+            "key",
+            file,
+            None,
+            Layer::default(),
+            &["environment variable `NO_SUCH_VARIABLE` is not set"],
+        );
+        check(
+            "place",
+            "policies: HERE\nspeed: 3\n",
+            None,
+            Layer::default(),
+            &["gate.yaml:2:1", "speed"],
+        );
+        check("mode", "mode: maybe\n", None, Layer::default(), &["gate.yaml:1:7"]);
+    }
+}

@@ -165,3 +165,137 @@ pub(crate) fn unix_millis() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use policies::{Answer, ArmTick, Basis, Delivery, Outcome, Sample, TargetTick, Tick};
+
+    /// A journal in a folder of its own, removed with it.
+    struct Place(std::path::PathBuf);
+
+    impl Place {
+        fn new(name: &str) -> Self {
+            let folder =
+                std::env::temp_dir().join(format!("gate-journal-{name}-{}", std::process::id()));
+            std::fs::create_dir_all(&folder).unwrap();
+            Self(folder)
+        }
+
+        fn path(&self) -> std::path::PathBuf {
+            self.0.join("journal.db")
+        }
+    }
+
+    impl Drop for Place {
+        fn drop(&mut self) {
+            drop(std::fs::remove_dir_all(&self.0));
+        }
+    }
+
+    fn accepted(id: &str) -> Accepted {
+        let question =
+            Question { id: id.into(), limit: None, unmatched: Answer::Rollback, observe: false };
+        Accepted {
+            question,
+            deployment_id: "d-1".into(),
+            execution_id: "token".into(),
+            accepted_unix_millis: 1_700_000_000_000,
+        }
+    }
+
+    fn entries() -> Vec<(Moment, Entry)> {
+        let mut target = TargetTick::default();
+        for (outcome, status) in [(Outcome::Ok, 200), (Outcome::Status, 503), (Outcome::Timeout, 0)]
+        {
+            target.record(&Sample {
+                held: Duration::ZERO,
+                latency: Duration::from_millis(12),
+                outcome,
+                status: Some(status),
+            });
+        }
+        let green = ArmTick { targets: [("10.0.0.1:80".to_owned(), target)].into() };
+        let tick = Tick { index: 3, green: green.clone(), blue: Some(green) };
+        let decision = Decision {
+            answer: Answer::Rollback,
+            basis: Basis::Proven,
+            reason: "because".into(),
+            objective: Some("errors".into()),
+        };
+        let facts = [
+            Event::Woke,
+            Event::Resumed,
+            Event::Ended { status: "Stopped".into() },
+            Event::Ticked { tick: Box::new(tick) },
+            Event::Delivered { delivery: Delivery::TooLate { reason: "late".into() } },
+        ];
+        let mut entries: Vec<(Moment, Entry)> = facts
+            .into_iter()
+            .enumerate()
+            .map(|(i, fact)| (Moment::from_millis(i as u64), Entry::Fact { fact }))
+            .collect();
+        entries.push((Moment::from_millis(9), Entry::Decided { decision }));
+        entries
+    }
+
+    #[tokio::test]
+    async fn what_was_written_is_there_after_a_restart_word_for_word() {
+        let place = Place::new("restart");
+        {
+            let journal = Journal::open(&place.path()).unwrap();
+            assert!(journal.accept(accepted("one")).await.unwrap());
+            assert!(!journal.accept(accepted("one")).await.unwrap(), "delivered again, it joins");
+            for (at, entry) in entries() {
+                journal.append("one", at, entry).await.unwrap();
+            }
+        }
+        let journal = Journal::open(&place.path()).unwrap();
+        let stored = journal.unfinished().await.unwrap();
+        assert_eq!(stored.len(), 1);
+        assert_eq!(stored[0].accepted, accepted("one"));
+        assert_eq!(stored[0].entries, entries());
+        let listed = journal.list(10).await.unwrap();
+        assert_eq!(
+            listed[0].decision.as_ref().map(|decision| decision.reason.as_str()),
+            Some("because")
+        );
+        journal.close("one").await.unwrap();
+        assert!(journal.unfinished().await.unwrap().is_empty());
+        assert!(journal.load("one").await.unwrap().is_some());
+        assert!(journal.load("two").await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn only_the_owner_can_read_it_and_nobody_can_change_an_entry() {
+        use std::os::unix::fs::PermissionsExt;
+        let place = Place::new("private");
+        let journal = Journal::open(&place.path()).unwrap();
+        journal.accept(accepted("one")).await.unwrap();
+        journal.append("one", Moment::ZERO, Entry::Fact { fact: Event::Woke }).await.unwrap();
+        let mode = std::fs::metadata(place.path()).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let refused = sqlite::execute(&place.path(), "UPDATE entries SET body = '{}'").unwrap_err();
+        assert!(refused.to_string().contains("entries are never changed"), "{refused}");
+    }
+
+    #[tokio::test]
+    async fn a_journal_of_a_newer_gate_and_what_is_no_journal_are_refused() {
+        let place = Place::new("newer");
+        drop(Journal::open(&place.path()).unwrap());
+        sqlite::execute(&place.path(), "PRAGMA user_version = 99").unwrap();
+        let refused = Journal::open(&place.path()).unwrap_err();
+        assert!(matches!(refused, JournalError::Newer { found: 99, .. }), "{refused}");
+        let rubbish = place.0.join("rubbish.db");
+        std::fs::write(
+            &rubbish,
+            "this is no database, but long enough to be taken for one".repeat(20),
+        )
+        .unwrap();
+        assert!(matches!(Journal::open(&rubbish), Err(JournalError::Open { .. })));
+        assert!(matches!(
+            Journal::open(Path::new("/nowhere/j.db")),
+            Err(JournalError::Create { .. })
+        ));
+    }
+}

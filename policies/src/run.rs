@@ -1,7 +1,9 @@
 //! The life of a question: facts in, actions out.
 
+mod answering;
 mod reason;
 mod timeline;
+mod view;
 
 use std::time::Duration;
 
@@ -17,9 +19,8 @@ use crate::moment::Moment;
 use crate::phase::Phase;
 use crate::plan::Plan;
 use crate::policy::{DEADLINE_DEFAULT, Policy, Via};
-use crate::report::{ArmReport, Report, changes, decided};
+use crate::report::changes;
 use crate::tick::Tick;
-use crate::verdict;
 use timeline::Timeline;
 
 /// "3600 seconds until a deployment lifecycle event fails if not completed".
@@ -357,76 +358,6 @@ impl Run {
         format!("{what}; answering {} by the setting `unmatched`", self.question.unmatched)
     }
 
-    fn decide(&mut self, answer: Answer, basis: Basis, reason: String) -> Vec<Action> {
-        let objective = match (answer, basis) {
-            (Answer::Rollback, Basis::Proven) => self.judge.as_ref().and_then(Judge::worst),
-            _ => None,
-        };
-        let objective = objective.map(|judged| judged.objective.name.clone());
-        let observing =
-            self.question.observe || self.policy.as_ref().is_some_and(|(_, p)| p.observe);
-        let decision = if observing && answer == Answer::Rollback {
-            let reason = format!("only observing; would have answered rollback: {reason}");
-            Decision { answer: Answer::Continue, basis: Basis::Observed, reason, objective }
-        } else {
-            Decision { answer, basis, reason, objective }
-        };
-        self.settle(decision)
-    }
-
-    /// Takes up a decision that was written down before a restart: what was promised is what is said.
-    pub fn settle(&mut self, decision: Decision) -> Vec<Action> {
-        self.timeline.note(self.now, format!("decided: {}", decision.answer));
-        self.decision = Some(decision);
-        self.decided_at = self.now;
-        self.phase = Phase::Answering;
-        self.failures = 0;
-        let mut actions = vec![Action::StopProbing];
-        actions.extend(self.answer(Duration::ZERO));
-        actions
-    }
-
-    fn answer(&self, after: Duration) -> Vec<Action> {
-        let Some(decision) = &self.decision else { return Vec::new() };
-        let rolls_back = self.deployment.as_ref().is_none_or(|d| d.rolls_back_on_failure);
-        vec![Action::Answer {
-            decision: Box::new(decision.clone()),
-            stop_deployment: decision.answer == Answer::Rollback && !rolls_back,
-            after,
-        }]
-    }
-
-    fn delivered(&mut self, delivery: Delivery) -> Vec<Action> {
-        self.timeline.note(self.now, format!("answer {delivery}"));
-        self.delivery = Some(delivery);
-        self.phase = Phase::Done;
-        vec![Action::Close]
-    }
-
-    fn undelivered(&mut self, trouble: Trouble) -> Vec<Action> {
-        if self.trouble.as_ref() != Some(&trouble) {
-            self.timeline.note(self.now, format!("answer not delivered: {trouble}"));
-        }
-        let reason = trouble.what.clone();
-        self.trouble = Some(trouble);
-        if self.question.limit.is_some_and(|limit| self.now >= Moment::ZERO.after(limit)) {
-            return self.delivered(Delivery::TooLate { reason });
-        }
-        self.failures = self.failures.saturating_add(1);
-        self.answer(self.backoff())
-    }
-
-    fn ended(&mut self, status: &str) -> Vec<Action> {
-        self.timeline.note(self.now, format!("the deployment ended by other hands: {status}"));
-        let reason =
-            format!("the deployment became {status} before a decision: nobody waits for an answer");
-        self.decision = None;
-        self.delivery = Some(Delivery::TooLate { reason });
-        self.decided_at = self.now;
-        self.phase = Phase::Done;
-        vec![Action::StopProbing, Action::Close]
-    }
-
     fn resumed(&mut self) -> Vec<Action> {
         self.timeline.note(self.now, "gate restarted; resuming with the evidence on disk");
         let mut actions = vec![Action::WakeAt(self.deadline())];
@@ -480,41 +411,6 @@ impl Run {
     /// Whether this run is at the stage a deployment was resolved to.
     pub fn stage(&self) -> Option<Stage> {
         self.deployment.as_ref().map(|deployment| deployment.stage)
-    }
-
-    /// The run as it stands.
-    pub fn report(&self) -> Report {
-        let policy = self.policy.as_ref().map(|(_, policy)| policy);
-        let (decision, basis) = decided(self.decision.as_ref());
-        let end = if self.phase >= Phase::Answering { self.decided_at } else { self.now };
-        let judge = self.judge.as_ref();
-        let has_blue = self.deployment.as_ref().is_some_and(|d| !d.blue.is_empty());
-        let arm = |arm| judge.map(|judge| ArmReport::of(judge.arm(arm)));
-        let at = |rate: f64| verdict::odds((1.0 / rate).ln() + 1e-9);
-        Report {
-            id: self.question.id.clone(),
-            phase: self.phase,
-            decision,
-            basis,
-            reason: self.decision.as_ref().map(|decision| decision.reason.clone()),
-            objective: self.decision.as_ref().and_then(|decision| decision.objective.clone()),
-            delivery: self.delivery.clone(),
-            objectives: Report::objectives(judge, policy),
-            duration_seconds: end.since(Moment::ZERO).as_secs_f64(),
-            deadline_seconds: self.deadline().since(Moment::ZERO).as_secs_f64(),
-            deployment: self.deployment.clone(),
-            policy: self.policy.as_ref().map(|(file, _)| file.clone()),
-            rollback_at: policy.map(|p| at(p.decide.rates.false_rollback)),
-            continue_at: policy.map(|p| at(p.decide.rates.false_continue)),
-            green: arm(Arm::Green),
-            blue: arm(Arm::Blue).filter(|_| has_blue),
-            warm_up_probes: judge.map_or(0, Judge::warm_up_probes),
-            set_aside_probes: judge.map_or(0, Judge::set_aside),
-            gate_trouble_ticks: self.trouble_ticks,
-            timeline: self.timeline.notes().to_vec(),
-            timeline_dropped: self.timeline.dropped(),
-            series: judge.map(|judge| judge.series().to_vec()).unwrap_or_default(),
-        }
     }
 }
 

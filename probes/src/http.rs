@@ -121,11 +121,13 @@ async fn read(response: Response<Incoming>) -> Result<(), Outcome> {
     Ok(())
 }
 
+/// A connection that broke before the answer was complete, or an answer that is none.
 fn classify(error: &hyper::Error) -> Outcome {
-    if error.is_parse() {
-        Outcome::Protocol
-    } else {
-        // What is left are connections that broke before the answer was complete.
+    let cause = std::error::Error::source(error);
+    let broke = cause.is_some_and(|cause| cause.is::<std::io::Error>());
+    if error.is_incomplete_message() || error.is_closed() || error.is_canceled() || broke {
         Outcome::Reset
+    } else {
+        Outcome::Protocol
     }
 }

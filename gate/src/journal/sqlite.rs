@@ -209,3 +209,9 @@ fn write<T: serde::Serialize>(value: &T) -> Result<String, JournalError> {
 fn parse<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, JournalError> {
     serde_json::from_str(text).map_err(|source| JournalError::Entry { attempt: "read", source })
 }
+
+/// Runs a statement behind the journal's back, as somebody with `sqlite3` could.
+#[cfg(test)]
+pub(super) fn execute(path: &Path, sql: &str) -> Result<(), rusqlite::Error> {
+    Connection::open(path)?.execute_batch(sql)
+}

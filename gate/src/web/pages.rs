@@ -33,6 +33,10 @@ impl ListPage<'_> {
     fn when(&self, listed: &Listed) -> String {
         when(listed.accepted_unix_millis)
     }
+
+    fn prose(&self, text: &str) -> String {
+        prose(text)
+    }
 }
 
 #[derive(Template)]
@@ -60,6 +64,33 @@ impl EvaluationPage<'_> {
             policies::Verdict::Broken => "bad",
             policies::Verdict::Unknown => "unsure",
         }
+    }
+
+    fn prose(&self, text: &str) -> String {
+        prose(text)
+    }
+
+    /// What the person on call should look at next, where gate knows.
+    fn advice(&self) -> Option<&'static str> {
+        Some(match (self.report.basis?, self.report.decision?) {
+            ("proven", "rollback") => {
+                "nothing in production took this release; look at the targets below and at their logs for the time of the probes."
+            }
+            ("undecided", _) => {
+                "nothing is proven against the release. Raise the probe rate or the deadline, or allow more, and deploy again."
+            }
+            ("no-data", _) => {
+                "look at the health of green's tasks and whether gate's security group may reach them."
+            }
+            ("gate-trouble", _) => "give gate more CPU; nothing is known about the release.",
+            ("unresolved", _) => {
+                "the release was not measured. Mend what the reason names; gate's permissions are in deploy/iam-policy.json."
+            }
+            ("unmatched" | "broken-policy", _) => {
+                "the release was not measured. Run gate check on the policies and see which applies."
+            }
+            _ => return None,
+        })
     }
 
     fn took(&self) -> String {
@@ -111,6 +142,20 @@ impl EvaluationPage<'_> {
     fn at(&self, note: &policies::report::Note) -> String {
         note.at_millis.to_string()
     }
+}
+
+/// Names that reasons set in backticks for terminals, in quotes.
+fn prose(text: &str) -> String {
+    let mut open = false;
+    text.chars()
+        .map(|c| match c {
+            '`' => {
+                open = !open;
+                if open { '“' } else { '”' }
+            }
+            c => c,
+        })
+        .collect()
 }
 
 /// `2026-11-20 16:00:05 UTC`.

@@ -1,0 +1,82 @@
+//! From the decision to its delivery: said once, sent until it is confirmed or nobody waits.
+
+use std::time::Duration;
+
+use super::Run;
+use crate::decision::{Answer, Basis, Decision};
+use crate::event::{Action, Delivery, Trouble};
+use crate::judge::Judge;
+use crate::moment::Moment;
+use crate::phase::Phase;
+
+impl Run {
+    pub(super) fn decide(&mut self, answer: Answer, basis: Basis, reason: String) -> Vec<Action> {
+        let objective = match (answer, basis) {
+            (Answer::Rollback, Basis::Proven) => self.judge.as_ref().and_then(Judge::worst),
+            _ => None,
+        };
+        let objective = objective.map(|judged| judged.objective.name.clone());
+        let observing =
+            self.question.observe || self.policy.as_ref().is_some_and(|(_, p)| p.observe);
+        let decision = if observing && answer == Answer::Rollback {
+            let reason = format!("only observing; would have answered rollback: {reason}");
+            Decision { answer: Answer::Continue, basis: Basis::Observed, reason, objective }
+        } else {
+            Decision { answer, basis, reason, objective }
+        };
+        self.settle(decision)
+    }
+
+    /// Takes up a decision that was written down before a restart: what was promised is what is said.
+    pub fn settle(&mut self, decision: Decision) -> Vec<Action> {
+        self.timeline.note(self.now, format!("decided: {}", decision.answer));
+        self.decision = Some(decision);
+        self.decided_at = self.now;
+        self.phase = Phase::Answering;
+        self.failures = 0;
+        let mut actions = vec![Action::StopProbing];
+        actions.extend(self.answer(Duration::ZERO));
+        actions
+    }
+
+    pub(super) fn answer(&self, after: Duration) -> Vec<Action> {
+        let Some(decision) = &self.decision else { return Vec::new() };
+        let rolls_back = self.deployment.as_ref().is_none_or(|d| d.rolls_back_on_failure);
+        vec![Action::Answer {
+            decision: Box::new(decision.clone()),
+            stop_deployment: decision.answer == Answer::Rollback && !rolls_back,
+            after,
+        }]
+    }
+
+    pub(super) fn delivered(&mut self, delivery: Delivery) -> Vec<Action> {
+        self.timeline.note(self.now, format!("answer {delivery}"));
+        self.delivery = Some(delivery);
+        self.phase = Phase::Done;
+        vec![Action::Close]
+    }
+
+    pub(super) fn undelivered(&mut self, trouble: Trouble) -> Vec<Action> {
+        if self.trouble.as_ref() != Some(&trouble) {
+            self.timeline.note(self.now, format!("answer not delivered: {trouble}"));
+        }
+        let reason = trouble.what.clone();
+        self.trouble = Some(trouble);
+        if self.question.limit.is_some_and(|limit| self.now >= Moment::ZERO.after(limit)) {
+            return self.delivered(Delivery::TooLate { reason });
+        }
+        self.failures = self.failures.saturating_add(1);
+        self.answer(self.backoff())
+    }
+
+    pub(super) fn ended(&mut self, status: &str) -> Vec<Action> {
+        self.timeline.note(self.now, format!("the deployment ended by other hands: {status}"));
+        let reason =
+            format!("the deployment became {status} before a decision: nobody waits for an answer");
+        self.decision = None;
+        self.delivery = Some(Delivery::TooLate { reason });
+        self.decided_at = self.now;
+        self.phase = Phase::Done;
+        vec![Action::StopProbing, Action::Close]
+    }
+}

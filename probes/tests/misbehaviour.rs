@@ -1,0 +1,239 @@
+//! Targets that misbehave in every phase: each gives a named outcome, in time, within bounds.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "the whole file is a test; clippy knows only `#[test]` functions as such"
+)]
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use policies::deployment::Route;
+use policies::plan::{Plan, Request, StatusRange};
+use policies::{ArmTick, Outcome, Target, TargetTick};
+use probes::{Order, Prober};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+const TICK: Duration = Duration::from_millis(200);
+const TIMEOUT: Duration = Duration::from_millis(300);
+
+fn target(address: SocketAddr, tls: bool) -> Target {
+    Target {
+        id: address.to_string(),
+        host: address.ip().to_string(),
+        port: address.port(),
+        tls,
+        route: Route::Url,
+        health: None,
+    }
+}
+
+fn plan(green: Vec<Target>, blue: Vec<Target>) -> Plan {
+    Plan {
+        seed: 0,
+        rate_per_second: 50.0,
+        timeout: TIMEOUT,
+        tick: TICK,
+        first_tick: 7,
+        request: Request {
+            method: "GET".into(),
+            path: "/shop?deep=1".into(),
+            host: None,
+            headers: vec![],
+            expect: vec![StatusRange { from: 200, to: 299 }],
+        },
+        green,
+        blue,
+    }
+}
+
+/// One tick of probes of `target`.
+async fn probe(target: Target) -> TargetTick {
+    let prober = Prober::start().unwrap();
+    let order = Order::new(plan(vec![target], vec![]), |_| Err("no secrets here".into())).unwrap();
+    let mut session = prober.begin(order);
+    session.tick().await.unwrap().green.total()
+}
+
+/// A server that treats each connection as told.
+async fn server<F>(treat: impl Fn(TcpStream) -> F + Send + 'static) -> SocketAddr
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(treat(stream));
+        }
+    });
+    address
+}
+
+/// Reads the request, answers with these bytes, and closes.
+async fn answering(bytes: &'static [u8]) -> SocketAddr {
+    server(move |mut stream| async move {
+        let mut request = [0; 2048];
+        let _read = stream.read(&mut request).await;
+        let _written = stream.write_all(bytes).await;
+    })
+    .await
+}
+
+/// Every probe of the tick came to this.
+async fn check(address: SocketAddr, expected: Outcome) {
+    let tick = probe(target(address, false)).await;
+    assert_eq!(tick.due, 10, "{tick:?}");
+    assert_eq!(tick.outcomes.get(&expected).copied().unwrap_or(0) + tick.late, 10, "{tick:?}");
+    assert!(tick.late < 5, "this machine is too busy to tell: {tick:?}");
+}
+
+#[tokio::test]
+async fn a_good_answer_is_ok() {
+    check(answering(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await, Outcome::Ok).await;
+    check(answering(b"HTTP/1.1 204 No Content\r\n\r\n").await, Outcome::Ok).await;
+    let chunked = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n";
+    check(answering(chunked).await, Outcome::Ok).await;
+    // Without a length the close is the end.
+    check(answering(b"HTTP/1.1 200 OK\r\n\r\nok").await, Outcome::Ok).await;
+}
+
+#[tokio::test]
+async fn an_unexpected_status_is_named_and_counted() {
+    let tick = probe(target(
+        answering(b"HTTP/1.1 503 Unavailable\r\ncontent-length: 0\r\n\r\n").await,
+        false,
+    ))
+    .await;
+    assert_eq!(tick.statuses.get(&503).copied().unwrap_or(0) + tick.late, 10, "{tick:?}");
+    // A redirect is an answer, not an invitation.
+    let redirect =
+        b"HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n";
+    check(answering(redirect).await, Outcome::Status).await;
+}
+
+#[tokio::test]
+async fn nobody_listening_is_refused() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    check(address, Outcome::Refused).await;
+}
+
+#[tokio::test]
+async fn a_connection_closed_before_the_answer_is_reset() {
+    check(server(|stream| async move { drop(stream) }).await, Outcome::Reset).await;
+    // It promises ten bytes and sends two.
+    check(answering(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nok").await, Outcome::Reset)
+        .await;
+}
+
+#[tokio::test]
+async fn silence_in_any_phase_is_a_timeout_in_time() {
+    let silent = |bytes: &'static [u8]| {
+        server(move |mut stream| async move {
+            let _read = stream.read(&mut [0; 2048]).await;
+            let _written = stream.write_all(bytes).await;
+            tokio::time::sleep(Duration::from_secs(60)).await;
+        })
+    };
+    for bytes in
+        [b"".as_slice(), b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nok"]
+    {
+        let start = std::time::Instant::now();
+        check(silent(bytes).await, Outcome::Timeout).await;
+        assert!(start.elapsed() < 10 * (TICK + TIMEOUT), "{:?}", start.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn garbage_is_a_protocol_error_and_endless_answers_are_cut() {
+    check(answering(b"\x16\x03\x01\x02\x00garbage\r\n\r\n").await, Outcome::Protocol).await;
+    let endless_head = server(|mut stream| async move {
+        let _read = stream.read(&mut [0; 2048]).await;
+        let _status = stream.write_all(b"HTTP/1.1 200 OK\r\n").await;
+        while stream.write_all(b"x-more: and more and more and more\r\n").await.is_ok() {}
+    });
+    check(endless_head.await, Outcome::Protocol).await;
+    let endless_body = server(|mut stream| async move {
+        let _read = stream.read(&mut [0; 2048]).await;
+        let _status = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await;
+        let block = [b'x'; 65536];
+        while stream.write_all(&block).await.is_ok() {}
+    });
+    check(endless_body.await, Outcome::TooLarge).await;
+    check(
+        answering(b"HTTP/1.1 200 OK\r\ncontent-length: 9999999999\r\n\r\n").await,
+        Outcome::TooLarge,
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn tls_that_is_no_tls_is_a_tls_error() {
+    let plain = answering(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+    let tick = probe(target(plain, true)).await;
+    assert_eq!(tick.outcomes.get(&Outcome::Tls).copied().unwrap_or(0) + tick.late, 10, "{tick:?}");
+}
+
+#[tokio::test]
+async fn a_name_that_does_not_resolve_is_not_the_targets_fault() {
+    let nowhere = Target {
+        host: "no-such-host.invalid".into(),
+        ..target("127.0.0.1:1".parse().unwrap(), false)
+    };
+    let tick = probe(nowhere).await;
+    assert_eq!(tick.judged(), 0, "{tick:?}");
+}
+
+#[tokio::test]
+async fn a_stalled_green_does_not_slow_the_probes_of_blue() {
+    let green = server(|stream| async move {
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        drop(stream);
+    });
+    let blue = answering(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+    let prober = Prober::start().unwrap();
+    let plan = plan(vec![target(green.await, false)], vec![target(blue, false)]);
+    let mut session = prober.begin(Order::new(plan, |_| Err(String::new())).unwrap());
+    for index in 7..10 {
+        let tick = session.tick().await.unwrap();
+        assert_eq!(tick.index, index, "ticks arrive in order");
+        let total = |arm: Option<&ArmTick>| arm.unwrap().total();
+        let (green, blue) = (total(Some(&tick.green)), total(tick.blue.as_ref()));
+        assert_eq!((green.due, blue.due), (10, 10), "open loop: a stalled target is not spared");
+        assert_eq!(green.outcomes.get(&Outcome::Timeout).copied().unwrap_or(0) + green.late, 10);
+        assert_eq!(blue.outcomes.get(&Outcome::Ok).copied().unwrap_or(0) + blue.late, 10);
+    }
+}
+
+#[tokio::test]
+async fn the_request_is_the_policys_and_marked_as_gates() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut plan = plan(vec![target(address, false)], vec![]);
+    plan.request.host = Some("shop.example.com".into());
+    plan.request.headers = vec![
+        ("x-plain".into(), policies::plan::HeaderValue::Literal("1".into())),
+        ("authorization".into(), policies::plan::HeaderValue::Secret("env:TOKEN".into())),
+    ];
+    let order = Order::new(plan, |reference| Ok(format!("secret of {reference}"))).unwrap();
+    assert!(!format!("{order:?}").contains("secret of"), "secrets are not printed");
+    let prober = Prober::start().unwrap();
+    let _session = prober.begin(order);
+    let (mut stream, _) = listener.accept().await.unwrap();
+    let mut request = vec![0; 2048];
+    let length = stream.read(&mut request).await.unwrap();
+    let request = String::from_utf8_lossy(&request[..length]).to_lowercase();
+    for line in [
+        "get /shop?deep=1 http/1.1\r\n",
+        "host: shop.example.com\r\n",
+        "user-agent: gate/",
+        "x-plain: 1\r\n",
+        "authorization: secret of env:token\r\n",
+        "connection: close\r\n",
+    ] {
+        assert!(request.contains(line), "{line:?} is not in {request}");
+    }
+}

@@ -1,0 +1,257 @@
+//! What must stay true of the source: the direction of dependencies, one place for each outside thing,
+//! documents that agree with the code, nothing that belongs to one machine.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+use tests::place;
+
+/// Files of a folder and below, by ending.
+fn files(folder: &Path, endings: &[&str]) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap().flatten() {
+        let path = entry.path();
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if path.is_dir() {
+            if !["target", ".venv", ".git", "__pycache__", "vectors"].contains(&name.as_str()) {
+                found.extend(files(&path, endings));
+            }
+        } else if endings.iter().any(|ending| name.ends_with(ending)) {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(place::root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+fn metadata() -> Value {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version", "1", "--locked", "--offline"])
+        .current_dir(place::root())
+        .output()
+        .unwrap();
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// Crate → what it depends on, tests and benches included.
+fn dependencies() -> BTreeMap<String, Vec<String>> {
+    let metadata = metadata();
+    let members = ["policies", "probes", "gate", "tests"];
+    let packages = metadata["packages"].as_array().unwrap().iter();
+    packages
+        .filter(|package| members.contains(&package["name"].as_str().unwrap()))
+        .filter(|package| package["source"].is_null())
+        .map(|package| {
+            let names = package["dependencies"].as_array().unwrap().iter();
+            let names = names.map(|dependency| dependency["name"].as_str().unwrap().to_owned());
+            (package["name"].as_str().unwrap().to_owned(), names.collect())
+        })
+        .collect()
+}
+
+#[test]
+fn crates_stand_in_a_straight_line() {
+    let dependencies = dependencies();
+    let line = ["policies", "probes", "gate", "tests"];
+    for (place, name) in line.iter().enumerate() {
+        for right in &line[place..] {
+            assert!(!dependencies[*name].contains(&(*right).to_owned()), "{name} knows {right}");
+        }
+    }
+}
+
+#[test]
+fn the_core_depends_on_nothing_that_does_anything() {
+    let allowed = [
+        "annotate-snippets",
+        "hdrhistogram",
+        "jiff",
+        "serde",
+        "serde-saphyr",
+        "strsim",
+        "thiserror",
+        // For its tests alone.
+        "expect-test",
+        "proptest",
+        "serde_json",
+    ];
+    for dependency in &dependencies()["policies"] {
+        assert!(allowed.contains(&dependency.as_str()), "policies depends on {dependency}");
+    }
+}
+
+/// `needle` occurs in these files (by path prefix) and in no other Rust file.
+fn check_only_in(needle: &str, places: &[&str]) {
+    let root = place::root();
+    for path in files(&root, &[".rs"]) {
+        let name = path.strip_prefix(&root).unwrap().to_string_lossy().into_owned();
+        let text = fs::read_to_string(&path).unwrap();
+        if text.contains(needle) && name != "tests/tests/workspace.rs" {
+            assert!(places.iter().any(|place| name.starts_with(place)), "{name} names `{needle}`");
+        }
+    }
+}
+
+#[test]
+fn each_outside_thing_is_named_in_one_place() {
+    check_only_in("aws_sdk_", &["gate/src/aws/"]);
+    check_only_in("aws_config", &["gate/src/aws/"]);
+    check_only_in("rusqlite", &["gate/src/journal/sqlite.rs"]);
+    check_only_in("SELECT ", &["gate/src/journal/sqlite.rs"]);
+    check_only_in("figment", &["gate/src/config.rs"]);
+    check_only_in("prometheus::", &["gate/src/telemetry/metrics.rs", "gate/src/web.rs"]);
+    check_only_in(
+        "opentelemetry",
+        &["gate/src/telemetry/traces.rs", "tests/tests/e2e/observability.rs"],
+    );
+    check_only_in("hdrhistogram", &["policies/src/histogram.rs"]);
+    check_only_in("annotate_snippets", &["policies/src/document/fault.rs"]);
+    check_only_in("lambda_runtime", &["gate/src/cli/relay.rs"]);
+    check_only_in("askama", &["gate/src/web"]);
+}
+
+#[test]
+fn there_is_one_http_stack_and_one_tls_stack() {
+    let metadata = metadata();
+    for name in ["hyper", "rustls", "http", "h2", "tokio"] {
+        let packages = metadata["packages"].as_array().unwrap().iter();
+        let versions: Vec<&Value> = packages
+            .filter(|package| package["name"] == name)
+            .map(|package| &package["version"])
+            .collect();
+        assert_eq!(versions.len(), 1, "{name}: {versions:?}");
+    }
+}
+
+#[test]
+fn every_metric_is_in_the_docs_and_no_other() {
+    let code = read("gate/src/telemetry/metrics.rs");
+    let named = |text: &str, quote: char| -> Vec<String> {
+        let words = text.split(quote).filter(|word| word.starts_with("gate_"));
+        let mut words: Vec<String> =
+            words.filter(|w| !w.contains(' ')).map(str::to_owned).collect();
+        words.sort();
+        words.dedup();
+        words
+    };
+    assert_eq!(named(&code, '"'), named(&read("docs/metrics.md"), '`'));
+}
+
+/// Fenced blocks of a language in a document.
+fn blocks(text: &str, language: &str) -> Vec<String> {
+    let fence = format!("```{language}\n");
+    text.split(&fence).skip(1).map(|rest| rest.split("```").next().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn every_policy_in_the_docs_is_a_good_policy() {
+    let mut checked = 0;
+    for path in ["README.md", "docs/policy.md", "docs/aws-setup.md", "docs/statistics.md"] {
+        for block in
+            blocks(&read(path), "yaml").iter().filter(|block| block.starts_with("gate: v1"))
+        {
+            let file = policies::PolicyFile::parse(path, block);
+            let faults: Vec<String> = file.faults.iter().map(policies::Fault::one_line).collect();
+            assert!(faults.is_empty(), "{faults:#?}\n{block}");
+            checked += 1;
+        }
+    }
+    assert!(checked >= 3, "only {checked} policies found in the docs");
+}
+
+#[test]
+fn every_command_in_the_readme_exists() {
+    let makefile = read("Makefile");
+    let readme = read("README.md");
+    let mut checked = 0;
+    for line in blocks(&readme, "sh").iter().flat_map(|block| block.lines()) {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match words.as_slice() {
+            ["make", target, ..] => {
+                assert!(makefile.contains(&format!("\n{target}:")), "no target for `{line}`");
+                checked += 1;
+            }
+            ["gate", command, rest @ ..] => {
+                let output = Command::new(place::binary("gate"))
+                    .args([*command, "--help"])
+                    .output()
+                    .unwrap();
+                let help = String::from_utf8_lossy(&output.stdout).into_owned();
+                assert!(output.status.success(), "`{line}`");
+                for flag in rest.iter().filter(|word| word.starts_with("--")) {
+                    assert!(help.contains(flag), "`{flag}` of `{line}` is not in its --help");
+                }
+                checked += 1;
+            }
+            _ => {}
+        }
+    }
+    assert!(checked >= 4, "only {checked} commands found in the README");
+}
+
+#[test]
+fn every_setting_of_the_environment_is_documented() {
+    let operations = read("docs/operations.md");
+    for variable in [
+        "GATE_POLICIES",
+        "GATE_HOOKS_LISTEN",
+        "GATE_HOOKS_KEYS",
+        "GATE_ADMIN_LISTEN",
+        "GATE_JOURNAL_PATH",
+        "GATE_MODE",
+        "GATE_UNMATCHED",
+        "GATE_AWS_ENDPOINT",
+        "GATE_CONFIG",
+        "GATE_PROFILE",
+        "GATE_LOG",
+        "GATE_URL",
+        "GATE_HOOK_KEY",
+        "GATE_RELAY_PATIENCE",
+        "GATE_UNREACHABLE",
+    ] {
+        assert!(operations.contains(variable), "{variable} is not in docs/operations.md");
+    }
+}
+
+#[test]
+fn links_between_documents_lead_somewhere() {
+    let root = place::root();
+    for path in files(&root, &[".md"]) {
+        let text = fs::read_to_string(&path).unwrap();
+        for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let target = target.split('#').next().unwrap();
+            if target.is_empty() || target.contains("://") {
+                continue;
+            }
+            let linked = path.parent().unwrap().join(target);
+            assert!(linked.exists(), "{} links to {target}", path.display());
+        }
+    }
+}
+
+#[test]
+fn files_stay_small_enough_to_read() {
+    let root = place::root();
+    for path in files(&root, &[".rs", ".py", ".html"]) {
+        let lines = fs::read_to_string(&path).unwrap().lines().count();
+        let name = path.strip_prefix(&root).unwrap().display().to_string();
+        let most = if name.contains("tests/") { 600 } else { 560 };
+        assert!(lines <= most, "{name} has {lines} lines");
+    }
+}
+
+#[test]
+fn a_file_opens_with_a_sentence_that_says_what_it_is_for() {
+    let root = place::root();
+    for path in files(&root, &[".rs"]) {
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.starts_with("//! "), "{} does not", path.display());
+    }
+}
