@@ -122,7 +122,7 @@ impl Conductor {
         let span = info_span!("judge", tick = tick.index);
         span.in_scope(|| {
             let actions = self.conducted.step(fact, at);
-            self.conduct.metrics.judged(&self.conducted.lock().report());
+            self.conduct.metrics.judged(&self.conducted.lock());
             actions
         })
     }

@@ -1,7 +1,7 @@
 //! Every metric gate exports, in one table. docs/metrics.md mirrors it; a test compares them.
 
 use policies::sample::Outcome;
-use policies::{Arm, Report, TargetTick};
+use policies::{Arm, Report, Run, TargetTick};
 use prometheus::{
     GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
 };
@@ -187,9 +187,10 @@ impl Metrics {
         }
     }
 
-    pub(crate) fn judged(&self, report: &Report) {
-        for objective in &report.objectives {
-            let labels = |kind| [application(report), objective.name.as_str(), kind];
+    pub(crate) fn judged(&self, run: &Run) {
+        let application = run.deployment().map_or("", |deployment| deployment.application.as_str());
+        for objective in run.objectives() {
+            let labels = |kind| [application, objective.name.as_str(), kind];
             #[allow(clippy::cast_precision_loss, reason = "sample counts stay far below 2^53")]
             for (kind, count) in [("bad", objective.counts.bad), ("total", objective.counts.total)]
             {

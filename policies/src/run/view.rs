@@ -5,10 +5,16 @@ use crate::deployment::Arm;
 use crate::judge::Judge;
 use crate::moment::Moment;
 use crate::phase::Phase;
-use crate::report::{ArmReport, Report, decided};
+use crate::report::{ArmReport, ObjectiveReport, Report, decided};
 use crate::verdict;
 
 impl Run {
+    /// Each objective as it stands: what changes with a tick, and is cheap to look at.
+    pub fn objectives(&self) -> Vec<ObjectiveReport> {
+        let policy = self.policy.as_ref().map(|(_, policy)| policy);
+        Report::objectives(self.judge.as_ref(), policy)
+    }
+
     /// The run as it stands.
     pub fn report(&self) -> Report {
         let policy = self.policy.as_ref().map(|(_, policy)| policy);
@@ -26,7 +32,7 @@ impl Run {
             reason: self.decision.as_ref().map(|decision| decision.reason.clone()),
             objective: self.decision.as_ref().and_then(|decision| decision.objective.clone()),
             delivery: self.delivery.clone(),
-            objectives: Report::objectives(judge, policy),
+            objectives: self.objectives(),
             duration_seconds: end.since(Moment::ZERO).as_secs_f64(),
             deadline_seconds: self.deadline().since(Moment::ZERO).as_secs_f64(),
             deployment: self.deployment.clone(),

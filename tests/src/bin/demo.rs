@@ -48,7 +48,9 @@ async fn main() -> ExitCode {
         ("good release", &good, "continue", "Succeeded"),
     ] {
         right &= outcome.answer == answer && outcome.status == status;
-        println!("{name}'s page: {}/evaluations/{}", gate.url(), outcome.id);
+        let url = format!("{}/evaluations/{}", gate.url(), outcome.id);
+        let saved = save_page(&url, name).await;
+        println!("{name}'s page: {url}, saved as {saved}");
     }
     if keep {
         leave_running(aws, gate);
@@ -139,6 +141,18 @@ fn live(seen: &Value) -> String {
 
 fn text(value: &Value) -> String {
     value.as_str().unwrap_or("none").to_owned()
+}
+
+/// Keeps a page for when its gate is gone; the path as seen from the checkout.
+async fn save_page(url: &str, name: &str) -> String {
+    let path = format!("target/demo/{}.html", name.replace(' ', "-"));
+    if let Some(page) = tests::http::send("GET", url, &[("accept", "text/html")], "").await {
+        let whole = place::root().join(&path);
+        let folder = whole.parent().expect("a folder");
+        std::fs::create_dir_all(folder).expect("the build directory is writable");
+        std::fs::write(&whole, page.text).expect("the build directory is writable");
+    }
+    path
 }
 
 /// Lets go of everything without ending it, and says how to end it.
