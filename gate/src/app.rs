@@ -155,6 +155,7 @@ impl Bound {
         if tokio::time::timeout(DRAIN_TIMEOUT, gate.tasks.wait()).await.is_err() {
             warn!("some runs did not stop in time; the next start resumes them");
         }
+        gate.journal.end().await;
     }
 }
 

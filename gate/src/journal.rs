@@ -82,6 +82,7 @@ enum Request {
     Unfinished(Respond<Vec<Stored>>),
     Load(String, Respond<Option<Stored>>),
     List(u32, Respond<Vec<Listed>>),
+    End(Respond<()>),
 }
 
 impl Journal {
@@ -94,6 +95,12 @@ impl Journal {
         let (requests, mut waiting) = mpsc::channel(REQUESTS_WAITING_MAX);
         let serve = move || {
             while let Some(request) = waiting.blocking_recv() {
+                if let Request::End(respond) = request {
+                    // Closed before it is said to be: the next start may open it at once.
+                    drop(database);
+                    drop(respond.send(Ok(())));
+                    return;
+                }
                 serve(&mut database, request);
             }
         };
@@ -139,6 +146,12 @@ impl Journal {
         self.ask(|respond| Request::List(most, respond)).await
     }
 
+    /// Closes the journal, for everybody who holds it.
+    pub(crate) async fn end(&self) {
+        // Ended already, then.
+        drop(self.ask(Request::End).await);
+    }
+
     async fn ask<T>(&self, request: impl FnOnce(Respond<T>) -> Request) -> Result<T, JournalError> {
         let (respond, response) = oneshot::channel();
         self.requests.send(request(respond)).await.map_err(|_closed| JournalError::Stopped)?;
@@ -157,6 +170,7 @@ fn serve(database: &mut Sqlite, request: Request) {
         Request::Unfinished(respond) => drop(respond.send(database.unfinished())),
         Request::Load(id, respond) => drop(respond.send(database.load(&id))),
         Request::List(most, respond) => drop(respond.send(database.list(most))),
+        Request::End(respond) => drop(respond.send(Ok(()))),
     }
 }
 
@@ -249,6 +263,7 @@ mod tests {
             for (at, entry) in entries() {
                 journal.append("one", at, entry).await.unwrap();
             }
+            journal.end().await;
         }
         let journal = Journal::open(&place.path()).unwrap();
         let stored = journal.unfinished().await.unwrap();
@@ -280,9 +295,19 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_second_gate_on_the_same_journal_is_refused_until_the_first_is_gone() {
+        let place = Place::new("second");
+        let first = Journal::open(&place.path()).unwrap();
+        let refused = Journal::open(&place.path()).unwrap_err();
+        assert!(matches!(refused, JournalError::InUse { .. }), "{refused}");
+        first.end().await;
+        Journal::open(&place.path()).unwrap();
+    }
+
+    #[tokio::test]
     async fn a_journal_of_a_newer_gate_and_what_is_no_journal_are_refused() {
         let place = Place::new("newer");
-        drop(Journal::open(&place.path()).unwrap());
+        Journal::open(&place.path()).unwrap().end().await;
         sqlite::execute(&place.path(), "PRAGMA user_version = 99").unwrap();
         let refused = Journal::open(&place.path()).unwrap_err();
         assert!(matches!(refused, JournalError::Newer { found: 99, .. }), "{refused}");

@@ -8,7 +8,7 @@ mod secrets;
 
 pub(crate) use hook::{HookCase, trouble};
 pub(crate) use run::{Conduct, Conducted, conduct};
-pub(crate) use secrets::secret;
+pub(crate) use secrets::{secret, sendable};
 
 use std::fmt;
 use std::future::Future;

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use crate::decision::Answer;
-use crate::deployment::{Deployment, Stage};
+use crate::deployment::{Deployment, Stage, Target};
 use crate::evidence::{ErrorRates, auto_unacceptable};
-use crate::plan::Request;
+use crate::plan::{Plan, Request};
 use crate::units;
 
 /// Mean stall a healthy instance may show; a tick is five times this (statistics.md §0).
@@ -120,6 +120,20 @@ pub struct Decide {
 }
 
 impl Policy {
+    /// What this policy has probed: `green` and `blue` from tick `first_tick` on.
+    pub fn plan(&self, seed: u64, first_tick: u64, green: Vec<Target>, blue: Vec<Target>) -> Plan {
+        Plan {
+            seed,
+            rate_per_second: self.probe.rate_per_second,
+            timeout: self.probe.timeout,
+            tick: self.decide.tick,
+            first_tick,
+            request: self.probe.request.clone(),
+            green,
+            blue,
+        }
+    }
+
     /// Ticks until the deadline: the horizon of the evidence.
     pub fn horizon_ticks(&self) -> u64 {
         let ticks = self.decide.deadline.as_millis() / self.decide.tick.as_millis().max(1);

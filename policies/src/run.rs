@@ -381,16 +381,9 @@ impl Run {
 
     fn plan(&self) -> Option<Plan> {
         let (deployment, (_, policy)) = (self.deployment.as_ref()?, self.policy.as_ref()?);
-        Some(Plan {
-            seed: seed(&self.question.id),
-            rate_per_second: policy.probe.rate_per_second,
-            timeout: policy.probe.timeout,
-            tick: policy.decide.tick,
-            first_tick: self.next_tick,
-            request: policy.probe.request.clone(),
-            green: routed(deployment, Arm::Green, policy.probe.via),
-            blue: routed(deployment, Arm::Blue, policy.probe.via),
-        })
+        let routed = |arm| routed(deployment, arm, policy.probe.via);
+        let (green, blue) = (routed(Arm::Green), routed(Arm::Blue));
+        Some(policy.plan(seed(&self.question.id), self.next_tick, green, blue))
     }
 
     /// Where the run is in its life.

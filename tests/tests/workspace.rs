@@ -221,6 +221,48 @@ fn every_setting_of_the_environment_is_documented() {
 }
 
 #[test]
+fn the_permissions_to_apply_are_the_calls_gate_makes_and_no_other() {
+    let code = read("gate/src/aws/real.rs");
+    let code = code.split("#[cfg(test)]").next().unwrap();
+    let verbs = ["Get", "List", "BatchGet", "Describe", "Put", "Stop"];
+    let words = code.split('"').filter(|word| verbs.iter().any(|verb| word.starts_with(verb)));
+    let mut made: Vec<&str> = words.filter(|word| !word.contains(' ')).collect();
+    made.sort_unstable();
+    made.dedup();
+    let policy: Value = serde_json::from_str(&read("deploy/iam-policy.json")).unwrap();
+    let statements = policy["Statement"].as_array().unwrap().iter();
+    let mut allowed: Vec<String> = statements
+        .flat_map(|statement| match &statement["Action"] {
+            Value::Array(actions) => actions.clone(),
+            action => vec![action.clone()],
+        })
+        .map(|action| action.as_str().unwrap().split(':').nth(1).unwrap().to_owned())
+        .collect();
+    allowed.sort();
+    assert_eq!(made, allowed);
+}
+
+#[test]
+fn everything_to_apply_can_be_read() {
+    let root = place::root();
+    for path in files(&root.join("deploy"), &[".json"]) {
+        let text = fs::read_to_string(&path).unwrap();
+        let parsed: Result<Value, _> = serde_json::from_str(&text);
+        assert!(parsed.is_ok(), "{}: {parsed:?}", path.display());
+    }
+    // Its folder and its key are elsewhere; nothing else is wrong with it.
+    let output = Command::new(place::binary("gate"))
+        .args(["serve", "--config", "deploy/gate.yaml", "--profile", "prod"])
+        .current_dir(&root)
+        .env_remove("HOOK_KEY")
+        .output()
+        .unwrap();
+    let shown = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(shown.matches("\n  - ").count(), 2, "{shown}");
+    assert!(shown.contains("`HOOK_KEY` is not set") && shown.contains("is no folder"), "{shown}");
+}
+
+#[test]
 fn links_between_documents_lead_somewhere() {
     let root = place::root();
     for path in files(&root, &[".md"]) {

@@ -12,13 +12,13 @@ use policies::{
     Answer, Decision, Delivery, Deployment, Event, Moment, PolicyFile, PolicyInForce, Question,
     Report, Run, Stage, Target,
 };
-use probes::{Order, Prober};
+use probes::Prober;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{NOT_PROVEN, Output, USAGE, complain, say, serve::stop_on_signal, story};
 use crate::library::read_text;
-use crate::shell::{Case, Conduct, Conducted, Doing, conduct, secret};
+use crate::shell::{Case, Conduct, Conducted, Doing, conduct, sendable};
 use crate::telemetry::{self, Metrics};
 
 /// Without a terminal, a line of progress this often: enough to see it live, little enough for the
@@ -143,17 +143,7 @@ impl Verify {
             parsed.filter_map(|target| target.map_err(|fault| faults.push(fault)).ok()).collect()
         };
         let (green, blue) = (targets(&self.green), targets(&self.blue));
-        let plan = policies::Plan {
-            seed: 0,
-            rate_per_second: policy.probe.rate_per_second,
-            timeout: policy.probe.timeout,
-            tick: policy.decide.tick,
-            first_tick: 0,
-            request: policy.probe.request,
-            green: Vec::new(),
-            blue: Vec::new(),
-        };
-        faults.extend(Order::new(plan, secret).err().map(|error| error.to_string()));
+        faults.extend(sendable(&policy).err().map(|error| error.to_string()));
         if !faults.is_empty() {
             return Err(faults.join("\nerror: "));
         }

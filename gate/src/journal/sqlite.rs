@@ -1,5 +1,6 @@
 //! The journal's database: the only place that speaks SQL.
 
+use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -42,6 +43,8 @@ pub(crate) enum JournalError {
     Create { path: PathBuf, source: io::Error },
     #[error("the journal {0} was written by a newer gate (version {found}, this one knows {VERSION})", path.display())]
     Newer { path: PathBuf, found: i64 },
+    #[error("the journal {0} is in use by another gate; one daemon answers", path.display())]
+    InUse { path: PathBuf },
     #[error("the journal cannot {attempt}")]
     Database { attempt: &'static str, source: rusqlite::Error },
     #[error("an entry of the journal cannot be {attempt}")]
@@ -56,6 +59,8 @@ pub(crate) enum JournalError {
 #[derive(Debug)]
 pub(super) struct Sqlite {
     connection: Connection,
+    /// Held for as long as the journal is open; gone with the process, however that ends.
+    _lock: File,
 }
 
 fn failed(attempt: &'static str) -> impl FnOnce(rusqlite::Error) -> JournalError {
@@ -64,8 +69,16 @@ fn failed(attempt: &'static str) -> impl FnOnce(rusqlite::Error) -> JournalError
 
 impl Sqlite {
     pub(super) fn open(path: &Path) -> Result<Self, JournalError> {
-        create_private(path)
-            .map_err(|source| JournalError::Create { path: path.to_owned(), source })?;
+        let created = |source| JournalError::Create { path: path.to_owned(), source };
+        create_private(path).map_err(created)?;
+        let lock = create_private(&path.with_added_extension("lock")).map_err(created)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(JournalError::InUse { path: path.to_owned() });
+            }
+            Err(TryLockError::Error(source)) => return Err(created(source)),
+        }
         let open = || -> Result<(Connection, i64), rusqlite::Error> {
             let connection = Connection::open(path)?;
             connection.busy_timeout(BUSY_TIMEOUT)?;
@@ -85,7 +98,7 @@ impl Sqlite {
             let create = format!("BEGIN; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;");
             connection.execute_batch(&create).map_err(opened)?;
         }
-        Ok(Self { connection })
+        Ok(Self { connection, _lock: lock })
     }
 
     pub(super) fn accept(&mut self, accepted: &Accepted) -> Result<bool, JournalError> {
@@ -195,10 +208,10 @@ impl Sqlite {
 }
 
 /// Creates the file for the owner alone: it holds the tokens that answers must carry.
-fn create_private(path: &Path) -> io::Result<()> {
+fn create_private(path: &Path) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt;
-    let mut options = std::fs::OpenOptions::new();
-    options.create(true).append(true).mode(0o600).open(path).map(|_file| ())
+    let mut options = File::options();
+    options.create(true).append(true).mode(0o600).open(path)
 }
 
 fn write<T: serde::Serialize>(value: &T) -> Result<String, JournalError> {

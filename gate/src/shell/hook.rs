@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use policies::{Answer, Decision, Delivery, Event, Moment, PolicyInForce, Trouble};
-use probes::Order;
 use tracing::{error, warn};
 
-use super::{Case, Doing, secret};
+use super::{Case, Doing, sendable};
 use crate::aws::{Aws, AwsError, Failure};
 use crate::journal::{Accepted, Entry, Journal};
 use crate::library::Library;
@@ -110,17 +109,7 @@ fn usable(policy: &PolicyInForce) -> Result<(), Trouble> {
     let PolicyInForce::Chosen { file, text } = policy else { return Ok(()) };
     let parsed = policies::PolicyFile::parse(file, text);
     let Some(policy) = parsed.policy else { return Ok(()) };
-    let plan = policies::Plan {
-        seed: 0,
-        rate_per_second: policy.probe.rate_per_second,
-        timeout: policy.probe.timeout,
-        tick: policy.decide.tick,
-        first_tick: 0,
-        request: policy.probe.request,
-        green: Vec::new(),
-        blue: Vec::new(),
-    };
-    Order::new(plan, secret).map(|_order| ()).map_err(|error| Trouble {
+    sendable(&policy).map_err(|error| Trouble {
         blame: policies::Blame::User,
         lasting: true,
         what: format!("{file}: {error}"),

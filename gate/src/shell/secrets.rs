@@ -3,6 +3,9 @@
 use std::fs;
 use std::io::Read;
 
+use policies::Policy;
+use probes::{Order, OrderError};
+
 /// The largest secret read from a file; a key or a token is far smaller.
 const SECRET_MAX_BYTES: u64 = 16 * 1024;
 
@@ -29,4 +32,12 @@ pub(crate) fn secret(reference: &str) -> Result<String, String> {
             if text.is_empty() { Err(format!("`{reference}` is empty")) } else { Ok(text) }
         },
     )
+}
+
+/// Whether a policy's probes can be sent: its secrets are there and its headers are sound.
+///
+/// # Errors
+/// The header that cannot be sent, and why.
+pub(crate) fn sendable(policy: &Policy) -> Result<(), OrderError> {
+    Order::new(policy.plan(0, 0, Vec::new(), Vec::new()), secret).map(|_order| ())
 }

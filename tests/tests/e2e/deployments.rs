@@ -43,6 +43,21 @@ async fn a_release_with_errors_is_rolled_back_and_its_rollback_is_let_through_at
 }
 
 #[tokio::test]
+async fn five_percent_errors_are_rolled_back_under_the_sample_policy() {
+    let sample =
+        std::fs::read_to_string(tests::place::root().join("deploy/policies/web.policy.yaml"));
+    let gate = tests::Gate::new(&AWS.endpoint, "web").policy(&sample.unwrap()).start().await;
+    let (outcome, deployment) = deploy(&gate, "web", &["--errors", "5%"]).await;
+    assert_eq!(
+        (&outcome["decision"], &outcome["basis"]),
+        (&"rollback".into(), &"proven".into()),
+        "{outcome:#}"
+    );
+    assert_eq!(outcome["objective"], "errors at most 0.5 %");
+    assert_eq!(deployment["status"], "Failed", "{deployment:#}");
+}
+
+#[tokio::test]
 async fn a_slow_release_is_rolled_back() {
     let gate = gate("slow").await;
     let (outcome, deployment) =
