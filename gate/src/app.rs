@@ -220,6 +220,7 @@ impl Gate {
             journal: self.journal.clone(),
             library: Arc::clone(&self.library),
             metrics: Arc::clone(&self.metrics),
+            resolution: Mutex::default(),
         };
         let conducting = Conduct {
             case: Arc::new(case),
@@ -244,6 +245,14 @@ impl Gate {
     async fn resume(self: &Arc<Self>) -> Result<(), JournalError> {
         for stored in self.journal.unfinished().await? {
             let elapsed = elapsed(&stored);
+            if stored.unreadable > 0 {
+                self.metrics.lost("journal-entry");
+                error!(
+                    evaluation = stored.accepted.question.id,
+                    entries = stored.unreadable,
+                    "entries cannot be read; resuming without them"
+                );
+            }
             let (mut run, accepted) = replay(stored);
             if run.phase() == Phase::Done {
                 self.journal.close(&accepted.question.id).await?;
@@ -314,7 +323,7 @@ fn evaluation_id(deployment_id: &str, execution_id: &str) -> String {
 /// A run brought to where its entries leave it. A decision on disk stands, whatever this version of
 /// gate would make of the same facts.
 fn replay(stored: Stored) -> (Run, Accepted) {
-    let Stored { accepted, entries } = stored;
+    let Stored { accepted, entries, .. } = stored;
     let mut run = Run::new(accepted.question.clone());
     for (at, entry) in entries {
         match entry {

@@ -152,7 +152,7 @@ impl AwsError {
         let advice = match self.failure {
             Failure::Denied => {
                 format!(
-                    "; allow `{}` to gate's role, see deploy/iam-policy.json",
+                    "; allow `{}` to the role gate runs with, see deploy/README.md",
                     self.permission()
                 )
             }

@@ -187,6 +187,19 @@ pub(crate) struct Checked {
 #[derive(Clone)]
 pub(crate) struct Key(pub(crate) Vec<u8>);
 
+impl Key {
+    /// Takes a key that is long enough not to be guessed.
+    pub(crate) fn new(bytes: Vec<u8>) -> Result<Self, String> {
+        if bytes.len() < KEY_MIN_BYTES {
+            return Err(format!(
+                "a key of {} bytes is shorter than {KEY_MIN_BYTES}; make one with `openssl rand -hex 32`",
+                bytes.len()
+            ));
+        }
+        Ok(Self(bytes))
+    }
+}
+
 impl std::fmt::Debug for Key {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Key")
@@ -253,9 +266,13 @@ fn read(path: &Path) -> Result<File, String> {
     use std::io::Read;
     let name = path.display();
     let mut text = String::new();
-    let read =
-        |text: &mut String| std::fs::File::open(path)?.take(FILE_MAX_BYTES).read_to_string(text);
+    let read = |text: &mut String| {
+        std::fs::File::open(path)?.take(FILE_MAX_BYTES + 1).read_to_string(text)
+    };
     read(&mut text).map_err(|error| format!("{name} cannot be read: {error}"))?;
+    if text.len() as u64 > FILE_MAX_BYTES {
+        return Err(format!("{name} is larger than {FILE_MAX_BYTES} bytes"));
+    }
     if text.trim().is_empty() {
         return Ok(File::default());
     }
@@ -279,13 +296,9 @@ fn check(settings: Settings, mut faults: Vec<String>) -> Result<Checked, ConfigE
     let hooks_listen = address("hooks.listen", &settings.hooks.listen);
     let admin_listen = address("admin.listen", &settings.admin.listen);
     let mut keys = Vec::new();
-    for reference in &settings.hooks.keys {
-        match secret(&reference.secret) {
-            Ok(key) if key.len() >= KEY_MIN_BYTES => keys.push(Key(key.into_bytes())),
-            Ok(_) => faults.push(format!(
-                "`hooks.keys`: {} is shorter than {KEY_MIN_BYTES} bytes; make one with `openssl rand -hex 32`",
-                reference.secret
-            )),
+    for KeyReference { secret: reference } in &settings.hooks.keys {
+        match secret(reference).and_then(|key| Key::new(key.into_bytes())) {
+            Ok(key) => keys.push(key),
             Err(reason) => faults.push(format!("`hooks.keys`: {reason}")),
         }
     }

@@ -53,6 +53,8 @@ pub(crate) enum Entry {
 pub(crate) struct Stored {
     pub(crate) accepted: Accepted,
     pub(crate) entries: Vec<(Moment, Entry)>,
+    /// Entries that cannot be read: the others still count.
+    pub(crate) unreadable: usize,
 }
 
 /// One line of the list of questions.
@@ -279,6 +281,31 @@ mod tests {
         assert!(journal.unfinished().await.unwrap().is_empty());
         assert!(journal.load("one").await.unwrap().is_some());
         assert!(journal.load("two").await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_read_costs_itself_and_never_the_rest() {
+        let place = Place::new("torn");
+        let journal = Journal::open(&place.path()).unwrap();
+        for id in ["one", "two", "three"] {
+            journal.accept(accepted(id)).await.unwrap();
+            for (at, entry) in entries() {
+                journal.append(id, at, entry).await.unwrap();
+            }
+        }
+        let torn = "UPDATE questions SET body = '{' WHERE id = 'two';
+                    DELETE FROM entries WHERE question = 'three' AND number > 14;
+                    INSERT INTO entries (question, at_millis, body) VALUES ('three', 5, '{');";
+        sqlite::execute(&place.path(), torn).unwrap();
+        let stored = journal.unfinished().await.unwrap();
+        let seen: Vec<(&str, usize, usize)> = stored
+            .iter()
+            .map(|stored| {
+                (stored.accepted.question.id.as_str(), stored.entries.len(), stored.unreadable)
+            })
+            .collect();
+        assert_eq!(seen, [("one", 6, 0), ("three", 2, 1)]);
+        assert_eq!(journal.list(10).await.unwrap().len(), 2);
     }
 
     #[tokio::test]

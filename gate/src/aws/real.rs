@@ -88,7 +88,18 @@ where
             service.code().unwrap_or("UnknownError").to_owned(),
             service.message().unwrap_or_default().to_owned(),
         ),
-        None => ("Unreachable".to_owned(), causes(error)),
+        None => {
+            let causes = causes(error);
+            let code = if matches!(error, SdkError::ConstructionFailure(_)) {
+                // No region, for one: the request was never made.
+                "NotConfigured"
+            } else if causes.contains("credential") {
+                "NoCredentials"
+            } else {
+                "Unreachable"
+            };
+            (code.to_owned(), causes)
+        }
     };
     let failure = classify(&code);
     AwsError { operation, subject: subject.to_owned(), code, message, failure }
@@ -114,6 +125,8 @@ fn classify(code: &str) -> Failure {
         | "InvalidClientTokenId"
         | "InvalidSignatureException"
         | "SignatureDoesNotMatch"
+        | "NoCredentials"
+        | "NotConfigured"
         | "MissingAuthenticationToken"
         | "MissingAuthenticationTokenException" => Failure::Denied,
         "DeploymentDoesNotExistException"

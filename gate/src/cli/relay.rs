@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::Args;
 use http_body_util::Full;
 use hyper::body::Bytes;
-use hyper::{Request, StatusCode};
+use hyper::{Request, StatusCode, Uri};
 use lambda_runtime::{LambdaEvent, service_fn};
 use policies::Answer;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -38,34 +38,64 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(45);
 pub(super) struct Relay {
     /// Where the daemon takes hooks: `http://gate.internal:8080`.
     #[arg(long, value_name = "URL", env = "GATE_URL")]
-    url: String,
+    url: Option<String>,
     /// Key that signs what is forwarded, by reference: `env:NAME` or `file:PATH`.
     #[arg(long, value_name = "REFERENCE", env = "GATE_HOOK_KEY")]
     key: Option<String>,
     /// How long to try before answering the hook itself.
-    #[arg(long, value_name = "DURATION", env = "GATE_RELAY_PATIENCE", default_value = "30s", value_parser = policies::units::duration)]
+    #[arg(long, value_name = "DURATION", env = "GATE_RELAY_PATIENCE", default_value = "30s")]
+    patience: String,
+    /// What to answer when the daemon cannot be reached: `rollback` fails the hook, `continue` lets the
+    /// release through ungated. A daemon that refuses the hook, and a relay with a wrong setting, always
+    /// fail it.
+    #[arg(long, value_name = "ANSWER", env = "GATE_UNREACHABLE", default_value = "rollback")]
+    unreachable: String,
+}
+
+/// Settings that can be used.
+struct Ready {
+    url: String,
+    key: Option<Key>,
     patience: Duration,
-    /// What to answer then: `rollback` fails the hook, `continue` lets the release through ungated.
-    #[arg(long, value_name = "ANSWER", env = "GATE_UNREACHABLE", default_value = "rollback", value_parser = answer)]
     unreachable: Answer,
 }
 
-fn answer(text: &str) -> Result<Answer, String> {
-    match text {
-        "rollback" => Ok(Answer::Rollback),
-        "continue" => Ok(Answer::Continue),
-        _ => Err("one of rollback, continue".to_owned()),
-    }
-}
-
-struct Forwarder {
-    relay: Relay,
-    key: Option<Key>,
-    client: Client,
-    aws: RealAws,
-}
-
 impl Relay {
+    /// Checks all settings; every fault at once.
+    fn ready(&self) -> Result<Ready, String> {
+        let mut faults = Vec::new();
+        let url = self.url.as_deref().unwrap_or_default().trim_end_matches('/').to_owned();
+        let uri =
+            url.parse::<Uri>().ok().filter(|uri| uri.scheme().is_some() && uri.host().is_some());
+        if uri.is_none() {
+            faults.push(format!(
+                "GATE_URL (`{url}`) is no address; write `http://gate.internal:8080`"
+            ));
+        }
+        let key = self.key.as_deref().map(secret).transpose();
+        let key = key.and_then(|key| key.map(|key| Key::new(key.into_bytes())).transpose());
+        let key =
+            key.map_err(|reason| faults.push(format!("GATE_HOOK_KEY: {reason}"))).ok().flatten();
+        let patience = policies::units::duration(&self.patience);
+        let patience =
+            patience.map_err(|reason| faults.push(format!("GATE_RELAY_PATIENCE: {reason}"))).ok();
+        let unreachable = match self.unreachable.as_str() {
+            "rollback" => Some(Answer::Rollback),
+            "continue" => Some(Answer::Continue),
+            other => {
+                faults
+                    .push(format!("GATE_UNREACHABLE: `{other}` is neither rollback nor continue"));
+                None
+            }
+        };
+        match (patience, unreachable) {
+            (Some(patience), Some(unreachable)) if faults.is_empty() => {
+                Ok(Ready { url, key, patience, unreachable })
+            }
+            _ => Err(faults.join("; ")),
+        }
+    }
+
     pub(super) async fn run(self) -> u8 {
         if std::env::var_os("AWS_LAMBDA_RUNTIME_API").is_none() {
             complain(
@@ -73,14 +103,13 @@ impl Relay {
             );
             return USAGE;
         }
-        let key = match self.key.as_deref().map(secret).transpose() {
-            Ok(key) => key.map(|key| Key(key.into_bytes())),
-            Err(reason) => {
-                complain(&format!("error: the hook key: {reason}"));
-                return USAGE;
-            }
-        };
         let _telemetry = telemetry::init(false);
+        // A function that exits is a hook that nobody answers for an hour: with a wrong setting it runs all
+        // the same, says what is wrong, and fails every hook at once.
+        let settings = self.ready();
+        if let Err(faults) = &settings {
+            error!(faults, "the relay's settings are wrong; every hook is answered Failed");
+        }
         let metrics = match Metrics::new() {
             Ok(metrics) => Arc::new(metrics),
             Err(error) => {
@@ -89,7 +118,7 @@ impl Relay {
             }
         };
         let aws = RealAws::connect(None, metrics).await;
-        let forwarder = Arc::new(Forwarder { relay: self, key, client: Client::new(), aws });
+        let forwarder = Arc::new(Forwarder { settings, client: Client::new(), aws });
         let served = lambda_runtime::run(service_fn(move |event: LambdaEvent<HookEvent>| {
             let forwarder = Arc::clone(&forwarder);
             async move { forwarder.forward(event.payload).await }
@@ -104,17 +133,34 @@ impl Relay {
     }
 }
 
+struct Forwarder {
+    settings: Result<Ready, String>,
+    client: Client,
+    aws: RealAws,
+}
+
+/// Why a hook was not handed over.
+enum NotTaken {
+    /// The daemon will not have it; trying again changes nothing.
+    Refused(String),
+    /// Nobody answered in time.
+    Unreachable(String),
+}
+
 impl Forwarder {
     async fn forward(&self, event: HookEvent) -> Result<(), lambda_runtime::Error> {
-        let deadline = Instant::now() + self.relay.patience;
-        let reason = match self.hand_over(&event, deadline).await {
-            Ok(()) => return Ok(()),
-            Err(reason) => reason,
+        let (reason, answer) = match &self.settings {
+            Err(faults) => (faults.clone(), Answer::Rollback),
+            Ok(ready) => match self.hand_over(ready, &event).await {
+                Ok(()) => return Ok(()),
+                Err(NotTaken::Refused(reason)) => (reason, Answer::Rollback),
+                Err(NotTaken::Unreachable(reason)) => (reason, ready.unreachable),
+            },
         };
         error!(
             deployment = event.deployment_id,
             reason,
-            answer = self.relay.unreachable.name(),
+            answer = answer.name(),
             "the daemon did not take the hook; answering it here"
         );
         let stranded = |reason| {
@@ -123,14 +169,15 @@ impl Forwarder {
                 event.deployment_id
             )
         };
-        self.answer(&event).await.map_err(|reason| stranded(reason).into())
+        self.answer(&event, answer).await.map_err(|reason| stranded(reason).into())
     }
 
-    async fn hand_over(&self, event: &HookEvent, deadline: Instant) -> Result<(), String> {
-        let body = serde_json::to_vec(event).map_err(|error| error.to_string())?;
+    async fn hand_over(&self, ready: &Ready, event: &HookEvent) -> Result<(), NotTaken> {
+        let deadline = Instant::now() + ready.patience;
+        let body = serde_json::to_vec(event).map_err(|e| NotTaken::Refused(e.to_string()))?;
         let mut last = "no try was made".to_owned();
         while Instant::now() < deadline {
-            let request = self.request(&body)?;
+            let request = request(ready, &body).map_err(NotTaken::Refused)?;
             match timeout_at(deadline, self.client.send(request, TRY_TIMEOUT)).await {
                 Ok(Ok((StatusCode::ACCEPTED, _))) => {
                     info!(deployment = event.deployment_id, "handed over");
@@ -143,7 +190,7 @@ impl Forwarder {
                         && status != StatusCode::TOO_MANY_REQUESTS
                         && status != StatusCode::REQUEST_TIMEOUT
                     {
-                        return Err(last);
+                        return Err(NotTaken::Refused(last));
                     }
                 }
                 Ok(Err(error)) => last = story(&error),
@@ -152,25 +199,12 @@ impl Forwarder {
             warn!(deployment = event.deployment_id, reason = last, "not handed over yet");
             sleep(TRY_AGAIN).await;
         }
-        Err(last)
+        Err(NotTaken::Unreachable(last))
     }
 
-    fn request(&self, body: &[u8]) -> Result<Request<Full<Bytes>>, String> {
-        let uri = format!("{}{CODEDEPLOY_PATH}", self.relay.url.trim_end_matches('/'));
-        let mut request = Request::post(uri).header("content-type", "application/json");
-        if let Some(key) = &self.key {
-            let now = unix_millis() / 1000;
-            request = request.header(signature::TIMESTAMP, now.to_string()).header(
-                signature::SIGNATURE,
-                signature::sign(key, "POST", CODEDEPLOY_PATH, now, body),
-            );
-        }
-        request.body(Full::new(Bytes::copy_from_slice(body))).map_err(|error| error.to_string())
-    }
-
-    async fn answer(&self, event: &HookEvent) -> Result<(), String> {
+    async fn answer(&self, event: &HookEvent, answer: Answer) -> Result<(), String> {
         let deadline = Instant::now() + ANSWER_TIMEOUT;
-        let succeeded = self.relay.unreachable == Answer::Continue;
+        let succeeded = answer == Answer::Continue;
         loop {
             match self.aws.answer_hook(&event.deployment_id, &event.execution_id, succeeded).await {
                 Ok(()) => return Ok(()),
@@ -184,4 +218,17 @@ impl Forwarder {
             sleep(TRY_AGAIN).await;
         }
     }
+}
+
+/// The hook as the daemon takes it, signed where there is a key.
+fn request(ready: &Ready, body: &[u8]) -> Result<Request<Full<Bytes>>, String> {
+    let uri = format!("{}{CODEDEPLOY_PATH}", ready.url);
+    let mut request = Request::post(uri).header("content-type", "application/json");
+    if let Some(key) = &ready.key {
+        let now = unix_millis() / 1000;
+        request = request
+            .header(signature::TIMESTAMP, now.to_string())
+            .header(signature::SIGNATURE, signature::sign(key, "POST", CODEDEPLOY_PATH, now, body));
+    }
+    request.body(Full::new(Bytes::copy_from_slice(body))).map_err(|error| error.to_string())
 }

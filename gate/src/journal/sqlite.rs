@@ -131,7 +131,7 @@ impl Sqlite {
     pub(super) fn unfinished(&self) -> Result<Vec<Stored>, JournalError> {
         let sql = "SELECT body FROM questions WHERE closed = 0 ORDER BY accepted_unix_millis";
         let bodies = self.texts(sql, [])?;
-        bodies.iter().map(|body| self.stored(body)).collect()
+        Ok(readable(bodies.iter().map(|body| self.stored(body))))
     }
 
     pub(super) fn load(&self, id: &str) -> Result<Option<Stored>, JournalError> {
@@ -156,24 +156,22 @@ impl Sqlite {
         let rows = || -> rusqlite::Result<Vec<(String, bool, Option<String>)>> {
             self.connection.prepare(sql)?.query_map([most], read)?.collect()
         };
-        rows()
-            .map_err(failed("list questions"))?
-            .into_iter()
-            .map(|(body, closed, entry)| {
-                let accepted: Accepted = parse(&body)?;
-                let decision = match entry.map(|entry| parse(&entry)).transpose()? {
-                    Some(Entry::Decided { decision }) => Some(decision),
-                    Some(Entry::Fact { .. }) | None => None,
-                };
-                Ok(Listed {
-                    id: accepted.question.id,
-                    deployment_id: accepted.deployment_id,
-                    accepted_unix_millis: accepted.accepted_unix_millis,
-                    decision,
-                    closed,
-                })
+        let rows = rows().map_err(failed("list questions"))?.into_iter();
+        let listed = rows.map(|(body, closed, entry)| {
+            let accepted: Accepted = parse(&body)?;
+            let decision = match entry.map(|entry| parse(&entry)).transpose()? {
+                Some(Entry::Decided { decision }) => Some(decision),
+                Some(Entry::Fact { .. }) | None => None,
+            };
+            Ok(Listed {
+                id: accepted.question.id,
+                deployment_id: accepted.deployment_id,
+                accepted_unix_millis: accepted.accepted_unix_millis,
+                decision,
+                closed,
             })
-            .collect()
+        });
+        Ok(readable(listed))
     }
 
     fn stored(&self, body: &str) -> Result<Stored, JournalError> {
@@ -185,14 +183,17 @@ impl Sqlite {
                 .query_map([&accepted.question.id], |row| Ok((row.get(0)?, row.get(1)?)))?
                 .collect()
         };
-        let entries = rows()
-            .map_err(failed("read the entries of a question"))?
+        let rows = rows().map_err(failed("read the entries of a question"))?;
+        let all = rows.len();
+        let entries: Vec<(Moment, Entry)> = rows
             .into_iter()
-            .map(|(at, body)| {
-                Ok((Moment::from_millis(u64::try_from(at).unwrap_or(0)), parse(&body)?))
+            .filter_map(|(at, body)| {
+                let at = Moment::from_millis(u64::try_from(at).unwrap_or(0));
+                Some((at, parse(&body).ok()?))
             })
-            .collect::<Result<_, JournalError>>()?;
-        Ok(Stored { accepted, entries })
+            .collect();
+        let unreadable = all - entries.len();
+        Ok(Stored { accepted, entries, unreadable })
     }
 
     fn texts<P: rusqlite::Params>(
@@ -205,6 +206,14 @@ impl Sqlite {
         };
         rows().map_err(failed("read questions"))
     }
+}
+
+/// One row that cannot be read must not keep the others from being answered or shown.
+fn readable<T>(rows: impl Iterator<Item = Result<T, JournalError>>) -> Vec<T> {
+    let report = |error: &JournalError| {
+        tracing::error!(error = error as &dyn std::error::Error, "a question cannot be read");
+    };
+    rows.filter_map(|row| row.inspect_err(report).ok()).collect()
 }
 
 /// Creates the file for the owner alone: it holds the tokens that answers must carry.

@@ -1,6 +1,6 @@
 //! A CodeDeploy lifecycle hook: resolved, recorded, answered.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use policies::{Answer, Decision, Delivery, Event, Moment, PolicyInForce, Trouble};
 use tracing::{error, warn};
@@ -20,9 +20,22 @@ pub(crate) struct HookCase {
     pub(crate) journal: Journal,
     pub(crate) library: Arc<Library>,
     pub(crate) metrics: Arc<Metrics>,
+    /// The newest resolution on disk: the same again says nothing new.
+    pub(crate) resolution: Mutex<Option<Event>>,
 }
 
 impl HookCase {
+    /// Whether the journal has this fact already.
+    fn known(&self, fact: &Event) -> bool {
+        if !matches!(fact, Event::Resolved { .. }) {
+            return false;
+        }
+        let mut newest = self.resolution.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = newest.as_ref() == Some(fact);
+        *newest = Some(fact.clone());
+        known
+    }
+
     async fn write(&self, at: Moment, entry: Entry) {
         // What cannot be written is still judged and answered: silence would cost more than a gap.
         if let Err(error) = self.journal.append(&self.accepted.question.id, at, entry).await {
@@ -85,7 +98,11 @@ impl Case for HookCase {
     }
 
     fn record<'a>(&'a self, at: Moment, fact: &'a Event) -> Doing<'a, ()> {
-        Box::pin(self.write(at, Entry::Fact { fact: fact.clone() }))
+        Box::pin(async move {
+            if !self.known(fact) {
+                self.write(at, Entry::Fact { fact: fact.clone() }).await;
+            }
+        })
     }
 
     fn decided<'a>(&'a self, at: Moment, decision: &'a Decision) -> Doing<'a, ()> {

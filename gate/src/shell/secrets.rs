@@ -6,32 +6,33 @@ use std::io::Read;
 use policies::Policy;
 use probes::{Order, OrderError};
 
-/// The largest secret read from a file; a key or a token is far smaller.
+/// The largest secret; a key or a token is far smaller.
 const SECRET_MAX_BYTES: u64 = 16 * 1024;
 
-/// Looks up `env:NAME` or `file:PATH`. Trailing line ends of a file are not part of the secret.
+/// Looks up `env:NAME` or `file:PATH`. Trailing line ends are not part of the secret.
 ///
 /// # Errors
 /// Why it could not be read; never what is in it.
 pub(crate) fn secret(reference: &str) -> Result<String, String> {
-    match reference.split_once(':') {
+    let text = match reference.split_once(':') {
         Some(("env", name)) => std::env::var(name)
-            .map_err(|_absent| format!("environment variable `{name}` is not set")),
+            .map_err(|_absent| format!("environment variable `{name}` is not set"))?,
         Some(("file", path)) => {
             let mut text = String::new();
             let read = |text: &mut String| {
-                fs::File::open(path)?.take(SECRET_MAX_BYTES).read_to_string(text)
+                fs::File::open(path)?.take(SECRET_MAX_BYTES + 1).read_to_string(text)
             };
             read(&mut text).map_err(|error| format!("`{path}` cannot be read: {error}"))?;
-            Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+            text
         }
-        _ => Err(format!("`{reference}` is no reference; write `env:NAME` or `file:PATH`")),
+        _ => return Err(format!("`{reference}` is no reference; write `env:NAME` or `file:PATH`")),
+    };
+    if text.len() as u64 > SECRET_MAX_BYTES {
+        return Err(format!("`{reference}` is larger than {SECRET_MAX_BYTES} bytes"));
     }
-    .and_then(
-        |text| {
-            if text.is_empty() { Err(format!("`{reference}` is empty")) } else { Ok(text) }
-        },
-    )
+    // Editors and shells leave a line end that nobody means.
+    let text = text.trim_end_matches(['\r', '\n']);
+    if text.is_empty() { Err(format!("`{reference}` is empty")) } else { Ok(text.to_owned()) }
 }
 
 /// Whether a policy's probes can be sent: its secrets are there and its headers are sound.

@@ -67,11 +67,17 @@ pub(super) fn undecided(
             judged_ticks + trouble_ticks
         );
     }
+    let aside = match judge.set_aside() {
+        0 => String::new(),
+        count => format!(
+            "; {count} probes were set aside because blue could not be reached either: look at the way from gate to the targets"
+        ),
+    };
     let least = judge.least_sure().map_or_else(String::new, |judged| {
         format!("; least sure of `{}`: {}", judged.objective.name, sentence(judged))
     });
     format!(
-        "not proven after {after} (rollback needs {}, continue {}){least}; {rule}",
+        "not proven after {after} (rollback needs {}, continue {}){least}{aside}; {rule}",
         odds((1.0 / policy.decide.rates.false_rollback).ln() + 1e-9),
         odds((1.0 / policy.decide.rates.false_continue).ln() + 1e-9),
     )

@@ -70,3 +70,18 @@ async fn fail_open_is_a_choice_that_must_be_made() {
     let deployment = AWS.until(&id, &ENDED, LIMIT).await;
     assert_eq!(deployment["status"], "Succeeded", "{deployment:#}");
 }
+
+#[tokio::test]
+async fn a_relay_with_a_wrong_setting_fails_every_hook_at_once_instead_of_dying() {
+    let more = [
+        "--function-env",
+        "GATE_HOOK_KEY=env:NO_SUCH_KEY",
+        "--function-env",
+        "GATE_UNREACHABLE=continue",
+    ];
+    let site = AWS.site("misset", "nonsense", &[], &more).await;
+    let id = site.deploy(&[]).await;
+    let deployment = AWS.until(&id, &ENDED, LIMIT).await;
+    assert_eq!(deployment["status"], "Failed", "{deployment:#}");
+    assert_eq!(accepted(&deployment)[0]["status"], "Failed");
+}

@@ -41,7 +41,7 @@ async fn a_missing_permission_is_named_and_answered_by_the_fallback() {
         "{outcome:#}"
     );
     assert!(
-        reason(&outcome).contains("allow `codedeploy:GetDeployment` to gate's role"),
+        reason(&outcome).contains("allow `codedeploy:GetDeployment` to the role gate runs with"),
         "{}",
         reason(&outcome)
     );
