@@ -226,7 +226,8 @@ fn the_permissions_to_apply_are_the_calls_gate_makes_and_no_other() {
     let code = code.split("#[cfg(test)]").next().unwrap();
     let verbs = ["Get", "List", "BatchGet", "Describe", "Put", "Stop"];
     let words = code.split('"').filter(|word| verbs.iter().any(|verb| word.starts_with(verb)));
-    let mut made: Vec<&str> = words.filter(|word| !word.contains(' ')).collect();
+    let calls = words.filter(|word| !word.contains(' ') && !word.starts_with("Listener"));
+    let mut made: Vec<&str> = calls.collect();
     made.sort_unstable();
     made.dedup();
     let policy: Value = serde_json::from_str(&read("deploy/iam-policy.json")).unwrap();
