@@ -90,8 +90,9 @@ where
         ),
         None => {
             let causes = causes(error);
-            let code = if matches!(error, SdkError::ConstructionFailure(_)) {
-                // No region, for one: the request was never made.
+            let unconfigured = matches!(error, SdkError::ConstructionFailure(_))
+                || causes.contains("Missing Region");
+            let code = if unconfigured {
                 "NotConfigured"
             } else if causes.contains("credential") {
                 "NoCredentials"
