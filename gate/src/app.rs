@@ -17,7 +17,7 @@ use tracing::{Instrument, error, info, info_span, warn};
 
 use crate::aws::Aws;
 use crate::config::{Checked, Mode, Settings};
-use crate::journal::{Accepted, Entry, Journal, JournalError, Listed, Stored, unix_millis};
+use crate::journal::{Accepted, Entry, Journal, JournalError, Listed, Stored, Token, unix_millis};
 use crate::library::Library;
 use crate::shell::{Conduct, Conducted, HookCase, conduct};
 use crate::telemetry::Metrics;
@@ -41,6 +41,7 @@ pub(crate) struct Gate {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) keys: Vec<crate::config::Key>,
     runs: Mutex<HashMap<String, Conducted>>,
+    accepting: tokio::sync::Mutex<()>,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -110,6 +111,7 @@ pub(crate) async fn build(
         metrics,
         keys,
         runs: Mutex::default(),
+        accepting: tokio::sync::Mutex::default(),
         tasks: TaskTracker::new(),
         stop,
     });
@@ -161,20 +163,16 @@ impl Bound {
 
 impl Gate {
     /// Takes a CodeDeploy hook: on disk before it is acknowledged, and joined if it was there before.
+    ///
+    /// A task of its own, so that a sender who goes away between the write and the start of the run leaves
+    /// no question that is on disk and not judged.
     pub(crate) async fn accept(
         self: &Arc<Self>,
         deployment_id: &str,
         execution_id: &str,
     ) -> Intake {
-        let id = evaluation_id(deployment_id, execution_id);
-        if self.lock().contains_key(&id) {
-            return Intake::Joined(id);
-        }
-        if self.stop.is_cancelled() || self.lock().len() >= RUNS_MAX {
-            return Intake::Full;
-        }
         let question = Question {
-            id: id.clone(),
+            id: evaluation_id(deployment_id, execution_id),
             limit: Some(HOOK_LIMIT),
             unmatched: self.settings.unmatched,
             observe: self.settings.mode == Mode::Observe,
@@ -182,17 +180,33 @@ impl Gate {
         let accepted = Accepted {
             question,
             deployment_id: deployment_id.to_owned(),
-            execution_id: execution_id.to_owned(),
+            execution_id: Token(execution_id.to_owned()),
             accepted_unix_millis: unix_millis(),
         };
+        let gate = Arc::clone(self);
+        let taking = tokio::spawn(async move { gate.take(accepted).await });
+        taking.await.unwrap_or(Intake::Unwritten(JournalError::Stopped))
+    }
+
+    async fn take(self: &Arc<Self>, accepted: Accepted) -> Intake {
+        let id = accepted.question.id.clone();
+        // One at a time: two deliveries of one question must not both find it without a run.
+        let _turn = self.accepting.lock().await;
+        if self.lock().contains_key(&id) {
+            return Intake::Joined(id);
+        }
+        if self.stop.is_cancelled() || self.lock().len() >= RUNS_MAX {
+            return Intake::Full;
+        }
         let origin = Instant::now();
         match self.journal.accept(accepted.clone()).await {
             Ok(true) => {
                 let run = Run::new(accepted.question.clone());
                 let first = run.start();
-                self.begin(accepted, Conducted::new(run), first, origin);
+                self.begin(accepted, run, first, origin);
                 Intake::Accepted(id)
             }
+            // Known, and over: there is nothing to take up.
             Ok(false) => Intake::Joined(id),
             Err(error) => Intake::Unwritten(error),
         }
@@ -201,11 +215,12 @@ impl Gate {
     fn begin(
         self: &Arc<Self>,
         accepted: Accepted,
-        conducted: Conducted,
+        run: Run,
         first: Vec<policies::Action>,
         origin: Instant,
     ) {
         let id = accepted.question.id.clone();
+        let conducted = Conducted::new(run, accepted.accepted_unix_millis);
         let span = info_span!(
             "evaluation",
             evaluation = id,
@@ -220,7 +235,7 @@ impl Gate {
             journal: self.journal.clone(),
             library: Arc::clone(&self.library),
             metrics: Arc::clone(&self.metrics),
-            resolution: Mutex::default(),
+            memory: Mutex::default(),
         };
         let conducting = Conduct {
             case: Arc::new(case),
@@ -265,7 +280,7 @@ impl Gate {
             let entry = Entry::Fact { fact: resumed.clone() };
             self.journal.append(&accepted.question.id, at, entry).await?;
             let first = run.step(resumed, at);
-            self.begin(accepted, Conducted::new(run), first, origin);
+            self.begin(accepted, run, first, origin);
         }
         Ok(())
     }
@@ -287,14 +302,15 @@ impl Gate {
     /// A run as it stands, live or from the journal.
     pub(crate) async fn report(&self, id: &str) -> Result<Option<(Report, u64)>, JournalError> {
         let live = self.lock().get(id).cloned();
+        if let Some(conducted) = live {
+            let report = conducted.lock().report();
+            return Ok(Some((report, conducted.accepted_unix_millis)));
+        }
         let stored = self.journal.load(id).await?;
-        let Some(stored) = stored else { return Ok(None) };
-        let accepted_at = stored.accepted.accepted_unix_millis;
-        let report = match live {
-            Some(conducted) => conducted.lock().report(),
-            None => replay(stored).0.report(),
-        };
-        Ok(Some((report, accepted_at)))
+        Ok(stored.map(|stored| {
+            let accepted_at = stored.accepted.accepted_unix_millis;
+            (replay(stored).0.report(), accepted_at)
+        }))
     }
 
     /// The newest questions.
@@ -330,7 +346,7 @@ fn replay(stored: Stored) -> (Run, Accepted) {
             Entry::Fact { fact } => drop(run.step(fact, at)),
             Entry::Decided { decision } if run.decision() != Some(&decision) => {
                 warn!(evaluation = accepted.question.id, "the decision on disk differs and stands");
-                drop(run.settle(decision));
+                drop(run.settle(decision, at));
             }
             Entry::Decided { .. } => {}
         }

@@ -32,8 +32,8 @@ pub(crate) trait Aws: Send + Sync + fmt::Debug {
     /// Answers a lifecycle hook. One try: the run decides about the next.
     fn answer_hook<'a>(&'a self, id: &'a str, execution: &'a str, succeeded: bool)
     -> Reply<'a, ()>;
-    /// Stops a deployment and rolls it back.
-    fn stop_with_rollback<'a>(&'a self, id: &'a str) -> Reply<'a, ()>;
+    /// Stops a deployment and rolls it back. False while AWS is at it: ask again.
+    fn stop_with_rollback<'a>(&'a self, id: &'a str) -> Reply<'a, bool>;
 }
 
 /// Facts of a CodeDeploy deployment.

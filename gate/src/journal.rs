@@ -19,6 +19,17 @@ use sqlite::Sqlite;
 /// Requests that may wait for the disk.
 const REQUESTS_WAITING_MAX: usize = 1024;
 
+/// The token that the answer to a hook must carry: like a password, so never printed.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Token(pub(crate) String);
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Token")
+    }
+}
+
 /// A question with all that is needed to take it up again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Accepted {
@@ -26,8 +37,8 @@ pub(crate) struct Accepted {
     pub(crate) question: Question,
     /// CodeDeploy's id of the deployment.
     pub(crate) deployment_id: String,
-    /// The token the answer must carry. Not for logs or pages.
-    pub(crate) execution_id: String,
+    /// The token the answer must carry.
+    pub(crate) execution_id: Token,
     /// When it was accepted, in milliseconds since 1970.
     pub(crate) accepted_unix_millis: u64,
 }
@@ -215,7 +226,7 @@ mod tests {
         Accepted {
             question,
             deployment_id: "d-1".into(),
-            execution_id: "token".into(),
+            execution_id: Token("token".into()),
             accepted_unix_millis: 1_700_000_000_000,
         }
     }

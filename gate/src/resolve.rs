@@ -5,7 +5,7 @@
 use policies::deployment::Route;
 use policies::{Blame, Deployment, Stage, Target, Trouble};
 
-use crate::aws::{Aws, DeploymentFacts, EcsTarget, Listener, TargetGroup};
+use crate::aws::{Aws, DeploymentFacts, EcsTarget, Failure, Listener, TargetGroup};
 use crate::shell::trouble;
 
 /// `creator` of a deployment that CodeDeploy made to roll another one back.
@@ -32,6 +32,10 @@ pub(crate) async fn resolve(aws: &dyn Aws, id: &str) -> Result<Resolved, Trouble
     if matches!(facts.status.as_str(), "Succeeded" | "Failed" | "Stopped") {
         return Ok(Resolved::Ended(facts.status));
     }
+    if facts.creator == ROLLBACK_CREATOR {
+        // Nothing else matters, so nothing else may go wrong.
+        return Ok(Resolved::Deployment(blank(id, &facts)));
+    }
     if facts.platform != "ECS" {
         let what = format!(
             "deployment {id} is on platform {}; this version of gate judges CodeDeploy on ECS",
@@ -50,29 +54,36 @@ pub(crate) async fn resolve(aws: &dyn Aws, id: &str) -> Result<Resolved, Trouble
         );
         return Err(passing(what));
     };
-    let mut deployment = Deployment {
-        id: id.to_owned(),
-        application: facts.application.clone(),
-        group: facts.group.clone(),
-        service: target.id.clone(),
-        stage,
-        is_rollback: facts.creator == ROLLBACK_CREATOR,
-        rolls_back_on_failure: facts.rolls_back_on_failure,
-        green: Vec::new(),
-        blue: Vec::new(),
-        warnings: Vec::new(),
-    };
+    let mut deployment = blank(id, &facts);
+    deployment.service.clone_from(&target.id);
+    deployment.stage = stage;
     if !facts.rolls_back_on_failure {
         deployment.warnings.push(format!(
             "deployment group {} does not roll back when a hook fails; gate will stop the deployment with rollback instead (needs codedeploy:StopDeployment)",
             facts.group
         ));
     }
-    if deployment.is_rollback || !stage.measurable() {
+    if !stage.measurable() {
         return Ok(Resolved::Deployment(deployment));
     }
     arms(aws, &facts, &target, &mut deployment).await?;
     Ok(Resolved::Deployment(deployment))
+}
+
+/// What `GetDeployment` alone tells.
+fn blank(id: &str, facts: &DeploymentFacts) -> Deployment {
+    Deployment {
+        id: id.to_owned(),
+        application: facts.application.clone(),
+        group: facts.group.clone(),
+        service: String::new(),
+        stage: Stage::Unknown,
+        is_rollback: facts.creator == ROLLBACK_CREATOR,
+        rolls_back_on_failure: facts.rolls_back_on_failure,
+        green: Vec::new(),
+        blue: Vec::new(),
+        warnings: Vec::new(),
+    }
 }
 
 fn passing(what: String) -> Trouble {
@@ -113,7 +124,7 @@ async fn arms(
         let listener = match aws.listener(arn).await {
             Ok(listener) => listener,
             // The tasks are a way to green by themselves.
-            Err(error) if !deployment.green.is_empty() => {
+            Err(error) if error.failure != Failure::Passing && !deployment.green.is_empty() => {
                 deployment.warnings.push(format!("a listener is not probed: {}", error.story()));
                 continue;
             }
@@ -198,7 +209,6 @@ fn through(listener: &Listener) -> Target {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::aws::Failure;
     use crate::aws::fake::{FakeAws, registered};
     use expect_test::{Expect, expect};
 
@@ -332,6 +342,11 @@ mod tests {
         )
         .await;
         check(
+            |aws| aws.failures = [("DescribeListeners", Failure::Passing)].into(),
+            expect!["Aws, passing: DescribeListeners of arn:test failed: Told (to fail)"],
+        )
+        .await;
+        check(
             |aws| {
                 if let Some(target) = &mut aws.target {
                     target.events_in_progress = vec!["AllowTestTraffic".into()];
@@ -343,14 +358,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_listener_that_may_not_be_read_is_a_warning_where_tasks_are_known() {
+        check(|aws| aws.failures = [("DescribeListeners", Failure::Denied)].into(), expect!["AfterAllowTestTraffic of prod:web: green [10.0.0.2:8080], blue [10.0.0.1:8080]; warning: a listener is not probed: DescribeListeners of arn:test failed: Told (to fail); allow `elasticloadbalancing:DescribeListeners` to the role gate runs with, see deploy/README.md; warning: a listener is not probed: DescribeListeners of arn:prod failed: Told (to fail); allow `elasticloadbalancing:DescribeListeners` to the role gate runs with, see deploy/README.md"])
+            .await;
+    }
+
+    #[tokio::test]
     async fn a_deployment_that_is_over_and_a_rollback_need_no_targets() {
         check(|aws| aws.facts.status = "Stopped".into(), expect!["ended: Stopped"]).await;
         check(
             |aws| {
                 aws.facts.creator = ROLLBACK_CREATOR.into();
-                aws.failures = [("DescribeTargetGroups", Failure::Passing)].into();
+                aws.failures = [("BatchGetDeploymentTargets", Failure::Denied)].into();
             },
-            expect!["AfterAllowTestTraffic of prod:web: green [], blue []"],
+            expect!["unknown of : green [], blue []"],
         )
         .await;
     }

@@ -23,6 +23,8 @@ pub(crate) type Doing<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub(crate) trait Case: Send + Sync + fmt::Debug {
     /// Finds out what the question is about.
     fn resolve(&self) -> Doing<'_, Event>;
+    /// Told when probing begins.
+    fn probing(&self) {}
     /// Brings the answer to whoever asked. One try.
     fn deliver<'a>(&'a self, decision: &'a Decision, stop_deployment: bool) -> Doing<'a, Event>;
     /// Writes a fact down before it is acted on.

@@ -95,10 +95,11 @@ pub struct Decision {
 }
 
 impl Decision {
-    /// Exit code of `gate verify` (design.md §7): 0 continue, 1 rollback proven, 3 not proven.
+    /// Exit code of `gate verify` (design.md §7): 0 continue, 1 rollback proven, 3 not proven. Observing
+    /// lets everything through.
     pub const fn exit_code(&self) -> u8 {
         match (self.basis, self.answer) {
-            (Basis::Proven, Answer::Continue) => 0,
+            (Basis::Proven, Answer::Continue) | (Basis::Observed, _) => 0,
             (Basis::Proven, Answer::Rollback) => 1,
             _ => 3,
         }

@@ -45,10 +45,12 @@ pub enum Stage {
     AfterAllowTraffic,
     /// `gate verify`: whoever runs it decides when.
     Shell,
+    /// Not looked up, because it does not matter: a rollback is let through at any stage.
+    Unknown,
 }
 
 impl Stage {
-    /// Every stage, in the order a deployment passes them.
+    /// Every stage a policy can name, in the order a deployment passes them.
     pub const ALL: [Self; 6] = [
         Self::BeforeInstall,
         Self::AfterInstall,
@@ -67,6 +69,7 @@ impl Stage {
             Self::BeforeAllowTraffic => "BeforeAllowTraffic",
             Self::AfterAllowTraffic => "AfterAllowTraffic",
             Self::Shell => "Shell",
+            Self::Unknown => "unknown",
         }
     }
 

@@ -9,7 +9,7 @@ mod mixture;
 pub mod numerics;
 mod ratio;
 
-pub use fold::{Folded, Part, fold};
+pub use fold::{Part, fold};
 pub use mixture::Mixture;
 pub use ratio::{Accept, Ratio, RatioLimits, Refused, auto_unacceptable, continue_probes};
 

@@ -218,9 +218,13 @@ impl Judged {
         self.engine.evidence()
     }
 
-    /// What the evidence says of this objective by itself.
+    /// What the evidence says of this objective by itself. The policy's objectives share α, so that one
+    /// that is Broken has rolled the release back.
     pub fn verdict(&self, policy: &Policy) -> Verdict {
-        match self.evidence().leaning(policy.decide.rates, true) {
+        let sharing = u32::try_from(policy.objectives.len().max(1)).unwrap_or(u32::MAX);
+        let mut rates = policy.decide.rates;
+        rates.false_rollback /= f64::from(sharing);
+        match self.evidence().leaning(rates, true) {
             Leaning::Rollback => Verdict::Broken,
             Leaning::Continue => Verdict::Kept,
             Leaning::Watch => Verdict::Unknown,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::deployment::{Arm, Target};
+use crate::deployment::Target;
 
 /// The largest answer read of a probe; a health endpoint is far smaller.
 pub const BODY_MAX_BYTES: usize = 1024 * 1024;
@@ -66,14 +66,4 @@ pub struct Plan {
     pub green: Vec<Target>,
     /// Baseline targets, probed in pairs with green.
     pub blue: Vec<Target>,
-}
-
-impl Plan {
-    /// The targets of one arm.
-    pub fn arm(&self, arm: Arm) -> &[Target] {
-        match arm {
-            Arm::Green => &self.green,
-            Arm::Blue => &self.blue,
-        }
-    }
 }

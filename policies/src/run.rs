@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::decision::{Answer, Basis, Decision};
-use crate::deployment::{Arm, Deployment, Route, Stage};
+use crate::deployment::{Arm, Deployment, Route};
 use crate::document::PolicyFile;
 use crate::event::{Action, Delivery, Event, PolicyInForce, Trouble};
 use crate::evidence::Leaning;
@@ -61,13 +61,15 @@ pub struct Run {
     policy: Option<(String, Policy)>,
     judge: Option<Judge>,
     failures: u32,
-    troubled_since: Option<Moment>,
+    lasting_since: Option<Moment>,
     trouble: Option<Trouble>,
     next_tick: u64,
     warm_up_ticks: u64,
     judged_ticks: u64,
     silent_ticks: u64,
     trouble_ticks: u64,
+    /// Whether green has nothing to probe.
+    aimless: bool,
     decision: Option<Decision>,
     decided_at: Moment,
     delivery: Option<Delivery>,
@@ -85,13 +87,14 @@ impl Run {
             policy: None,
             judge: None,
             failures: 0,
-            troubled_since: None,
+            lasting_since: None,
             trouble: None,
             next_tick: 0,
             warm_up_ticks: 0,
             judged_ticks: 0,
             silent_ticks: 0,
             trouble_ticks: 0,
+            aimless: false,
             decision: None,
             decided_at: Moment::ZERO,
             delivery: None,
@@ -227,13 +230,18 @@ impl Run {
 
     /// Green has nothing to probe: tasks may still be registering, so look again for a while.
     fn no_targets(&mut self, deadline: Action) -> Vec<Action> {
-        let since = *self.troubled_since.get_or_insert(self.now);
+        let since = *self.lasting_since.get_or_insert(self.now);
         if self.now.since(since) < RESOLVE_GRACE {
             self.failures = self.failures.saturating_add(1);
             return vec![deadline, Action::Resolve { after: self.backoff() }];
         }
+        self.give_up_on_targets()
+    }
+
+    fn give_up_on_targets(&mut self) -> Vec<Action> {
         let answer =
             self.policy.as_ref().map_or(self.question.unmatched, |(_, p)| p.decide.no_data);
+        let since = self.lasting_since.unwrap_or(Moment::ZERO);
         let reason = reason::no_targets(self.now.since(since), answer);
         self.decide(answer, Basis::NoData, reason)
     }
@@ -250,7 +258,9 @@ impl Run {
             }
             self.deployment = Some(deployment);
             if changed {
-                actions.extend(self.plan().map(|plan| Action::Probe(Box::new(plan))));
+                let plan = self.plan();
+                self.aimless = plan.as_ref().is_none_or(|plan| plan.green.is_empty());
+                actions.extend(plan.map(|plan| Action::Probe(Box::new(plan))));
             }
         }
         actions.push(Action::Resolve { after: RESOLVE_EVERY });
@@ -263,12 +273,15 @@ impl Run {
         }
         let lasting = trouble.lasting;
         self.trouble = Some(trouble);
+        if !lasting {
+            // The grace is for lasting trouble in a row; an outage must not use it up.
+            self.lasting_since = None;
+        }
         if self.phase != Phase::Resolving {
             // Probing goes on with the targets known.
             return vec![Action::Resolve { after: RESOLVE_EVERY }];
         }
-        let since = *self.troubled_since.get_or_insert(self.now);
-        if lasting && self.now.since(since) >= RESOLVE_GRACE {
+        if lasting && self.now.since(*self.lasting_since.get_or_insert(self.now)) >= RESOLVE_GRACE {
             return self.give_up_resolving();
         }
         self.failures = self.failures.saturating_add(1);
@@ -298,22 +311,24 @@ impl Run {
             return if self.now >= self.deadline() { self.out_of_time() } else { Vec::new() };
         }
         let total = tick.green.total();
-        let lost = total.gates_fault();
-        if lost * 2 > u64::from(total.due) {
+        if total.gates_fault() * 2 > u64::from(total.due) {
             // More lost than measured: this says something about gate, nothing about the release.
             self.trouble_ticks += 1;
         } else {
             judge.take(tick);
-            self.judged_ticks += 1;
-            self.silent_ticks = if total.judged() == 0 { self.silent_ticks + 1 } else { 0 };
+            // Time counts from the first judged sample: at a low rate most ticks hold none.
+            self.judged_ticks += u64::from(self.judged_ticks > 0 || total.judged() > 0);
+            if total.judged() > 0 {
+                self.silent_ticks = 0;
+            } else if total.due > 0 || self.aimless {
+                self.silent_ticks += 1;
+            }
         }
         let ticks = |count: u64| {
             policy.decide.tick.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX))
         };
-        let leaning = judge
-            .evidence()
-            .leaning(policy.decide.rates, ticks(self.judged_ticks) >= policy.decide.at_least);
         let seen = ticks(self.judged_ticks);
+        let leaning = judge.evidence().leaning(policy.decide.rates, seen >= policy.decide.at_least);
         match leaning {
             Leaning::Rollback => {
                 let reason = reason::broken(judge, policy);
@@ -334,8 +349,10 @@ impl Run {
     }
 
     fn out_of_time(&mut self) -> Vec<Action> {
-        let (Some(judge), Some((_, policy))) = (&self.judge, &self.policy) else {
-            return self.give_up_resolving();
+        let (judge, policy) = match (&self.judge, &self.policy) {
+            (Some(judge), Some((_, policy))) => (judge, policy),
+            (None, Some(_)) => return self.give_up_on_targets(),
+            (_, None) => return self.give_up_resolving(),
         };
         let answer = policy.decide.undecided;
         let basis = if self.trouble_ticks > self.judged_ticks {
@@ -359,6 +376,7 @@ impl Run {
     }
 
     fn resumed(&mut self) -> Vec<Action> {
+        self.lasting_since = None;
         self.timeline.note(self.now, "gate restarted; resuming with the evidence on disk");
         let mut actions = vec![Action::WakeAt(self.deadline())];
         if self.phase != Phase::Resolving {
@@ -399,11 +417,6 @@ impl Run {
     /// What the question is about, once resolved.
     pub fn deployment(&self) -> Option<&Deployment> {
         self.deployment.as_ref()
-    }
-
-    /// Whether this run is at the stage a deployment was resolved to.
-    pub fn stage(&self) -> Option<Stage> {
-        self.deployment.as_ref().map(|deployment| deployment.stage)
     }
 }
 

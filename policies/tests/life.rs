@@ -273,6 +273,45 @@ fn lasting_trouble_gets_a_grace_and_passing_trouble_the_whole_deadline() {
 }
 
 #[test]
+fn the_grace_for_lasting_trouble_is_not_used_up_by_an_outage_or_by_gates_own_absence() {
+    let unresolved = |lasting| Event::Unresolved { trouble: trouble(lasting) };
+    let empty = || resolved_to(Deployment { green: vec![], ..deployment() }, POLICY);
+    check(
+        vec![(0, unresolved(false)), (100, unresolved(false)), (101, unresolved(true))],
+        expect!["resolving: no decision"],
+    );
+    check(vec![(0, unresolved(false)), (100, empty())], expect!["resolving: no decision"]);
+    check(
+        vec![(0, unresolved(true)), (100, Event::Resumed), (101, unresolved(true))],
+        expect!["resolving: no decision"],
+    );
+}
+
+#[test]
+fn a_deadline_without_a_target_of_green_is_no_data_not_trouble_of_aws() {
+    let hasty = POLICY.to_owned() + "decide: { deadline: 10s, at-least: 2s, no-data: continue }\n";
+    let empty = resolved_to(Deployment { green: vec![], ..deployment() }, &hasty);
+    check(vec![(0, empty), (10, Event::Woke)], expect!["continue, no-data: no data: green has no target to probe on the route the policy wants, after looking for 10 s; answering continue by the policy's `no-data` rule"]);
+}
+
+#[test]
+fn at_a_low_rate_ticks_without_a_probe_are_no_silence() {
+    let slow = "
+gate: v1
+probe: { http: { path: / }, rate: 5/m }
+objectives: [ { errors: { at-most: 5%, unacceptable: 60% } } ]
+decide: { at-least: 30s, deadline: 5m }
+";
+    let mut events = vec![(0, resolved_to(deployment(), slow))];
+    // A probe every twelve seconds is one in each sixth tick.
+    events.extend((0..60).map(|i| {
+        let due: &[(Outcome, u32)] = if i % 6 == 0 { &[(Outcome::Ok, 1)] } else { &[] };
+        (2 * i + 2, tick(i, due, &[]))
+    }));
+    check(events, expect!["continue, proven: every objective is kept after 62 s: `errors at most 5 %`: 0 of 6 probes bad; evidence at least 207:1 (continue at 100:1)"]);
+}
+
+#[test]
 fn green_without_targets_or_without_samples_has_no_data() {
     let empty = || resolved_to(Deployment { green: vec![], ..deployment() }, POLICY);
     check(vec![(0, empty()), (19, empty())], expect!["resolving: no decision"]);

@@ -1,6 +1,7 @@
 //! From a target to a connection: resolve, connect, TLS, each with its own way to fail.
 
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use policies::Target;
@@ -8,7 +9,7 @@ use policies::sample::Outcome;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
@@ -28,15 +29,17 @@ impl Dialer {
         let mut roots = RootCertStore::empty();
         let found = rustls_native_certs::load_native_certs();
         let (trusted, refused) = roots.add_parsable_certificates(found.certs);
-        if trusted == 0 {
-            tracing::warn!(refused, "no certificate authority found; TLS targets will fail");
-        }
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let tls = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map(|builder| builder.with_root_certificates(roots).with_no_client_auth())
             .inspect_err(|error| tracing::error!(%error, "TLS is unusable"))
-            .ok();
+            .ok()
+            // With nobody to trust every handshake would fail, which says nothing about the target.
+            .filter(|_config| trusted > 0);
+        if tls.is_none() {
+            tracing::warn!(refused, "no certificate authority found; TLS targets cannot be probed");
+        }
         Self { tls: tls.map(|config| TlsConnector::from(Arc::new(config))) }
     }
 
@@ -47,8 +50,8 @@ impl Dialer {
         server_name: &str,
         deadline: Instant,
     ) -> Result<Box<dyn Connection>, Outcome> {
-        let connecting = TcpStream::connect((target.host.as_str(), target.port));
-        let stream = match timeout_at(deadline, connecting).await {
+        let addresses = resolve(target, deadline).await?;
+        let stream = match timeout_at(deadline, TcpStream::connect(addresses.as_slice())).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return Err(refused(&error)),
             Err(_elapsed) => return Err(Outcome::ConnectTimeout),
@@ -72,6 +75,17 @@ impl Dialer {
     }
 }
 
+/// The addresses of a target. A name that does not resolve in time is not the target's fault.
+async fn resolve(target: &Target, deadline: Instant) -> Result<Vec<SocketAddr>, Outcome> {
+    if let Ok(ip) = target.host.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(ip, target.port)]);
+    }
+    match timeout_at(deadline, lookup_host((target.host.as_str(), target.port))).await {
+        Ok(Ok(addresses)) => Ok(addresses.collect()),
+        Ok(Err(_)) | Err(_) => Err(Outcome::Dns),
+    }
+}
+
 /// Ways of `connect` to fail, and whose fault each is.
 const REFUSALS: [(io::ErrorKind, Outcome); 12] = {
     use io::ErrorKind;
@@ -92,10 +106,9 @@ const REFUSALS: [(io::ErrorKind, Outcome); 12] = {
     ]
 };
 
-/// What a failed `connect` comes to. Failures of name resolution carry no errno; what carries one and
-/// is not in the table (out of files, say) is this process's own trouble.
+/// What a failed `connect` comes to. What is not in the table (out of files, say) is this process's own
+/// trouble.
 fn refused(error: &io::Error) -> Outcome {
     let known = REFUSALS.iter().find(|(kind, _)| *kind == error.kind());
-    let unknown = || if error.raw_os_error().is_none() { Outcome::Dns } else { Outcome::NotSent };
-    known.map_or_else(unknown, |(_, outcome)| *outcome)
+    known.map_or(Outcome::NotSent, |(_, outcome)| *outcome)
 }

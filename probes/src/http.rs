@@ -7,6 +7,7 @@ use http_body_util::{BodyExt, Empty};
 use hyper::body::{Body, Bytes, Incoming};
 use hyper::client::conn::http1;
 use hyper::header::{HOST, HeaderValue};
+use hyper::http::uri::Authority;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use policies::Target;
@@ -48,8 +49,10 @@ async fn exchange(
     target: &Target,
     deadline: Instant,
 ) -> Result<u16, Outcome> {
-    let name = order.plan.request.host.as_deref().unwrap_or(&target.host);
-    let name = name.rsplit_once(':').map_or(name, |(name, _port)| name);
+    let named: Option<Authority> =
+        order.plan.request.host.as_ref().and_then(|host| host.parse().ok());
+    let name = named.as_ref().map_or(target.host.as_str(), Authority::host);
+    let name = name.trim_start_matches('[').trim_end_matches(']');
     let connection = dialer.dial(target, name, deadline).await?;
     match timeout_at(deadline, request(connection, order, target)).await {
         Ok(result) => result,
@@ -97,11 +100,19 @@ fn build(order: &Order, target: &Target) -> Result<Request<Empty<Bytes>>, Outcom
     *request.headers_mut() = order.headers.clone();
     let host = match &order.host {
         Some(host) => host.clone(),
-        None => HeaderValue::try_from(format!("{}:{}", target.host, target.port))
-            .map_err(|_invalid| Outcome::NotSent)?,
+        None => HeaderValue::try_from(authority(target)).map_err(|_invalid| Outcome::NotSent)?,
     };
     request.headers_mut().insert(HOST, host);
     Ok(request)
+}
+
+/// `host:port`, with the brackets an IPv6 address needs.
+fn authority(target: &Target) -> String {
+    if target.host.contains(':') {
+        format!("[{}]:{}", target.host, target.port)
+    } else {
+        format!("{}:{}", target.host, target.port)
+    }
 }
 
 /// Reads the body to its end, so that the latency is a whole answer's; keeps none of it.

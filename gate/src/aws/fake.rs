@@ -142,7 +142,7 @@ impl Aws for FakeAws {
         self.reply("PutLifecycleEventHookExecutionStatus", id, Some(()))
     }
 
-    fn stop_with_rollback<'a>(&'a self, id: &'a str) -> Reply<'a, ()> {
-        self.reply("StopDeployment", id, Some(()))
+    fn stop_with_rollback<'a>(&'a self, id: &'a str) -> Reply<'a, bool> {
+        self.reply("StopDeployment", id, Some(true))
     }
 }

@@ -11,7 +11,7 @@ use aws_config::timeout::TimeoutConfig;
 use aws_sdk_codedeploy as codedeploy;
 use aws_sdk_codedeploy::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_codedeploy::types::{
-    AutoRollbackEvent, LifecycleEventStatus as EventStatus, TrafficRoute,
+    AutoRollbackEvent, LifecycleEventStatus as EventStatus, StopStatus, TrafficRoute,
 };
 use aws_sdk_elasticloadbalancingv2 as elb;
 use aws_sdk_elasticloadbalancingv2::types::{Action, DescribeTargetHealthInputIncludeEnum};
@@ -333,16 +333,22 @@ impl Aws for RealAws {
                     codedeploy::config::Config::builder().retry_config(RetryConfig::disabled()),
                 );
             let reply = call.send().await;
-            self.seen("PutLifecycleEventHookExecutionStatus", id, reply).map(|_reply| ())
+            let reply = self.seen("PutLifecycleEventHookExecutionStatus", id, reply);
+            // Whatever AWS says of the token, it goes no further.
+            let redact = |error: AwsError| AwsError {
+                message: error.message.replace(execution, "[token]"),
+                ..error
+            };
+            reply.map(|_reply| ()).map_err(redact)
         })
     }
 
-    fn stop_with_rollback<'a>(&'a self, id: &'a str) -> Reply<'a, ()> {
+    fn stop_with_rollback<'a>(&'a self, id: &'a str) -> Reply<'a, bool> {
         Box::pin(async move {
             let call =
                 self.codedeploy.stop_deployment().deployment_id(id).auto_rollback_enabled(true);
-            let reply = call.send().await;
-            self.seen("StopDeployment", id, reply).map(|_reply| ())
+            let reply = self.seen("StopDeployment", id, call.send().await)?;
+            Ok(reply.status() == Some(&StopStatus::Succeeded))
         })
     }
 }

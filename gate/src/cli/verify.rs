@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{NOT_PROVEN, Output, USAGE, complain, say, serve::stop_on_signal, story};
+use crate::journal::unix_millis;
 use crate::library::read_text;
 use crate::shell::{Case, Conduct, Conducted, Doing, conduct, sendable};
 use crate::telemetry::{self, Metrics};
@@ -104,7 +105,7 @@ impl Verify {
             .map_err(|error| format!("signals cannot be caught: {error}"))?;
         let run = Run::new(question);
         let first = run.start();
-        let conducted = Conducted::new(run);
+        let conducted = Conducted::new(run, unix_millis());
         let conducting = Conduct {
             case: Arc::new(case),
             prober: Arc::new(Prober::start().map_err(|error| story(&error))?),

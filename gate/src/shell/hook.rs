@@ -1,9 +1,13 @@
 //! A CodeDeploy lifecycle hook: resolved, recorded, answered.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use policies::{Answer, Decision, Delivery, Event, Moment, PolicyInForce, Trouble};
-use tracing::{error, warn};
+use policies::{
+    Answer, Blame, Decision, Delivery, Deployment, Event, Moment, PolicyInForce, Trouble,
+};
+use tokio::time::timeout;
+use tracing::{debug, error, warn};
 
 use super::{Case, Doing, sendable};
 use crate::aws::{Aws, AwsError, Failure};
@@ -11,6 +15,9 @@ use crate::journal::{Accepted, Entry, Journal};
 use crate::library::Library;
 use crate::resolve::{Resolved, resolve};
 use crate::telemetry::Metrics;
+
+/// A tick may wait this long for the disk; a disk that hangs must not keep an answer from being given.
+const JOURNAL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// One hook with what it takes to serve it.
 #[derive(Debug)]
@@ -20,34 +27,87 @@ pub(crate) struct HookCase {
     pub(crate) journal: Journal,
     pub(crate) library: Arc<Library>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) memory: Mutex<Memory>,
+}
+
+/// What this case has done already.
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    /// Probing has begun, so the policy stands: edits are for the next question.
+    probing: bool,
     /// The newest resolution on disk: the same again says nothing new.
-    pub(crate) resolution: Mutex<Option<Event>>,
+    resolution: Option<Event>,
+    /// The decision on disk: sent again, it is not written again.
+    decision: Option<Decision>,
+    /// AWS has begun to stop the deployment for us.
+    stopping: bool,
 }
 
 impl HookCase {
-    /// Whether the journal has this fact already.
-    fn known(&self, fact: &Event) -> bool {
-        if !matches!(fact, Event::Resolved { .. }) {
-            return false;
-        }
-        let mut newest = self.resolution.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = newest.as_ref() == Some(fact);
-        *newest = Some(fact.clone());
-        known
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn write(&self, at: Moment, entry: Entry) {
-        // What cannot be written is still judged and answered: silence would cost more than a gap.
-        if let Err(error) = self.journal.append(&self.accepted.question.id, at, entry).await {
-            self.metrics.lost("journal-entry");
-            error!(error = &error as &dyn std::error::Error, "an entry is not on disk");
+    /// The policy for this deployment: as the folder is now, and later as it was then.
+    async fn policy(&self, deployment: &Deployment) -> Result<PolicyInForce, Trouble> {
+        {
+            let memory = self.memory();
+            if let (true, Some(Event::Resolved { policy, .. })) =
+                (memory.probing, &memory.resolution)
+            {
+                return Ok(policy.clone());
+            }
         }
+        let policy = self.library.pick(deployment).await;
+        usable(&policy)?;
+        Ok(policy)
+    }
+
+    async fn stop(&self, answer: Answer) -> Event {
+        match self.aws.stop_with_rollback(&self.accepted.deployment_id).await {
+            Ok(true) => {
+                // The hook is over with its deployment; answering it as well only tidies up.
+                let put = self.put(answer).await;
+                debug!(?put, "the hook of the stopped deployment");
+                Event::Delivered { delivery: Delivery::Stopped }
+            }
+            Ok(false) => {
+                self.memory().stopping = true;
+                let what = "the deployment is being stopped with rollback".to_owned();
+                Event::Undelivered { trouble: Trouble { blame: Blame::Aws, lasting: false, what } }
+            }
+            Err(error) if error.failure == Failure::Completed && self.memory().stopping => {
+                Event::Delivered { delivery: Delivery::Stopped }
+            }
+            Err(error) if error.failure == Failure::Passing => undelivered(&error),
+            Err(error) => {
+                warn!(
+                    error = error.story(),
+                    "cannot stop the deployment; failing its hook instead"
+                );
+                self.put(answer).await
+            }
+        }
+    }
+
+    /// True if it is on disk. What cannot be written in time is still judged and answered: silence would
+    /// cost more than a gap.
+    async fn write(&self, at: Moment, entry: Entry) -> bool {
+        let appending = self.journal.append(&self.accepted.question.id, at, entry);
+        let error: &dyn std::error::Error = match timeout(JOURNAL_TIMEOUT, appending).await {
+            Ok(Ok(())) => return true,
+            Ok(Err(error)) => &{ error },
+            Err(elapsed) => &{ elapsed },
+        };
+        self.metrics.lost("journal-entry");
+        error!(error, "an entry is not on disk");
+        false
     }
 
     async fn put(&self, answer: Answer) -> Event {
         let Accepted { deployment_id, execution_id, .. } = &self.accepted;
         let succeeded = answer == Answer::Continue;
-        match self.aws.answer_hook(deployment_id, execution_id, succeeded).await {
+        match self.aws.answer_hook(deployment_id, &execution_id.0, succeeded).await {
             Ok(()) => Event::Delivered { delivery: Delivery::Confirmed },
             Err(error) => undelivered(&error),
         }
@@ -58,55 +118,58 @@ impl Case for HookCase {
     fn resolve(&self) -> Doing<'_, Event> {
         Box::pin(async move {
             match resolve(self.aws.as_ref(), &self.accepted.deployment_id).await {
-                Ok(Resolved::Deployment(deployment)) => {
-                    let policy = self.library.pick(&deployment).await;
-                    match usable(&policy) {
-                        Ok(()) => Event::Resolved { deployment: Box::new(deployment), policy },
-                        Err(trouble) => Event::Unresolved { trouble },
-                    }
-                }
+                Ok(Resolved::Deployment(deployment)) => match self.policy(&deployment).await {
+                    Ok(policy) => Event::Resolved { deployment: Box::new(deployment), policy },
+                    Err(trouble) => Event::Unresolved { trouble },
+                },
                 Ok(Resolved::Ended(status)) => Event::Ended { status },
                 Err(trouble) => Event::Unresolved { trouble },
             }
         })
     }
 
+    fn probing(&self) {
+        self.memory().probing = true;
+    }
+
     fn deliver<'a>(&'a self, decision: &'a Decision, stop_deployment: bool) -> Doing<'a, Event> {
         Box::pin(async move {
-            if !stop_deployment {
-                return self.put(decision.answer).await;
-            }
-            // The group would leave everything as it is after a failed hook: stop with rollback first.
-            match self.aws.stop_with_rollback(&self.accepted.deployment_id).await {
-                Ok(()) => {
-                    let put = self.put(decision.answer).await;
-                    if !matches!(put, Event::Delivered { .. }) {
-                        warn!("the deployment is stopped, but its hook could not be answered");
-                    }
-                    Event::Delivered { delivery: Delivery::Stopped }
-                }
-                Err(error) if error.failure == Failure::Passing => undelivered(&error),
-                Err(error) => {
-                    warn!(
-                        error = error.story(),
-                        "cannot stop the deployment; failing its hook instead"
-                    );
-                    self.put(decision.answer).await
-                }
+            // A group that does not roll back by itself leaves everything as it is after a failed hook.
+            if stop_deployment {
+                self.stop(decision.answer).await
+            } else {
+                self.put(decision.answer).await
             }
         })
     }
 
     fn record<'a>(&'a self, at: Moment, fact: &'a Event) -> Doing<'a, ()> {
         Box::pin(async move {
-            if !self.known(fact) {
-                self.write(at, Entry::Fact { fact: fact.clone() }).await;
+            // Before probing every resolution may decide; later the same again decides nothing.
+            let known = {
+                let memory = self.memory();
+                memory.probing && memory.resolution.as_ref() == Some(fact)
+            };
+            if known {
+                return;
+            }
+            if self.write(at, Entry::Fact { fact: fact.clone() }).await
+                && matches!(fact, Event::Resolved { .. })
+            {
+                self.memory().resolution = Some(fact.clone());
             }
         })
     }
 
     fn decided<'a>(&'a self, at: Moment, decision: &'a Decision) -> Doing<'a, ()> {
-        Box::pin(self.write(at, Entry::Decided { decision: decision.clone() }))
+        Box::pin(async move {
+            if self.memory().decision.as_ref() == Some(decision) {
+                return;
+            }
+            if self.write(at, Entry::Decided { decision: decision.clone() }).await {
+                self.memory().decision = Some(decision.clone());
+            }
+        })
     }
 
     fn closed(&self) -> Doing<'_, ()> {
@@ -127,7 +190,7 @@ fn usable(policy: &PolicyInForce) -> Result<(), Trouble> {
     let parsed = policies::PolicyFile::parse(file, text);
     let Some(policy) = parsed.policy else { return Ok(()) };
     sendable(&policy).map_err(|error| Trouble {
-        blame: policies::Blame::User,
+        blame: Blame::User,
         lasting: true,
         what: format!("{file}: {error}"),
     })

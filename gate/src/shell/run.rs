@@ -35,11 +35,14 @@ pub(crate) struct Conduct {
 pub(crate) struct Conducted {
     run: Arc<Mutex<Run>>,
     changes: watch::Sender<u64>,
+    /// When the question was accepted, in milliseconds since 1970.
+    pub(crate) accepted_unix_millis: u64,
 }
 
 impl Conducted {
-    pub(crate) fn new(run: Run) -> Self {
-        Self { run: Arc::new(Mutex::new(run)), changes: watch::Sender::new(0) }
+    pub(crate) fn new(run: Run, accepted_unix_millis: u64) -> Self {
+        let (run, changes) = (Arc::new(Mutex::new(run)), watch::Sender::new(0));
+        Self { run, changes, accepted_unix_millis }
     }
 
     /// The run as it stands. Held for as long as a step or a report takes: microseconds.
@@ -141,7 +144,10 @@ impl Conductor {
                 Action::Resolve { after } => self.resolve(after),
                 Action::WakeAt(moment) => self.wake_at(moment),
                 Action::Probe(plan) => match Order::new(*plan, secret) {
-                    Ok(order) => self.probe(order),
+                    Ok(order) => {
+                        self.conduct.case.probing();
+                        self.probe(order);
+                    }
                     // Checked when the policy was picked; a secret that went away since leaves the run
                     // without samples, which is a verdict of its own.
                     Err(error) => warn!(%error, "cannot probe"),
@@ -178,7 +184,8 @@ impl Conductor {
 
     fn resolve(&mut self, after: Duration) {
         let case = Arc::clone(&self.conduct.case);
-        self.later(after, async move { case.resolve().await }.instrument(info_span!("resolve")));
+        // Spans begin with the work, not with the wait before it.
+        self.later(after, async move { case.resolve().instrument(info_span!("resolve")).await });
     }
 
     fn wake_at(&mut self, moment: Moment) {
@@ -188,10 +195,12 @@ impl Conductor {
 
     fn answer(&mut self, decision: policies::Decision, stop: bool, after: Duration) {
         let case = Arc::clone(&self.conduct.case);
-        let span =
-            info_span!("answer", answer = decision.answer.name(), basis = decision.basis.name());
-        let delivering = async move { case.deliver(&decision, stop).await };
-        self.later(after, delivering.instrument(span));
+        let delivering = async move {
+            let (answer, basis) = (decision.answer.name(), decision.basis.name());
+            let span = info_span!("answer", answer, basis);
+            case.deliver(&decision, stop).instrument(span).await
+        };
+        self.later(after, delivering);
     }
 
     /// Reports what `doing` comes to, after a wait.

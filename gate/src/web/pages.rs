@@ -74,7 +74,7 @@ impl EvaluationPage<'_> {
     fn advice(&self) -> Option<&'static str> {
         Some(match (self.report.basis?, self.report.decision?) {
             ("proven", "rollback") => {
-                "nothing in production took this release; look at the targets below and at their logs for the time of the probes."
+                "look at the targets below, and at their logs for the time of the probes."
             }
             ("undecided", _) => {
                 "nothing is proven against the release. Raise the probe rate or the deadline, or allow more, and deploy again."

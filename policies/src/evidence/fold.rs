@@ -15,11 +15,8 @@ pub struct Part {
     pub evidence: Evidence,
 }
 
-/// The evidence of all objectives together.
-pub type Folded = Evidence;
-
 /// Folds the parts. Without any part there is no evidence for anything.
-pub fn fold(parts: &[Part]) -> Folded {
+pub fn fold(parts: &[Part]) -> Evidence {
     let total: f64 = parts.iter().map(|part| part.weight).sum();
     if parts.is_empty() || total <= 0.0 {
         return Evidence { rollback: f64::NEG_INFINITY, keep: f64::NEG_INFINITY };

@@ -170,11 +170,6 @@ impl Ratio {
         self.ticks
     }
 
-    /// What the engine was asked about.
-    pub fn limits(&self) -> &RatioLimits {
-        &self.limits
-    }
-
     fn log_factors(&self, bad: f64, all: f64, planned: f64) -> Result<Option<LogFactors>, Refused> {
         // NaN is in no range.
         if ![bad, all, planned].iter().all(|count| (0.0..f64::INFINITY).contains(count)) {

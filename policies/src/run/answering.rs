@@ -24,11 +24,12 @@ impl Run {
         } else {
             Decision { answer, basis, reason, objective }
         };
-        self.settle(decision)
+        self.settle(decision, self.now)
     }
 
     /// Takes up a decision that was written down before a restart: what was promised is what is said.
-    pub fn settle(&mut self, decision: Decision) -> Vec<Action> {
+    pub fn settle(&mut self, decision: Decision, at: Moment) -> Vec<Action> {
+        self.now = self.now.max(at);
         self.timeline.note(self.now, format!("decided: {}", decision.answer));
         self.decision = Some(decision);
         self.decided_at = self.now;

@@ -15,11 +15,12 @@ pub(super) struct Timeline {
 
 impl Timeline {
     pub(super) fn note(&mut self, at: Moment, text: impl Into<String>) {
-        if self.notes.len() < NOTES_MAX {
-            self.notes.push(Note { at_millis: at, text: text.into() });
-        } else {
+        if self.notes.len() == NOTES_MAX {
+            // How it began and how it ended tell more than the middle.
+            self.notes.remove(NOTES_MAX / 2);
             self.dropped += 1;
         }
+        self.notes.push(Note { at_millis: at, text: text.into() });
     }
 
     pub(super) fn notes(&self) -> &[Note] {

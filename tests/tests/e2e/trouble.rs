@@ -70,6 +70,7 @@ async fn a_green_that_cannot_be_resolved_is_answered_by_the_fallback() {
         (&json!("rollback"), &json!("unresolved")),
         "{outcome:#}"
     );
+    assert!(page(&gate, &outcome).await.contains("DescribeTargetGroups of greenless-"));
     assert!(
         reason(&outcome).contains("DescribeTargetGroups of greenless-"),
         "{}",
@@ -90,6 +91,7 @@ async fn an_unknown_deployment_ends_with_the_reason_on_record() {
     assert_eq!(outcome["basis"], "unresolved", "{outcome:#}");
     assert!(reason(&outcome).contains("DeploymentDoesNotExistException"), "{}", reason(&outcome));
     assert_eq!(outcome["delivery"]["delivery"], "too-late", "{outcome:#}");
+    assert!(page(&gate, &outcome).await.contains("DeploymentDoesNotExistException"));
 }
 
 #[tokio::test]

@@ -78,12 +78,14 @@ fn request(
     let path = fields.required("path", "write `path: /healthz`", faults);
     let path = path.and_then(|node| {
         let text = fields::text(node, faults)?;
-        let plain = text.bytes().all(|byte| byte.is_ascii_graphic());
+        // RFC 3986, path and query: anything else has to be percent-encoded.
+        let plain =
+            text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@%/?".contains(&b));
         if text.starts_with('/') && plain && text.len() <= 2048 {
             return Some(text);
         }
         let message = format!(
-            "`{text}` is not a path: it starts with `/`, has no spaces, at most 2048 characters"
+            "`{text}` is not a path: it starts with `/` and has at most 2048 characters that a URL may have"
         );
         faults.add(
             FaultCode::G0004,
