@@ -12,7 +12,7 @@ use std::pin::Pin;
 
 use policies::Blame;
 
-pub(crate) use real::RealAws;
+pub(crate) use real::{RealAws, TALKATIVE};
 
 /// A call under way.
 pub(crate) type Reply<'a, T> = Pin<Box<dyn Future<Output = Result<T, AwsError>> + Send + 'a>>;

@@ -291,7 +291,12 @@ fn the_grace_for_lasting_trouble_is_not_used_up_by_an_outage_or_by_gates_own_abs
 fn a_deadline_without_a_target_of_green_is_no_data_not_trouble_of_aws() {
     let hasty = POLICY.to_owned() + "decide: { deadline: 10s, at-least: 2s, no-data: continue }\n";
     let empty = resolved_to(Deployment { green: vec![], ..deployment() }, &hasty);
-    check(vec![(0, empty), (10, Event::Woke)], expect!["continue, no-data: no data: green has no target to probe on the route the policy wants, after looking for 10 s; answering continue by the policy's `no-data` rule"]);
+    check(
+        vec![(0, empty), (10, Event::Woke)],
+        expect![
+            "continue, no-data: no data: green has no target to probe on the route the policy wants, after looking for 10 s; answering continue by the policy's `no-data` rule"
+        ],
+    );
 }
 
 #[test]
@@ -308,7 +313,12 @@ decide: { at-least: 30s, deadline: 5m }
         let due: &[(Outcome, u32)] = if i % 6 == 0 { &[(Outcome::Ok, 1)] } else { &[] };
         (2 * i + 2, tick(i, due, &[]))
     }));
-    check(events, expect!["continue, proven: every objective is kept after 62 s: `errors at most 5 %`: 0 of 6 probes bad; evidence at least 207:1 (continue at 100:1)"]);
+    check(
+        events,
+        expect![
+            "continue, proven: every objective is kept after 62 s: `errors at most 5 %`: 0 of 6 probes bad; evidence at least 207:1 (continue at 100:1)"
+        ],
+    );
 }
 
 #[test]

@@ -113,7 +113,7 @@ fn each_outside_thing_is_named_in_one_place() {
     );
     check_only_in("hdrhistogram", &["policies/src/histogram.rs"]);
     check_only_in("annotate_snippets", &["policies/src/document/fault.rs"]);
-    check_only_in("lambda_runtime", &["gate/src/cli/relay.rs"]);
+    check_only_in("lambda_runtime::", &["gate/src/cli/relay.rs"]);
     check_only_in("askama", &["gate/src/web"]);
 }
 
@@ -218,6 +218,25 @@ fn every_setting_of_the_environment_is_documented() {
     ] {
         assert!(operations.contains(variable), "{variable} is not in docs/operations.md");
     }
+}
+
+#[test]
+fn every_limit_in_the_docs_is_a_constant_of_the_code() {
+    let code: String = files(&place::root(), &[".rs"])
+        .iter()
+        .map(|path| fs::read_to_string(path).unwrap())
+        .collect();
+    let mut checked = 0;
+    for word in read("docs/operations.md").split('`') {
+        let constant = word.len() > 4 && word.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
+        if constant
+            && !["AWS_", "GATE_", "OTEL_", "HOOK_KEY", "ECS_"].iter().any(|of| word.starts_with(of))
+        {
+            assert!(code.contains(&format!("const {word}:")), "{word} is no constant");
+            checked += 1;
+        }
+    }
+    assert!(checked > 40, "only {checked} limits found");
 }
 
 #[test]

@@ -22,6 +22,15 @@ use super::{
 };
 use crate::telemetry::Metrics;
 
+/// Crates of the SDK whose debug output prints requests whole, the tokens of hooks included.
+pub(crate) const TALKATIVE: [&str; 6] = [
+    "aws_config",
+    "aws_runtime",
+    "aws_sdk_codedeploy",
+    "aws_smithy_http_client",
+    "aws_smithy_runtime",
+    "aws_smithy_runtime_api",
+];
 /// One try of a call. CodeDeploy and ELB answer in well under a second when they answer.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A call with its retries.

@@ -14,18 +14,8 @@ use tracing_subscriber::{EnvFilter, Layer};
 /// The variables of the OpenTelemetry specification that name an endpoint for traces.
 //= https://opentelemetry.io/docs/specs/otel/protocol/exporter/
 const ENDPOINTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
-/// Dependencies whose debug output holds what must not be printed, whatever `GATE_LOG` says.
-const TALKATIVE: [&str; 9] = [
-    "aws_config",
-    "aws_runtime",
-    "aws_sdk_codedeploy",
-    "aws_smithy_http_client",
-    "aws_smithy_runtime",
-    "aws_smithy_runtime_api",
-    "hyper",
-    "lambda_runtime",
-    "lambda_runtime_api_client",
-];
+/// Further dependencies whose debug output holds what must not be printed, whatever `GATE_LOG` says.
+const TALKATIVE: [&str; 3] = ["hyper", "lambda_runtime", "lambda_runtime_api_client"];
 /// A collector that is down must not hold up a stop.
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -54,10 +44,13 @@ pub(crate) fn init(quiet: bool) -> Telemetry {
         EnvFilter::try_from_env("GATE_LOG").unwrap_or_else(|_unset| EnvFilter::new(default));
     // Below INFO these print requests whole, and with them the tokens of hooks.
     let filter =
-        TALKATIVE.iter().fold(filter, |filter, target| match format!("{target}=info").parse() {
-            Ok(directive) => filter.add_directive(directive),
-            Err(_invalid) => filter,
-        });
+        TALKATIVE.iter().chain(&crate::aws::TALKATIVE).fold(
+            filter,
+            |filter, target| match format!("{target}=info").parse() {
+                Ok(directive) => filter.add_directive(directive),
+                Err(_invalid) => filter,
+            },
+        );
     let logs = tracing_subscriber::fmt::layer().with_writer(stderr);
     let logs =
         if stderr().is_terminal() { logs.boxed() } else { logs.json().flatten_event(true).boxed() };
