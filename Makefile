@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := $(CURDIR)/.venv/bin/python
 DENY := target/tools/bin/cargo-deny
 # Tests that wait more than they work.
-E2E_AT_ONCE ?= 4
+E2E_AT_ONCE ?= 6
 export PYTHONPATH := tests/aws
 # Every cargo command names the whole workspace: with fewer crates, features differ and half of the tree
 # is compiled again.
