@@ -23,8 +23,7 @@ FROM scratch
 LABEL org.opencontainers.image.title="gate" \
       org.opencontainers.image.description="A health gate for deployments on AWS" \
       org.opencontainers.image.version="0.1.0" \
-      org.opencontainers.image.licenses="Apache-2.0" \
-      org.opencontainers.image.source="https://github.com/gate-rs/gate"
+      org.opencontainers.image.licenses="Apache-2.0"
 
 COPY --from=builder /rootfs/ /
 # The only place gate writes to: the journal. The root file system may be read-only.

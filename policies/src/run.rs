@@ -137,8 +137,12 @@ impl Run {
         match event {
             Event::Ended { status } => self.ended(&status),
             Event::Ticked { tick } => self.ticked(&tick),
-            Event::Resolved { .. }
-            | Event::Unresolved { .. }
+            // However late it is found out: a rollback is never gated.
+            Event::Resolved { deployment, policy } if !past || deployment.is_rollback => {
+                self.resolved(*deployment, policy)
+            }
+            Event::Resolved { .. } => self.out_of_time(),
+            Event::Unresolved { .. }
             | Event::Woke
             | Event::Resumed
             | Event::Delivered { .. }
@@ -147,7 +151,6 @@ impl Run {
             {
                 self.out_of_time()
             }
-            Event::Resolved { deployment, policy } => self.resolved(*deployment, policy),
             Event::Unresolved { trouble } => self.unresolved(trouble),
             Event::Woke => vec![Action::WakeAt(self.deadline())],
             Event::Resumed => self.resumed(),

@@ -210,6 +210,16 @@ fn a_rollback_and_a_stage_without_green_continue_at_once() {
             "continue, rollback-deployment: the deployment is itself a rollback, which is never gated"
         ],
     );
+    let rollback = Deployment { is_rollback: true, ..deployment() };
+    check(
+        vec![
+            (0, Event::Unresolved { trouble: trouble(false) }),
+            (700, resolved_to(rollback, POLICY)),
+        ],
+        expect![
+            "continue, rollback-deployment: the deployment is itself a rollback, which is never gated"
+        ],
+    );
     let early = Deployment { stage: Stage::BeforeInstall, ..deployment() };
     check(
         vec![(1, resolved_to(early, POLICY))],

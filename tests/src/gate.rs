@@ -47,7 +47,12 @@ impl Gate {
 
     /// Writes a policy into its folder.
     pub fn policy(self, text: &str) -> Self {
-        let path = self.folder.path().join("policies/test.policy.yaml");
+        self.policy_named("test.policy.yaml", text)
+    }
+
+    /// Writes a policy of this file name into its folder.
+    pub fn policy_named(self, name: &str, text: &str) -> Self {
+        let path = self.folder.path().join("policies").join(name);
         std::fs::write(path, text).expect("the folder is writable");
         self
     }

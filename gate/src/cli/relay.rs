@@ -25,6 +25,14 @@ use crate::shell::secret;
 use crate::signature;
 use crate::telemetry::{self, Metrics};
 
+/// What Lambda sets for a custom runtime, and the runtime crate cannot do without.
+//= https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
+const LAMBDA: [&str; 4] = [
+    "AWS_LAMBDA_RUNTIME_API",
+    "AWS_LAMBDA_FUNCTION_NAME",
+    "AWS_LAMBDA_FUNCTION_VERSION",
+    "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
+];
 /// One try to hand a hook over.
 const TRY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Between two tries.
@@ -97,10 +105,12 @@ impl Relay {
     }
 
     pub(super) async fn run(self) -> u8 {
-        if std::env::var_os("AWS_LAMBDA_RUNTIME_API").is_none() {
-            complain(
-                "error: `gate relay` runs as a Lambda function (AWS_LAMBDA_RUNTIME_API is not set); see docs/aws-setup.md",
-            );
+        let set = |name: &&str| std::env::var(name).is_ok_and(|value| !value.is_empty());
+        if !LAMBDA.iter().all(set) {
+            complain(&format!(
+                "error: `gate relay` runs as a Lambda function, which sets {}; see docs/aws-setup.md",
+                LAMBDA.join(", ")
+            ));
             return USAGE;
         }
         let _telemetry = telemetry::init(false);

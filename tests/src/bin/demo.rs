@@ -18,7 +18,7 @@ async fn main() -> ExitCode {
     let aws = if keep { EmulatedAws::start_kept() } else { EmulatedAws::start(&[]) };
     let policy = std::fs::read_to_string(place::root().join("deploy/policies/web.policy.yaml"));
     let gate = Gate::new(&aws.endpoint, "demo-gate")
-        .policy(&policy.expect("the sample policy"))
+        .policy_named("web.policy.yaml", &policy.expect("the sample policy"))
         .env("HOOK_KEY", KEY)
         .env("GATE_HOOKS_KEYS", "env:HOOK_KEY")
         .start()
