@@ -4,6 +4,7 @@ mod check;
 mod health;
 mod relay;
 mod serve;
+mod stat;
 mod verify;
 
 use std::error::Error;
@@ -35,6 +36,8 @@ enum Command {
     Relay(relay::Relay),
     /// Ask a running daemon whether it is alive; for container health checks.
     Health(health::Health),
+    /// Run the decision engines over JSON lines from standard input; for other programs.
+    Stat(stat::Stat),
 }
 
 /// How results are printed.
@@ -73,6 +76,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Check(check) => with_runtime(check.run()),
         Command::Relay(relay) => with_runtime(relay.run()),
         Command::Health(health) => with_runtime(health.run()),
+        Command::Stat(stat) => stat.run(),
     };
     ExitCode::from(code)
 }

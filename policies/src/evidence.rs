@@ -5,13 +5,19 @@
 //! The method and every constant are from statistics.md; `tests/golden.rs` holds the agreed vectors.
 
 mod fold;
+pub mod interval;
 mod mixture;
 pub mod numerics;
+mod rank;
 mod ratio;
+mod relative;
+pub mod sprt;
 
 pub use fold::{Part, fold};
 pub use mixture::Mixture;
+pub use rank::{Direction, Rank, RankLimits};
 pub use ratio::{Accept, Ratio, RatioLimits, Refused, auto_unacceptable, continue_probes};
+pub use relative::{Pairs, Relative, RelativeLimits};
 
 /// Natural logarithms of the evidence for each answer after a tick.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]

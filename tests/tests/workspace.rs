@@ -73,6 +73,7 @@ fn the_core_depends_on_nothing_that_does_anything() {
         "annotate-snippets",
         "hdrhistogram",
         "jiff",
+        "libm",
         "serde",
         "serde-saphyr",
         "strsim",

@@ -72,8 +72,11 @@ pub enum Refused {
     /// Fewer events planned for the tick than already happened.
     #[error("fewer events planned than happened")]
     MoreThanPlanned,
-    /// The limits do not satisfy `0 ≤ p0 < p1 < 1` or a size is not positive.
-    #[error("limits must satisfy 0 <= p0 < p1 < 1 and a positive number of probes for each tick")]
+    /// More points than the engine keeps.
+    #[error("more points than the engine keeps")]
+    TooMany,
+    /// The limits contradict each other: `0 ≤ p0 < p1 < 1` does not hold, a size is not positive, ...
+    #[error("the limits contradict each other, or one is out of range")]
     Limits,
 }
 
