@@ -8,9 +8,6 @@ use super::mixture::{FROM_THE_START, LATER_STARTS, Mixture};
 use super::numerics::count;
 use super::ratio::Refused;
 
-/// Baseline points a rank needs at all. Fewer than 20 say little, 30 to 60 are good (statistics.md §5): that
-/// is for a policy to ask for, the arithmetic holds with any number.
-pub(super) const BASELINE_MIN: usize = 1;
 /// Points kept: two weeks of minutes.
 pub(super) const POINTS_MAX: usize = 20_160;
 const KAPPAS: [f64; 4] = [0.05, 0.2, 0.4, 0.7];
@@ -74,15 +71,16 @@ pub struct Rank {
 }
 
 impl Rank {
-    /// An engine with no evidence yet.
+    /// An engine with no evidence yet. Fewer than 20 baseline points say little, 30 to 60 are good
+    /// (statistics.md §5): that is for a policy to ask for, the arithmetic holds with any number.
     ///
     /// # Errors
-    /// [`Refused::Limits`] for fewer than [`BASELINE_MIN`] points, points that are no numbers, or a
+    /// [`Refused::Limits`] for no points, points that are no numbers, or a
     /// tolerance that is negative or, for [`Direction::Low`], 100 % or more.
     pub fn new(baseline: &[f64], limits: RankLimits) -> Result<Self, Refused> {
         let RankLimits { direction, relative, absolute, .. } = limits;
         let relative_max = if direction == Direction::Low { 1.0 } else { f64::INFINITY };
-        let sound = baseline.len() >= BASELINE_MIN
+        let sound = !baseline.is_empty()
             && baseline.len() <= POINTS_MAX
             && baseline.iter().all(|point| point.is_finite())
             && (0.0..relative_max).contains(&relative)
@@ -105,7 +103,7 @@ impl Rank {
     /// Takes a point. A point that is no number is a gap: it changes nothing.
     ///
     /// # Errors
-    /// [`Refused::TooMany`] beyond [`POINTS_MAX`] points; the state is untouched.
+    /// [`Refused::TooMany`] beyond two weeks of minutes; the state is untouched.
     pub fn step(&mut self, point: f64) -> Result<Evidence, Refused> {
         if !point.is_finite() {
             return Ok(self.evidence());
