@@ -26,6 +26,7 @@ test: lint build emulator-test unit e2e
 
 ## The emulated AWS by itself; any AWS CLI or SDK can use it by AWS_ENDPOINT_URL (tests/aws/README.md).
 aws: venv
+	@echo "AWS_ENDPOINT_URL=http://127.0.0.1:4566 AWS_REGION=us-east-1 AWS_ACCESS_KEY_ID=anything AWS_SECRET_ACCESS_KEY=emulated"
 	@$(VENV) -m emulated_aws --port 4566
 
 build:

@@ -15,14 +15,14 @@ from pathlib import Path
 from .addresses import NoAddress
 from .emulator import Emulator
 from .errors import AwsError
-from .settings import DEFAULT_TIME_SCALE, Settings
+from .settings import DEFAULT_SECRET_KEY, DEFAULT_TIME_SCALE, Settings
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="emulated_aws", description=__doc__)
     parser.add_argument("--port", type=int, default=4566, help="0 takes any free port (default 4566)")
     parser.add_argument("--host", default="127.0.0.1", help="a loopback address (default 127.0.0.1)")
-    parser.add_argument("--secret-key", default="emulated", help="the secret every access key signs with")
+    parser.add_argument("--secret-key", default=DEFAULT_SECRET_KEY, help="the one secret every access key signs with")
     parser.add_argument(
         "--time-scale", type=float, default=DEFAULT_TIME_SCALE,
         help=f"AWS seconds per real second (default {DEFAULT_TIME_SCALE:g})",

@@ -61,7 +61,8 @@ class Front:
         exchange.service = service
         exchange.protocol = requests.protocol_of(service, request)
         url = f"http://{request.headers.get('Host', '')}{request.target}"
-        signature.verify(scope, self._settings.secret_key, request.method, url, request.headers, request.body)
+        secrets = self._settings.secret_keys(scope.access_key)
+        signature.verify(scope, secrets, request.method, url, request.headers, request.body)
 
         decoded = requests.decode(service, request)
         exchange.operation, exchange.params = decoded.operation, decoded.params

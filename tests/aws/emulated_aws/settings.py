@@ -9,6 +9,9 @@ from pathlib import Path
 ACCOUNT = "123456789012"  # moto's default account; every ARN we make must agree with moto's
 HOOK_LIMIT_SECONDS = 3600.0  # CodeDeploy quota: a lifecycle event fails if not completed in one hour
 DEFAULT_TIME_SCALE = 10.0
+DEFAULT_SECRET_KEY = "emulated"
+# What people have in their environment for the other emulators; a signature with anything else is wrong.
+COMMON_SECRET_KEYS = ("test", "testing", "secret", "fake", "mock", "dummy", "local")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,7 +21,7 @@ class Settings:
     log_dir: Path
     host: str = "127.0.0.1"
     port: int = 4566
-    secret_key: str = "emulated"
+    secret_key: str = DEFAULT_SECRET_KEY
     time_scale: float = DEFAULT_TIME_SCALE
     hook_limit_seconds: float | None = None
     rollback_hooks: bool = True
@@ -31,6 +34,12 @@ class Settings:
             raise ValueError("--time-scale must be between 0.1 and 1000")
         if self.hook_limit_seconds is not None and not 0.1 <= self.hook_limit_seconds <= 86400:
             raise ValueError("--hook-limit-seconds must be between 0.1 and 86400")
+
+    def secret_keys(self, access_key: str) -> tuple[str, ...]:
+        """The secrets that may have signed a request; one alone where one was asked for."""
+        if self.secret_key != DEFAULT_SECRET_KEY:
+            return (self.secret_key,)
+        return (self.secret_key, access_key, *COMMON_SECRET_KEYS)
 
     def scaled(self, aws_seconds: float, floor: float = 0.0) -> float:
         """Real seconds for so many AWS seconds, at least `floor` but never longer than AWS would take."""

@@ -46,6 +46,11 @@ def test_wrong_secret_is_refused(aws):
         aws.loose("elbv2", secret="wrong").describe_load_balancers()
 
 
+@pytest.mark.parametrize("secret", ["emulated", "test", "testing", "tester"])
+def test_common_secrets_are_good(aws, secret):
+    assert send(*signed(aws, secret=secret))[0] == 200
+
+
 @pytest.mark.parametrize("minutes, word", [(-6, "expired"), (6, "not yet current")])
 def test_wrong_clock_is_refused(aws, monkeypatch, minutes, word):
     at = datetime.datetime.now(datetime.UTC) + datetime.timedelta(minutes=minutes)

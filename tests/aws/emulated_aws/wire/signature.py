@@ -7,7 +7,7 @@ import datetime
 import hashlib
 import hmac
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from http.client import HTTPMessage
 
 from botocore.auth import SigV4Auth
@@ -51,7 +51,7 @@ def parse(headers: Mapping[str, str]) -> Scope:
 
 
 def verify(
-    scope: Scope, secret_key: str, method: str, url: str, headers: Mapping[str, str], body: bytes,
+    scope: Scope, secret_keys: Iterable[str], method: str, url: str, headers: Mapping[str, str], body: bytes,
     now: datetime.datetime | None = None,
 ) -> None:  # fmt: skip
     """Raises unless the signature covers exactly this request and was made just now."""
@@ -87,14 +87,16 @@ def verify(
     if claimed:
         request.headers["X-Amz-Content-SHA256"] = claimed
     request.context["timestamp"] = stamp
-    signer = _EverySignedHeader(Credentials(scope.access_key, secret_key), scope.signing_name, scope.region)
-    signer.only = scope.signed_headers
-    text = signer.string_to_sign(request, signer.canonical_request(request))
-    if not hmac.compare_digest(signer.signature(text, request), scope.signature):
-        raise _mismatch(
-            "The request signature we calculated does not match the signature you provided. "
-            "Check your AWS Secret Access Key and signing method."
-        )
+    for secret_key in secret_keys:
+        signer = _EverySignedHeader(Credentials(scope.access_key, secret_key), scope.signing_name, scope.region)
+        signer.only = scope.signed_headers
+        text = signer.string_to_sign(request, signer.canonical_request(request))
+        if hmac.compare_digest(signer.signature(text, request), scope.signature):
+            return
+    raise _mismatch(
+        "The request signature we calculated does not match the signature you provided. "
+        "Check your AWS Secret Access Key and signing method."
+    )
 
 
 class _EverySignedHeader(SigV4Auth):
