@@ -15,11 +15,10 @@ use crate::shell::secret;
 
 /// The largest settings file read.
 const FILE_MAX_BYTES: u64 = 64 * 1024;
-/// Environment variables and the settings they set.
-pub(crate) const VARIABLES: [(&str, &str); 8] = [
+/// Environment variables and the settings they set. `GATE_HOOKS_KEYS` is a list and read apart.
+const VARIABLES: [(&str, &str); 7] = [
     ("GATE_POLICIES", "policies"),
     ("GATE_HOOKS_LISTEN", "hooks.listen"),
-    ("GATE_HOOKS_KEYS", "hooks.keys"),
     ("GATE_ADMIN_LISTEN", "admin.listen"),
     ("GATE_JOURNAL_PATH", "journal.path"),
     ("GATE_MODE", "mode"),
@@ -253,12 +252,9 @@ pub(crate) fn load(
 }
 
 fn environment() -> Env {
-    let plain = |name: &figment::value::UncasedStr| {
-        VARIABLES.iter().any(|(variable, _)| name == *variable && *variable != "GATE_HOOKS_KEYS")
-    };
-    Env::raw().filter(plain).map(|name| {
+    Env::raw().filter_map(|name| {
         let setting = VARIABLES.iter().find(|(variable, _)| name == *variable);
-        setting.map_or_else(|| name.into(), |(_, setting)| (*setting).into())
+        setting.map(|(_, setting)| (*setting).into())
     })
 }
 

@@ -104,19 +104,9 @@ impl Journal {
     /// # Errors
     /// The file cannot be opened, is no journal, or was written by a newer gate.
     pub(crate) fn open(path: &Path) -> Result<Self, JournalError> {
-        let mut database = Sqlite::open(path)?;
-        let (requests, mut waiting) = mpsc::channel(REQUESTS_WAITING_MAX);
-        let serve = move || {
-            while let Some(request) = waiting.blocking_recv() {
-                if let Request::End(respond) = request {
-                    // Closed before it is said to be: the next start may open it at once.
-                    drop(database);
-                    drop(respond.send(Ok(())));
-                    return;
-                }
-                serve(&mut database, request);
-            }
-        };
+        let database = Sqlite::open(path)?;
+        let (requests, waiting) = mpsc::channel(REQUESTS_WAITING_MAX);
+        let serve = move || serve(database, waiting);
         thread::Builder::new()
             .name("journal".to_owned())
             .spawn(serve)
@@ -172,18 +162,26 @@ impl Journal {
     }
 }
 
-fn serve(database: &mut Sqlite, request: Request) {
-    // Whoever asked may be gone; the write stands all the same.
-    match request {
-        Request::Accept(accepted, respond) => drop(respond.send(database.accept(&accepted))),
-        Request::Append(id, at, entry, respond) => {
-            drop(respond.send(database.append(&id, at, &entry)));
+/// Does what is asked, one request at a time, until everybody is gone or the journal is ended.
+fn serve(mut database: Sqlite, mut waiting: mpsc::Receiver<Request>) {
+    while let Some(request) = waiting.blocking_recv() {
+        // Whoever asked may be gone; the write stands all the same.
+        match request {
+            Request::Accept(accepted, respond) => drop(respond.send(database.accept(&accepted))),
+            Request::Append(id, at, entry, respond) => {
+                drop(respond.send(database.append(&id, at, &entry)));
+            }
+            Request::Close(id, respond) => drop(respond.send(database.close(&id))),
+            Request::Unfinished(respond) => drop(respond.send(database.unfinished())),
+            Request::Load(id, respond) => drop(respond.send(database.load(&id))),
+            Request::List(most, respond) => drop(respond.send(database.list(most))),
+            Request::End(respond) => {
+                // Closed before it is said to be: the next start may open it at once.
+                drop(database);
+                drop(respond.send(Ok(())));
+                return;
+            }
         }
-        Request::Close(id, respond) => drop(respond.send(database.close(&id))),
-        Request::Unfinished(respond) => drop(respond.send(database.unfinished())),
-        Request::Load(id, respond) => drop(respond.send(database.load(&id))),
-        Request::List(most, respond) => drop(respond.send(database.list(most))),
-        Request::End(respond) => drop(respond.send(Ok(()))),
     }
 }
 

@@ -187,7 +187,7 @@ async fn tasks(
             id: format!("{}:{}", target.id, target.port),
             host: target.id,
             port: target.port,
-            tls: group.protocol == "HTTPS" || group.protocol == "TLS",
+            tls: speaks_tls(&group.protocol),
             route: Route::Task,
             health: Some(health),
         });
@@ -195,12 +195,17 @@ async fn tasks(
     Ok(targets)
 }
 
+/// Application and network load balancers call it differently.
+fn speaks_tls(protocol: &str) -> bool {
+    matches!(protocol, "HTTPS" | "TLS")
+}
+
 fn through(listener: &Listener) -> Target {
     Target {
         id: format!("listener {}:{}", listener.dns_name, listener.port),
         host: listener.dns_name.clone(),
         port: listener.port,
-        tls: listener.protocol == "HTTPS" || listener.protocol == "TLS",
+        tls: speaks_tls(&listener.protocol),
         route: Route::Listener,
         health: None,
     }

@@ -119,6 +119,16 @@ pub struct Decide {
     pub tick: Duration,
 }
 
+impl Signal {
+    /// What is said of a bad probe: `bad`, `slower than 250 ms`.
+    pub fn of_bad(self) -> String {
+        match self {
+            Self::Errors => "bad".to_owned(),
+            Self::SlowerThan(threshold) => format!("slower than {}", units::spell(threshold)),
+        }
+    }
+}
+
 impl Policy {
     /// What this policy has probed: `green` and `blue` from tick `first_tick` on.
     pub fn plan(&self, seed: u64, first_tick: u64, green: Vec<Target>, blue: Vec<Target>) -> Plan {

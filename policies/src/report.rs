@@ -5,13 +5,12 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::decision::Decision;
 use crate::deployment::{Deployment, Target};
 use crate::event::Delivery;
-use crate::judge::{Counts, Judge, Judged, SeriesPoint, Tally};
+use crate::judge::{Counts, Judged, SeriesPoint, Tally};
 use crate::moment::Moment;
 use crate::phase::Phase;
-use crate::policy::{Policy, Signal};
+use crate::policy::Policy;
 use crate::units;
 use crate::verdict::{self, Verdict};
 
@@ -183,12 +182,7 @@ impl ObjectiveReport {
 
 /// `13 of 240 probes bad (5.4 %); evidence 412:1 that more than 0.5 % are`.
 pub(crate) fn sentence(judged: &Judged) -> String {
-    let kind = match judged.objective.signal {
-        Signal::Errors => "bad".to_owned(),
-        Signal::SlowerThan(threshold) => {
-            format!("slower than {}", units::spell(threshold))
-        }
-    };
+    let kind = judged.objective.signal.of_bad();
     if judged.total == 0 {
         return "no probe judged yet".to_owned();
     }
@@ -257,19 +251,4 @@ pub(crate) fn changes(arm: &str, before: &[Target], after: &[Target]) -> Option<
         parts.push(format!("left: {}", left.join(", ")));
     }
     (!parts.is_empty()).then(|| format!("targets of {arm} changed; {}", parts.join("; ")))
-}
-
-impl Report {
-    pub(crate) fn objectives(
-        judge: Option<&Judge>,
-        policy: Option<&Policy>,
-    ) -> Vec<ObjectiveReport> {
-        let (Some(judge), Some(policy)) = (judge, policy) else { return Vec::new() };
-        judge.objectives().iter().map(|judged| ObjectiveReport::of(judged, policy)).collect()
-    }
-}
-
-/// The decision's part of a report.
-pub(crate) fn decided(decision: Option<&Decision>) -> (Option<&'static str>, Option<&'static str>) {
-    (decision.map(|d| d.answer.name()), decision.map(|d| d.basis.name()))
 }

@@ -68,8 +68,6 @@ pub struct Run {
     judged_ticks: u64,
     silent_ticks: u64,
     trouble_ticks: u64,
-    /// Whether green has nothing to probe.
-    aimless: bool,
     decision: Option<Decision>,
     decided_at: Moment,
     delivery: Option<Delivery>,
@@ -94,7 +92,6 @@ impl Run {
             judged_ticks: 0,
             silent_ticks: 0,
             trouble_ticks: 0,
-            aimless: false,
             decision: None,
             decided_at: Moment::ZERO,
             delivery: None,
@@ -214,9 +211,9 @@ impl Run {
         };
         self.policy = Some((file, policy));
         let deadline = Action::WakeAt(self.deadline());
-        if self.plan().is_none_or(|plan| plan.green.is_empty()) {
+        let Some(plan) = self.plan().filter(|plan| !plan.green.is_empty()) else {
             return self.no_targets(deadline);
-        }
+        };
         if let Some((file, policy)) = &self.policy {
             self.timeline.note(self.now, format!("judged by {file}"));
             let ticks =
@@ -225,10 +222,8 @@ impl Run {
         }
         self.judge = Some(judge);
         self.phase = if self.warm_up_ticks > 0 { Phase::WarmUp } else { Phase::Judging };
-        let mut actions = vec![deadline];
-        actions.extend(self.plan().map(|plan| Action::Probe(Box::new(plan))));
-        actions.push(Action::Resolve { after: RESOLVE_EVERY });
-        actions
+        let probe = Action::Probe(Box::new(plan));
+        vec![deadline, probe, Action::Resolve { after: RESOLVE_EVERY }]
     }
 
     /// Green has nothing to probe: tasks may still be registering, so look again for a while.
@@ -261,9 +256,7 @@ impl Run {
             }
             self.deployment = Some(deployment);
             if changed {
-                let plan = self.plan();
-                self.aimless = plan.as_ref().is_none_or(|plan| plan.green.is_empty());
-                actions.extend(plan.map(|plan| Action::Probe(Box::new(plan))));
+                actions.extend(self.plan().map(|plan| Action::Probe(Box::new(plan))));
             }
         }
         actions.push(Action::Resolve { after: RESOLVE_EVERY });
@@ -314,6 +307,11 @@ impl Run {
             return if self.now >= self.deadline() { self.out_of_time() } else { Vec::new() };
         }
         let total = tick.green.total();
+        // Without a probe due there is no silence, unless there is nobody left to be probed.
+        let aimless = || {
+            let green = self.deployment.as_ref().map(|d| routed(d, Arm::Green, policy.probe.via));
+            green.is_none_or(|green| green.is_empty())
+        };
         if total.gates_fault() * 2 > u64::from(total.due) {
             // More lost than measured: this says something about gate, nothing about the release.
             self.trouble_ticks += 1;
@@ -323,7 +321,7 @@ impl Run {
             self.judged_ticks += u64::from(self.judged_ticks > 0 || total.judged() > 0);
             if total.judged() > 0 {
                 self.silent_ticks = 0;
-            } else if total.due > 0 || self.aimless {
+            } else if total.due > 0 || aimless() {
                 self.silent_ticks += 1;
             }
         }

@@ -40,6 +40,12 @@ pub fn odds(log_evidence: f64) -> String {
     }
 }
 
+/// The odds that an error rate asks for: `100:1` for 1 %.
+pub fn odds_needed(error_rate: f64) -> String {
+    // A hair above, so that rounding in the logarithm does not show 99.
+    odds((1.0 / error_rate).ln() + 1e-9)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

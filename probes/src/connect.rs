@@ -1,5 +1,6 @@
 //! From a target to a connection: resolve, connect, TLS, each with its own way to fail.
 
+use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -21,6 +22,12 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
 #[derive(Clone)]
 pub(crate) struct Dialer {
     tls: Option<TlsConnector>,
+}
+
+impl fmt::Debug for Dialer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Dialer")
+    }
 }
 
 impl Dialer {

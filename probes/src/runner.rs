@@ -14,16 +14,8 @@ use crate::session::Session;
 #[derive(Debug)]
 pub struct Prober {
     runtime: Handle,
-    dialer: DialerBox,
+    dialer: Dialer,
     _stop: oneshot::Sender<()>,
-}
-
-struct DialerBox(Dialer);
-
-impl std::fmt::Debug for DialerBox {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Dialer")
-    }
 }
 
 /// The prober could not start.
@@ -44,11 +36,11 @@ impl Prober {
             // Ends with an error when the sender is dropped: that is the signal.
             let _dropped = runtime.block_on(stopped);
         })?;
-        Ok(Self { runtime: handle, dialer: DialerBox(Dialer::new()), _stop: stop })
+        Ok(Self { runtime: handle, dialer: Dialer::new(), _stop: stop })
     }
 
     /// Begins to probe by this order.
     pub fn begin(&self, order: Order) -> Session {
-        Session::begin(&self.runtime, self.dialer.0.clone(), order)
+        Session::begin(&self.runtime, self.dialer.clone(), order)
     }
 }

@@ -130,7 +130,10 @@ impl Sqlite {
 
     pub(super) fn unfinished(&self) -> Result<Vec<Stored>, JournalError> {
         let sql = "SELECT body FROM questions WHERE closed = 0 ORDER BY accepted_unix_millis";
-        let bodies = self.texts(sql, [])?;
+        let bodies = || -> rusqlite::Result<Vec<String>> {
+            self.connection.prepare(sql)?.query_map([], |row| row.get(0))?.collect()
+        };
+        let bodies = bodies().map_err(failed("read questions"))?;
         Ok(readable(bodies.iter().map(|body| self.stored(body))))
     }
 
@@ -194,17 +197,6 @@ impl Sqlite {
             .collect();
         let unreadable = all - entries.len();
         Ok(Stored { accepted, entries, unreadable })
-    }
-
-    fn texts<P: rusqlite::Params>(
-        &self,
-        sql: &str,
-        params: P,
-    ) -> Result<Vec<String>, JournalError> {
-        let rows = || -> rusqlite::Result<Vec<String>> {
-            self.connection.prepare(sql)?.query_map(params, |row| row.get(0))?.collect()
-        };
-        rows().map_err(failed("read questions"))
     }
 }
 

@@ -7,20 +7,15 @@ use crate::deployment::Arm;
 use crate::event::Trouble;
 use crate::judge::Judge;
 use crate::moment::Moment;
-use crate::policy::{Policy, Signal};
+use crate::policy::Policy;
 use crate::report::sentence;
 use crate::units::{percent, spell};
-use crate::verdict::odds;
+use crate::verdict::{odds, odds_needed};
 
 /// Rollback, proven.
 pub(super) fn broken(judge: &Judge, policy: &Policy) -> String {
     let Some(worst) = judge.worst() else { return "an objective is broken".to_owned() };
-    let kind = match worst.objective.signal {
-        Signal::Errors => "bad".to_owned(),
-        Signal::SlowerThan(threshold) => format!("slower than {}", spell(threshold)),
-    };
-    let faults = judge.arm(Arm::Green).total.faults();
-    let faults = if faults.is_empty() { faults } else { format!(" ({faults})") };
+    let (kind, faults) = (worst.objective.signal.of_bad(), faults_of_green(judge));
     format!(
         "`{}` is broken: {} of {} probes of green {kind}{faults}; evidence {} that more than {} are (rollback at {})",
         worst.objective.name,
@@ -28,7 +23,7 @@ pub(super) fn broken(judge: &Judge, policy: &Policy) -> String {
         worst.total,
         odds(judge.evidence().rollback),
         percent(worst.objective.acceptable),
-        odds((1.0 / policy.decide.rates.false_rollback).ln() + 1e-9),
+        odds_needed(policy.decide.rates.false_rollback),
     )
 }
 
@@ -46,7 +41,7 @@ pub(super) fn kept(judge: &Judge, policy: &Policy, seen: Duration) -> String {
         spell(seen),
         parts.join(", "),
         odds(judge.evidence().keep),
-        odds((1.0 / policy.decide.rates.false_continue).ln() + 1e-9),
+        odds_needed(policy.decide.rates.false_continue),
     )
 }
 
@@ -78,19 +73,24 @@ pub(super) fn undecided(
     });
     format!(
         "not proven after {after} (rollback needs {}, continue {}){least}{aside}; {rule}",
-        odds((1.0 / policy.decide.rates.false_rollback).ln() + 1e-9),
-        odds((1.0 / policy.decide.rates.false_continue).ln() + 1e-9),
+        odds_needed(policy.decide.rates.false_rollback),
+        odds_needed(policy.decide.rates.false_continue),
     )
 }
 
 /// Green fell silent.
 pub(super) fn no_data(judge: &Judge, silent: Duration, answer: Answer) -> String {
-    let faults = judge.arm(Arm::Green).total.faults();
-    let faults = if faults.is_empty() { faults } else { format!(" ({faults})") };
+    let faults = faults_of_green(judge);
     format!(
         "no data: no probe of green finished for {}{faults}; answering {answer} by the policy's `no-data` rule",
         spell(silent)
     )
+}
+
+/// ` (11 × status 503, 2 × timeout)`, or nothing.
+fn faults_of_green(judge: &Judge) -> String {
+    let faults = judge.arm(Arm::Green).total.faults();
+    if faults.is_empty() { faults } else { format!(" ({faults})") }
 }
 
 /// Green has nothing to probe.
