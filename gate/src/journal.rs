@@ -247,6 +247,7 @@ mod tests {
             basis: Basis::Proven,
             reason: "because".into(),
             objective: Some("errors".into()),
+            counterfactual: None,
         };
         let facts = [
             Event::Woke,

@@ -18,23 +18,23 @@ const TARGETS_MAX: usize = 500;
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Resolved {
     /// What the question is about.
-    Deployment(Deployment),
+    Deployment(Box<Deployment>),
     /// The deployment is over, with this status.
     Ended(String),
 }
 
-/// Resolves a CodeDeploy deployment on ECS.
+/// Resolves a CodeDeploy deployment on ECS; at any stage where it is only `watched`.
 ///
 /// # Errors
 /// Why it could not be resolved this time, and whose fault that is.
-pub(crate) async fn resolve(aws: &dyn Aws, id: &str) -> Result<Resolved, Trouble> {
+pub(crate) async fn resolve(aws: &dyn Aws, id: &str, watched: bool) -> Result<Resolved, Trouble> {
     let facts = aws.deployment(id).await.map_err(|error| trouble(&error))?;
     if matches!(facts.status.as_str(), "Succeeded" | "Failed" | "Stopped") {
         return Ok(Resolved::Ended(facts.status));
     }
     if facts.creator == ROLLBACK_CREATOR {
         // Nothing else matters, so nothing else may go wrong.
-        return Ok(Resolved::Deployment(blank(id, &facts)));
+        return Ok(Resolved::Deployment(Box::new(blank(id, &facts))));
     }
     if facts.platform != "ECS" {
         let what = format!(
@@ -47,7 +47,8 @@ pub(crate) async fn resolve(aws: &dyn Aws, id: &str) -> Result<Resolved, Trouble
     let Some(target) = target else {
         return Err(passing(format!("deployment {id} has no targets yet")));
     };
-    let Some(stage) = stage(&target) else {
+    let stage = stage(&target).or_else(|| watched.then_some(Stage::Unknown));
+    let Some(stage) = stage else {
         let seen = target.events_in_progress.join(", ");
         let what = format!(
             "deployment {id} is at no lifecycle event that can be hooked (in progress: [{seen}])"
@@ -64,10 +65,10 @@ pub(crate) async fn resolve(aws: &dyn Aws, id: &str) -> Result<Resolved, Trouble
         ));
     }
     if !stage.measurable() {
-        return Ok(Resolved::Deployment(deployment));
+        return Ok(Resolved::Deployment(Box::new(deployment)));
     }
     arms(aws, &facts, &target, &mut deployment).await?;
-    Ok(Resolved::Deployment(deployment))
+    Ok(Resolved::Deployment(Box::new(deployment)))
 }
 
 /// What `GetDeployment` alone tells.
@@ -82,6 +83,9 @@ fn blank(id: &str, facts: &DeploymentFacts) -> Deployment {
         rolls_back_on_failure: facts.rolls_back_on_failure,
         green: Vec::new(),
         blue: Vec::new(),
+        function: String::new(),
+        pipeline: String::new(),
+        remaining_seconds: None,
         warnings: Vec::new(),
     }
 }
@@ -221,8 +225,8 @@ mod tests {
     async fn check(change: impl FnOnce(&mut FakeAws), expected: Expect) {
         let mut aws = FakeAws::new();
         change(&mut aws);
-        let shown = match resolve(&aws, "d-1").await {
-            Ok(Resolved::Deployment(deployment)) => {
+        let shown = match resolve(&aws, "d-1", false).await {
+            Ok(Resolved::Deployment(Box::new(deployment))) => {
                 let ids = |targets: &[Target]| {
                     let ids: Vec<&str> = targets.iter().map(|target| target.id.as_str()).collect();
                     ids.join(", ")

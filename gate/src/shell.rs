@@ -27,6 +27,8 @@ pub(crate) trait Case: Send + Sync + fmt::Debug {
     fn probing(&self) {}
     /// Brings the answer to whoever asked. One try.
     fn deliver<'a>(&'a self, decision: &'a Decision, stop_deployment: bool) -> Doing<'a, Event>;
+    /// Stops the deployment with rollback, though its question was answered. One try.
+    fn veto(&self) -> Doing<'_, Event>;
     /// Writes a fact down before it is acted on.
     fn record<'a>(&'a self, at: Moment, fact: &'a Event) -> Doing<'a, ()>;
     /// Writes the decision down before it is sent.

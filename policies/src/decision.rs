@@ -36,6 +36,8 @@ impl fmt::Display for Answer {
 pub enum Basis {
     /// The evidence reached the policy's error rate.
     Proven,
+    /// A condition failed for as long as the policy gives it.
+    Condition,
     /// The deadline came first; the policy's `undecided` rule.
     Undecided,
     /// Green gave no finished sample for 10 s; the policy's `no-data` rule.
@@ -61,6 +63,7 @@ impl Basis {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Proven => "proven",
+            Self::Condition => "condition",
             Self::Undecided => "undecided",
             Self::NoData => "no-data",
             Self::GateTrouble => "gate-trouble",
@@ -92,6 +95,9 @@ pub struct Decision {
     /// The objective that decided, where one did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub objective: Option<String>,
+    /// What would have changed it, where that can be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counterfactual: Option<String>,
 }
 
 impl Decision {
@@ -100,7 +106,7 @@ impl Decision {
     pub const fn exit_code(&self) -> u8 {
         match (self.basis, self.answer) {
             (Basis::Proven, Answer::Continue) | (Basis::Observed, _) => 0,
-            (Basis::Proven, Answer::Rollback) => 1,
+            (Basis::Proven | Basis::Condition, Answer::Rollback) => 1,
             _ => 3,
         }
     }

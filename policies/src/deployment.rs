@@ -43,6 +43,24 @@ pub enum Stage {
     BeforeAllowTraffic,
     /// CodeDeploy, production traffic has shifted.
     AfterAllowTraffic,
+    /// ECS, the service is being looked at.
+    ReconcileService,
+    /// ECS, before the green tasks start.
+    PreScaleUp,
+    /// ECS, the green tasks run.
+    PostScaleUp,
+    /// ECS, test traffic is shifting to green.
+    TestTrafficShift,
+    /// ECS, test traffic goes to green.
+    PostTestTrafficShift,
+    /// ECS, before each step of production traffic.
+    PreProductionTrafficShift,
+    /// ECS, production traffic is shifting.
+    ProductionTrafficShift,
+    /// ECS, production traffic goes to green.
+    PostProductionTrafficShift,
+    /// CodeDeploy on EC2, the application was started.
+    ValidateService,
     /// `gate verify`: whoever runs it decides when.
     Shell,
     /// Not looked up, because it does not matter: a rollback is let through at any stage.
@@ -51,12 +69,21 @@ pub enum Stage {
 
 impl Stage {
     /// Every stage a policy can name, in the order a deployment passes them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 15] = [
         Self::BeforeInstall,
         Self::AfterInstall,
         Self::AfterAllowTestTraffic,
         Self::BeforeAllowTraffic,
         Self::AfterAllowTraffic,
+        Self::ReconcileService,
+        Self::PreScaleUp,
+        Self::PostScaleUp,
+        Self::TestTrafficShift,
+        Self::PostTestTrafficShift,
+        Self::PreProductionTrafficShift,
+        Self::ProductionTrafficShift,
+        Self::PostProductionTrafficShift,
+        Self::ValidateService,
         Self::Shell,
     ];
 
@@ -68,6 +95,15 @@ impl Stage {
             Self::AfterAllowTestTraffic => "AfterAllowTestTraffic",
             Self::BeforeAllowTraffic => "BeforeAllowTraffic",
             Self::AfterAllowTraffic => "AfterAllowTraffic",
+            Self::ReconcileService => "RECONCILE_SERVICE",
+            Self::PreScaleUp => "PRE_SCALE_UP",
+            Self::PostScaleUp => "POST_SCALE_UP",
+            Self::TestTrafficShift => "TEST_TRAFFIC_SHIFT",
+            Self::PostTestTrafficShift => "POST_TEST_TRAFFIC_SHIFT",
+            Self::PreProductionTrafficShift => "PRE_PRODUCTION_TRAFFIC_SHIFT",
+            Self::ProductionTrafficShift => "PRODUCTION_TRAFFIC_SHIFT",
+            Self::PostProductionTrafficShift => "POST_PRODUCTION_TRAFFIC_SHIFT",
+            Self::ValidateService => "ValidateService",
             Self::Shell => "Shell",
             Self::Unknown => "unknown",
         }
@@ -80,7 +116,7 @@ impl Stage {
 
     /// Whether there is a green to measure yet.
     pub const fn measurable(self) -> bool {
-        !matches!(self, Self::BeforeInstall)
+        !matches!(self, Self::BeforeInstall | Self::ReconcileService | Self::PreScaleUp)
     }
 }
 
@@ -131,6 +167,12 @@ pub struct Deployment {
     pub group: String,
     /// `cluster:service`.
     pub service: String,
+    /// Lambda function; empty where it is about a service.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub function: String,
+    /// CodePipeline pipeline that asks; empty where none does.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub pipeline: String,
     /// Where it is in its life.
     pub stage: Stage,
     /// Whether it is itself a rollback: those are never gated.
@@ -141,12 +183,20 @@ pub struct Deployment {
     pub green: Vec<Target>,
     /// Baseline targets; empty on a first deployment.
     pub blue: Vec<Target>,
+    /// Seconds until it ends by its own configuration, bake included, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remaining_seconds: Option<u64>,
     /// What the operator should know about the set-up, found while resolving.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
 }
 
 impl Deployment {
+    /// Time until it ends by its own configuration.
+    pub fn remaining(&self) -> Option<std::time::Duration> {
+        self.remaining_seconds.map(std::time::Duration::from_secs)
+    }
+
     /// The targets of one arm.
     pub fn arm(&self, arm: Arm) -> &[Target] {
         match arm {

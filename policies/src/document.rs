@@ -5,13 +5,17 @@
 
 mod check;
 mod fault;
+mod schema;
+mod shape;
 mod tree;
 
 use crate::deployment::Deployment;
 use crate::event::PolicyInForce;
 use crate::policy::{AppliesTo, Policy};
+use tree::Place;
 
-pub use fault::{Fault, FaultCode, render};
+pub use fault::{Fault, FaultCode, FaultLevel, render};
+pub use schema::schema;
 
 /// The largest policy file read; a policy of every kind is a few kilobytes.
 pub const DOCUMENT_MAX_BYTES: usize = 256 * 1024;
@@ -27,23 +31,44 @@ pub struct PolicyFile {
     pub policy: Option<Policy>,
     /// Which deployments it is for, if at least that much could be read.
     pub applies_to: Option<AppliesTo>,
-    /// Everything wrong with it.
+    /// Everything wrong with it, warnings included.
     pub faults: Vec<Fault>,
+    /// Where it says what it applies to.
+    place: Option<Place>,
 }
 
 impl PolicyFile {
     /// Reads and checks one document.
     pub fn parse(name: &str, text: &str) -> Self {
-        let (policy, applies_to, faults) = match tree::parse(name, text) {
-            Ok(root) => {
-                let checked = check::check(name, &root);
-                (checked.policy, checked.applies_to, checked.faults)
-            }
-            Err(fault) => (None, None, vec![*fault]),
+        let kept = if text.len() > DOCUMENT_MAX_BYTES { "" } else { text };
+        let unread = |fault| Self {
+            name: name.to_owned(),
+            text: kept.to_owned(),
+            policy: None,
+            applies_to: None,
+            faults: vec![fault],
+            place: None,
         };
-        let text = if text.len() > DOCUMENT_MAX_BYTES { String::new() } else { text.to_owned() };
-        let policy = policy.filter(|_| faults.is_empty());
-        Self { name: name.to_owned(), text, policy, applies_to, faults }
+        let root = match tree::parse(name, text) {
+            Ok(root) => root,
+            Err(fault) => return unread(*fault),
+        };
+        let check::Checked { policy, applies_to, applies_to_place, faults } =
+            check::check(name, &root);
+        let policy = policy.filter(|_| !faults.iter().any(Fault::is_error));
+        Self {
+            name: name.to_owned(),
+            text: kept.to_owned(),
+            policy,
+            applies_to,
+            faults,
+            place: Some(applies_to_place),
+        }
+    }
+
+    /// Faults for which the document is refused.
+    pub fn errors(&self) -> impl Iterator<Item = &Fault> {
+        self.faults.iter().filter(|fault| fault.is_error())
     }
 }
 
@@ -61,9 +86,52 @@ impl PolicySet {
         Self { files }
     }
 
+    /// These files as one folder: two that a deployment can match equally well are a fault of the later.
+    pub fn of(files: Vec<PolicyFile>) -> Self {
+        let mut set = Self { files };
+        for fault in set.ties() {
+            let file = set.files.iter_mut().find(|file| file.name == fault.file);
+            if let Some(file) = file {
+                file.faults.push(fault);
+            }
+        }
+        set
+    }
+
     /// The files, in the order given.
     pub fn files(&self) -> &[PolicyFile] {
         &self.files
+    }
+
+    /// A fault for each two policies that a deployment can match equally well, so that it would have
+    /// neither; at the later one.
+    fn ties(&self) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        for (place, file) in self.files.iter().enumerate() {
+            let earlier = self.files.iter().take(place);
+            let tied = earlier.filter(|other| match (&file.applies_to, &other.applies_to) {
+                (Some(one), Some(two)) => one.ties_with(two),
+                _ => false,
+            });
+            let tied: Vec<&str> = tied.map(|other| other.name.as_str()).collect();
+            if let (Some(at), false) = (&file.place, tied.is_empty()) {
+                faults.push(Fault {
+                    code: FaultCode::G0010,
+                    level: FaultLevel::Error,
+                    file: file.name.clone(),
+                    line: at.line,
+                    column: at.column,
+                    message: format!(
+                        "matches some deployments as well as {}, so that they would be judged by neither",
+                        tied.join(", ")
+                    ),
+                    help: "name more in `applies-to` of one: the application, the group or the stages"
+                        .to_owned(),
+                    span: at.span.clone(),
+                });
+            }
+        }
+        faults
     }
 
     /// All faults of all files.
@@ -107,7 +175,7 @@ impl PolicySet {
 
 fn broken(files: &[&PolicyFile]) -> PolicyInForce {
     PolicyInForce::Broken {
-        faults: files.iter().flat_map(|file| &file.faults).map(Fault::one_line).collect(),
+        faults: files.iter().flat_map(|file| file.errors()).map(Fault::one_line).collect(),
     }
 }
 
@@ -136,6 +204,9 @@ mod tests {
             rolls_back_on_failure: true,
             green: vec![],
             blue: vec![],
+            function: String::new(),
+            pipeline: String::new(),
+            remaining_seconds: None,
             warnings: vec![],
         };
         let picked = match set.pick(&deployment) {

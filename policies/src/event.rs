@@ -9,6 +9,7 @@ use crate::decision::Decision;
 use crate::deployment::Deployment;
 use crate::moment::Moment;
 use crate::plan::Plan;
+use crate::reading::Reading;
 use crate::sample::Blame;
 use crate::tick::Tick;
 
@@ -34,8 +35,15 @@ pub enum Event {
         /// What they came to.
         tick: Box<Tick>,
     },
+    /// Somebody else measured something.
+    Read {
+        /// What.
+        reading: Box<Reading>,
+    },
     /// A moment asked for has come.
     Woke,
+    /// A further question of the same deployment judges from here on.
+    TakenOver,
     /// The deployment ended by other hands.
     Ended {
         /// The status AWS gives.
@@ -146,6 +154,14 @@ pub enum Action {
         /// Time to wait first: zero, or longer after each failure.
         after: Duration,
     },
+    /// Write the veto down, then stop the deployment with rollback after this wait and report what came
+    /// of it.
+    Veto {
+        /// Why.
+        decision: Box<Decision>,
+        /// Time to wait first.
+        after: Duration,
+    },
     /// Report [`Event::Woke`] at this moment.
     WakeAt(Moment),
     /// The run is over.
@@ -160,6 +176,7 @@ impl Action {
             Self::Probe(_) => "probe",
             Self::StopProbing => "stop-probing",
             Self::Answer { .. } => "answer",
+            Self::Veto { .. } => "veto",
             Self::WakeAt(_) => "wake-at",
             Self::Close => "close",
         }

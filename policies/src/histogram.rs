@@ -20,6 +20,12 @@ fn bucket(micros: u64) -> u64 {
     (micros >> shift) << shift
 }
 
+/// The last microsecond of the bucket with this lower edge.
+fn upper_edge(edge: u64) -> u64 {
+    let shift = (u64::BITS - edge.leading_zeros()).saturating_sub(SIGNIFICANT_BITS);
+    edge + (1 << shift) - 1
+}
+
 /// Latencies of one target in one tick: HDR buckets that are not empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Interval {
@@ -54,8 +60,25 @@ impl Interval {
     /// Samples in buckets that lie wholly above `threshold`: at the edge a target has the benefit of
     /// the doubt, at most 0.1 % of the threshold.
     pub fn above(&self, threshold: Duration) -> u64 {
-        let micros = u64::try_from(threshold.as_micros()).unwrap_or(u64::MAX);
+        self.above_micros(u64::try_from(threshold.as_micros()).unwrap_or(u64::MAX))
+    }
+
+    /// As [`Interval::above`], of a threshold in microseconds.
+    pub(crate) fn above_micros(&self, micros: u64) -> u64 {
         self.buckets.range(micros.saturating_add(1)..).map(|(_, &count)| u64::from(count)).sum()
+    }
+
+    /// The upper edge, in microseconds, of the bucket below which lie all samples but the `beyond` largest
+    /// and its own. `None` where there are not as many.
+    pub(crate) fn edge_from_top(&self, beyond: f64) -> Option<u64> {
+        let mut above = 0.0;
+        for (&edge, &count) in self.buckets.iter().rev() {
+            above += f64::from(count);
+            if above > beyond {
+                return Some(upper_edge(edge));
+            }
+        }
+        None
     }
 
     /// The latencies in seconds (lower bucket edges) and how often each was seen.

@@ -1,43 +1,114 @@
-//! Ticks folded into evidence: what each objective knows, and what was measured.
+//! Ticks and readings folded into evidence: what each objective knows, and what was measured.
 
-use std::collections::BTreeMap;
+mod condition;
+mod counterfactual;
+mod each;
+mod judged;
+mod memory;
+mod sentence;
+mod share;
+mod tally;
+mod versus;
+
+use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::deployment::Arm;
-use crate::evidence::{Evidence, Leaning, Part, Ratio, RatioLimits, Refused, fold, numerics};
-use crate::histogram::Histogram;
-use crate::policy::{Objective, Policy, Signal};
-use crate::sample::Outcome;
-use crate::tick::{ArmTick, TargetTick, Tick};
+use crate::decision::{Answer, Basis};
+use crate::deployment::{Arm, Target};
+use crate::evidence::{Accept, ErrorRates, Evidence, Leaning, Part, RatioLimits, Refused, fold};
+use crate::moment::Moment;
+use crate::policy::{During, Limits, Policy};
+use crate::reading::Reading;
+use crate::tick::{ArmTick, Tick};
 use crate::verdict::Verdict;
+use judged::Seeing;
+use versus::History;
 
-/// Targets of an arm whose numbers are kept apart; the rest are in the arm's sums only, and counted.
-pub const TARGETS_KEPT_MAX: usize = 1000;
+pub(crate) use sentence::{Sentence, interval_of, say, sentence};
+
+pub use judged::{BASELINE_POINTS_MIN, Judged};
+pub use tally::{Counts, TARGETS_KEPT_MAX, Tally};
+
 /// Ticks whose evidence is kept for the page: two hours at the default tick.
 pub const SERIES_MAX: usize = 3600;
+/// An arm without a finished sample for this long has no data.
+pub const NO_DATA_AFTER: Duration = Duration::from_secs(10);
 
-/// The judging of one run.
+/// The judging of one run, or of one window of its watch.
 #[derive(Debug)]
 pub struct Judge {
     objectives: Vec<Judged>,
+    rates: ErrorRates,
+    no_data: Answer,
+    tick: Duration,
+    began: Moment,
+    /// From when readings count: since a probe found green and was judged.
+    reached: Option<Moment>,
+    history: History,
     green: Tally,
     blue: Tally,
     warm_up: u64,
     set_aside: u64,
+    fenced: u64,
+    unusable: u64,
     series: Vec<SeriesPoint>,
 }
 
-/// One objective under judgement.
-#[derive(Debug)]
-pub struct Judged {
-    /// What must hold.
-    pub objective: Objective,
-    /// Bad samples so far.
-    pub bad: u64,
-    /// Judged samples so far.
-    pub total: u64,
-    engine: Ratio,
+/// What an engine is sized by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Setting {
+    pub(crate) per_tick: f64,
+    pub(crate) horizon_ticks: u64,
+    pub(crate) accept: Accept,
+    pub(crate) rates: ErrorRates,
+}
+
+/// When, for how long and how surely something is judged.
+#[derive(Clone, Copy, Debug)]
+pub struct Scope {
+    /// The question, or the watch after it.
+    pub during: During,
+    /// α and β.
+    pub rates: ErrorRates,
+    /// Ticks until the end, as far as it is known.
+    pub horizon_ticks: u64,
+    /// When the judging began.
+    pub began: Moment,
+}
+
+/// For how long no probe that was due has finished.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Silence {
+    /// Of green.
+    pub green: Duration,
+    /// Of blue; `None` where there is no blue.
+    pub blue: Option<Duration>,
+}
+
+/// What all objectives together say now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Nothing is proven yet.
+    Watch,
+    /// An objective is broken.
+    Rollback {
+        /// Which one: its place in the list.
+        objective: usize,
+        /// By evidence, or because a condition failed.
+        basis: Basis,
+    },
+    /// Everything is kept.
+    Continue,
+    /// There is no data, and the rule for that applies.
+    NoData {
+        /// The objective whose rule it is.
+        objective: usize,
+        /// For how long.
+        missing: Duration,
+        /// What the rule says.
+        answer: Answer,
+    },
 }
 
 /// Evidence of all objectives after one tick, for plots.
@@ -55,84 +126,99 @@ pub struct SeriesPoint {
     pub log_continue: f64,
 }
 
-/// What was measured of one arm.
-#[derive(Debug)]
-pub struct Tally {
-    /// All targets together.
-    pub total: Counts,
-    /// Each target.
-    pub targets: BTreeMap<String, Counts>,
-    /// Targets beyond [`TARGETS_KEPT_MAX`].
-    pub targets_dropped: u64,
-}
-
-/// Sums over judged ticks.
-#[derive(Debug)]
-pub struct Counts {
-    /// Probes due.
-    pub due: u64,
-    /// Probes that say something about the target.
-    pub judged: u64,
-    /// Bad ones among them.
-    pub bad: u64,
-    /// Probes gate itself sent too late to judge.
-    pub late: u64,
-    /// Outcomes of the probes sent in time.
-    pub outcomes: BTreeMap<Outcome, u64>,
-    /// Unexpected statuses.
-    pub statuses: BTreeMap<u16, u64>,
-    /// Latencies of the answered probes.
-    pub latency: Histogram,
-}
-
 impl Judge {
-    /// A judge for this policy, with no evidence yet.
+    /// A judge of the question, with no evidence yet.
     ///
     /// # Errors
     /// [`Refused::Limits`] where an objective's numbers contradict each other; checked policies never do.
-    pub fn new(policy: &Policy) -> Result<Self, Refused> {
+    pub fn of_question(policy: &Policy, began: Moment) -> Result<Self, Refused> {
+        let (rates, horizon_ticks) = (policy.decide.rates, policy.horizon_ticks());
+        Self::new(policy, Scope { during: During::Question, rates, horizon_ticks, began })
+    }
+
+    /// A judge with no evidence yet.
+    ///
+    /// # Errors
+    /// [`Refused::Limits`] where an objective's numbers contradict each other; checked policies never do.
+    pub fn new(policy: &Policy, scope: Scope) -> Result<Self, Refused> {
+        let setting = Setting {
+            per_tick: policy.probes_per_tick(),
+            horizon_ticks: scope.horizon_ticks,
+            accept: policy.accept(),
+            rates: scope.rates,
+        };
+        let weighs = |o: &&crate::policy::Objective| !o.observe && !o.measure.is_condition();
+        let total: f64 = policy.judged_during(scope.during).filter(weighs).map(|o| o.weight).sum();
         let objectives = policy
-            .objectives
-            .iter()
+            .judged_during(scope.during)
             .map(|objective| {
-                let limits = RatioLimits::new(
-                    objective.acceptable,
-                    objective.unacceptable,
-                    policy.probes_per_tick(),
-                    policy.horizon_ticks(),
-                );
-                let engine = Ratio::new(limits)?;
-                Ok(Judged { objective: objective.clone(), bad: 0, total: 0, engine })
+                // One that only observes is shown as if it decided beside the others.
+                let beside = if objective.observe { objective.weight } else { 0.0 };
+                let share = objective.weight / (total + beside).max(objective.weight);
+                Judged::new(objective.clone(), share, setting)
             })
             .collect::<Result<_, Refused>>()?;
         Ok(Self {
             objectives,
+            rates: scope.rates,
+            no_data: policy.decide.no_data,
+            tick: policy.decide.tick,
+            began: scope.began,
+            reached: None,
+            history: History::default(),
             green: Tally::new(),
             blue: Tally::new(),
             warm_up: 0,
             set_aside: 0,
+            fenced: 0,
+            unusable: 0,
             series: Vec::new(),
         })
+    }
+
+    /// Takes over what another judge knows of blue's latency: history is no evidence.
+    #[must_use]
+    pub fn knowing(mut self, other: &Self) -> Self {
+        self.history = other.history.clone();
+        self.reached = other.reached;
+        self
     }
 
     /// Counts a tick of the warm-up, which is shown and never judged.
     pub fn warm_up(&mut self, tick: &Tick) {
         self.warm_up += u64::from(tick.green.total().due);
+        if let Some(blue) = &tick.blue {
+            self.history.add(&blue.total());
+        }
     }
 
-    /// Takes a tick as evidence.
-    pub fn take(&mut self, tick: &Tick) {
+    /// Takes a tick that closed `now` as evidence.
+    pub fn take(&mut self, tick: &Tick, now: Moment) {
         let green = tick.green.total();
         let blue = tick.blue.as_ref().map(ArmTick::total);
         // Connections that failed on blue too, in the same tick, are not green's doing.
         let shared = blue.as_ref().map_or(0, |blue| blue.unconnected().min(green.unconnected()));
         self.set_aside += shared;
+        if self.reached.is_none() && green.answered() > 0 {
+            self.reached = Some(now.before(self.tick));
+        }
+        let seeing = Seeing {
+            green_targets: &tick.green,
+            green: &green,
+            blue: blue.as_ref(),
+            shared,
+            history: &self.history,
+        };
         for judged in &mut self.objectives {
-            judged.take(&green, shared);
+            if judged.take(&seeing).is_err() {
+                self.unusable += 1;
+            }
         }
         self.green.add(&tick.green);
-        if let Some(blue) = &tick.blue {
-            self.blue.add(blue);
+        if let (Some(arm), Some(blue)) = (&tick.blue, &blue) {
+            self.blue.add(arm);
+            // Only earlier ticks say what blue's latency is.
+            self.history.add(blue);
         }
         if self.series.len() < SERIES_MAX {
             let evidence = self.evidence();
@@ -146,14 +232,90 @@ impl Judge {
         }
     }
 
-    /// The evidence of all objectives together.
+    /// Takes what somebody else measured. What covers a time before green was reached never decides.
+    pub fn read(&mut self, reading: &Reading, now: Moment) {
+        let baseline = matches!(reading.seen, crate::reading::Seen::Baseline { .. });
+        let alarms = matches!(reading.seen, crate::reading::Seen::Alarms { .. });
+        let began = u64::try_from(reading.began_millis).ok().map(Moment::from_millis);
+        let counts = self.reached.zip(began).is_some_and(|(reached, began)| began >= reached);
+        if !baseline && !alarms && !counts {
+            self.fenced += 1;
+            return;
+        }
+        let mut of = self.objectives.iter_mut().filter(|o| o.objective.name == reading.objective);
+        let taken = of.next().is_some_and(|judged| judged.read(&reading.seen, now) == Ok(true));
+        self.unusable += u64::from(!taken);
+    }
+
+    /// Looks at what the load balancer says of green.
+    pub fn health(&mut self, green: &[Target], now: Moment) {
+        for judged in &mut self.objectives {
+            judged.health(green, now);
+        }
+    }
+
+    /// What all objectives together say. `seen_enough` once the policy's `at-least` is over.
+    pub fn standing(&self, now: Moment, silence: Silence, seen_enough: bool) -> Standing {
+        let deciding = || self.objectives.iter().enumerate().filter(|(_, o)| !o.objective.observe);
+        let conditions = || deciding().filter(|(_, o)| o.objective.measure.is_condition());
+        if let Some((objective, _)) = conditions().find(|(_, o)| o.verdict(now) == Verdict::Broken)
+        {
+            return Standing::Rollback { objective, basis: Basis::Condition };
+        }
+        let without = |o: &Judged| o.without_data(now, self.began, silence, self.no_data);
+        let excused = |o: &Judged| matches!(without(o), Some((_, Answer::Continue)));
+        let parts: Vec<Part> = deciding()
+            .filter(|(_, o)| !o.objective.measure.is_condition())
+            .map(|(_, o)| {
+                let mut evidence = o.evidence();
+                if excused(o) {
+                    evidence.keep = f64::INFINITY;
+                }
+                Part { weight: o.objective.weight, evidence }
+            })
+            .collect();
+        let hold = conditions().all(|(_, o)| o.verdict(now) == Verdict::Kept || excused(o));
+        let provers = || deciding().filter(|(_, o)| o.objective.measure.can_continue());
+        let leaning = fold(&parts).leaning(self.rates, seen_enough && hold);
+        if leaning == Leaning::Rollback {
+            return Standing::Rollback { objective: self.worst_place(), basis: Basis::Proven };
+        }
+        let missing = deciding().filter_map(|(place, o)| Some((place, without(o)?)));
+        let rolls_back = missing.clone().find(|(_, (_, rule))| *rule == Answer::Rollback);
+        if let Some((objective, (missing, answer))) = rolls_back {
+            return Standing::NoData { objective, missing, answer };
+        }
+        // Nobody is left who could prove anything: that is no proof.
+        if hold && provers().all(|(_, o)| excused(o)) {
+            return match missing.max_by_key(|(_, (missing, _))| *missing) {
+                Some((objective, (missing, answer))) => {
+                    Standing::NoData { objective, missing, answer }
+                }
+                None => Standing::Watch,
+            };
+        }
+        if leaning == Leaning::Continue { Standing::Continue } else { Standing::Watch }
+    }
+
+    /// The evidence of all objectives that decide, together.
     pub fn evidence(&self) -> Evidence {
         let parts: Vec<Part> = self
-            .objectives
-            .iter()
-            .map(|judged| Part { weight: 1.0, evidence: judged.evidence() })
+            .statistical()
+            .map(|(_, o)| Part { weight: o.objective.weight, evidence: o.evidence() })
             .collect();
         fold(&parts)
+    }
+
+    /// Objectives that decide by evidence.
+    fn statistical(&self) -> impl Iterator<Item = (usize, &Judged)> {
+        let decides = |o: &Judged| !o.objective.observe && !o.objective.measure.is_condition();
+        self.objectives.iter().enumerate().filter(move |(_, o)| decides(o))
+    }
+
+    fn worst_place(&self) -> usize {
+        let weighed = |o: &Judged| o.share.ln() + o.evidence().rollback;
+        let worst = self.statistical().max_by(|(_, a), (_, b)| weighed(a).total_cmp(&weighed(b)));
+        worst.map_or(0, |(place, _)| place)
     }
 
     /// The objectives, in the policy's order.
@@ -161,16 +323,15 @@ impl Judge {
         &self.objectives
     }
 
-    /// The objective with the most evidence against it.
-    pub fn worst(&self) -> Option<&Judged> {
-        self.objectives
-            .iter()
-            .max_by(|a, b| a.evidence().rollback.total_cmp(&b.evidence().rollback))
+    /// The objective in a place of the list.
+    pub fn objective(&self, place: usize) -> Option<&Judged> {
+        self.objectives.get(place)
     }
 
     /// The objective with the least evidence for it.
     pub fn least_sure(&self) -> Option<&Judged> {
-        self.objectives.iter().min_by(|a, b| a.evidence().keep.total_cmp(&b.evidence().keep))
+        let keep = |o: &Judged| o.evidence().keep;
+        self.statistical().min_by(|(_, a), (_, b)| keep(a).total_cmp(&keep(b))).map(|(_, o)| o)
     }
 
     /// What was measured of an arm.
@@ -191,113 +352,56 @@ impl Judge {
         self.set_aside
     }
 
+    /// Readings that cover a time before green was reached, and so never decide.
+    pub fn fenced_readings(&self) -> u64 {
+        self.fenced
+    }
+
+    /// Readings that no objective could use.
+    pub fn unusable_readings(&self) -> u64 {
+        self.unusable
+    }
+
     /// Evidence after each tick.
     pub fn series(&self) -> &[SeriesPoint] {
         &self.series
     }
-}
 
-// === impl Judged ===
-
-impl Judged {
-    fn take(&mut self, green: &TargetTick, shared: u64) {
-        let bad = match self.objective.signal {
-            Signal::Errors => green.bad(),
-            Signal::SlowerThan(threshold) => green.slower_than(threshold),
-        };
-        let (bad, total) = (bad.saturating_sub(shared), green.judged().saturating_sub(shared));
-        // The engine refuses only what is no count, which these are by their types.
-        if self.engine.step(numerics::count(bad), numerics::count(total)).is_ok() {
-            self.bad += bad;
-            self.total += total;
-        }
-    }
-
-    /// Evidence after the last tick.
-    pub fn evidence(&self) -> Evidence {
-        self.engine.evidence()
-    }
-
-    /// What the evidence says of this objective by itself. The policy's objectives share α, so that one
-    /// that is Broken has rolled the release back.
-    pub fn verdict(&self, policy: &Policy) -> Verdict {
-        let sharing = u32::try_from(policy.objectives.len().max(1)).unwrap_or(u32::MAX);
-        let mut rates = policy.decide.rates;
-        rates.false_rollback /= f64::from(sharing);
-        match self.evidence().leaning(rates, true) {
-            Leaning::Rollback => Verdict::Broken,
-            Leaning::Continue => Verdict::Kept,
-            Leaning::Watch => Verdict::Unknown,
-        }
+    /// α and β in force.
+    pub fn rates(&self) -> ErrorRates {
+        self.rates
     }
 }
 
-// === impl Tally ===
+// === impl Setting ===
 
-impl Tally {
-    fn new() -> Self {
-        Self {
-            total: Counts::new(Histogram::of_arm()),
-            targets: BTreeMap::new(),
-            targets_dropped: 0,
+impl Setting {
+    /// What an engine with these limits is asked about.
+    pub(crate) fn ratio(&self, limits: Limits) -> RatioLimits {
+        RatioLimits {
+            accept: self.accept,
+            ..RatioLimits::new(
+                limits.acceptable,
+                limits.unacceptable,
+                self.per_tick,
+                self.horizon_ticks,
+            )
         }
     }
 
-    fn add(&mut self, arm: &ArmTick) {
-        for (id, tick) in &arm.targets {
-            self.total.add(tick);
-            if let Some(counts) = self.targets.get_mut(id) {
-                counts.add(tick);
-            } else if self.targets.len() < TARGETS_KEPT_MAX {
-                let mut counts = Counts::new(Histogram::of_target());
-                counts.add(tick);
-                self.targets.insert(id.clone(), counts);
-            } else {
-                self.targets_dropped += 1;
-            }
-        }
-    }
-}
-
-impl Counts {
-    fn new(latency: Histogram) -> Self {
-        Self {
-            due: 0,
-            judged: 0,
-            bad: 0,
-            late: 0,
-            outcomes: BTreeMap::new(),
-            statuses: BTreeMap::new(),
-            latency,
-        }
+    /// `ln 1/α`.
+    pub(crate) fn log_rollback_at(&self) -> f64 {
+        (1.0 / self.rates.false_rollback).ln()
     }
 
-    fn add(&mut self, tick: &TargetTick) {
-        self.due += u64::from(tick.due);
-        self.judged += tick.judged();
-        self.bad += tick.bad();
-        self.late += u64::from(tick.late);
-        for (&outcome, &count) in &tick.outcomes {
-            *self.outcomes.entry(outcome).or_default() += u64::from(count);
-        }
-        for (&status, &count) in &tick.statuses {
-            *self.statuses.entry(status).or_default() += u64::from(count);
-        }
-        self.latency.add(&tick.latency);
+    /// The same for one of several targets that share the rate.
+    pub(crate) fn shared_by(&self, targets: u64) -> Self {
+        let targets = crate::evidence::numerics::count(targets.max(1));
+        Self { per_tick: self.per_tick / targets, ..*self }
     }
 
-    /// What went wrong, most often first: `11 × status 503, 2 × timeout`. Empty where nothing did.
-    pub fn faults(&self) -> String {
-        let statuses = self.statuses.iter().map(|(status, &n)| (n, format!("status {status}")));
-        let others = self
-            .outcomes
-            .iter()
-            .filter(|&(&o, _)| !matches!(o, Outcome::Ok | Outcome::Status))
-            .map(|(outcome, &n)| (n, outcome.name().to_owned()));
-        let mut faults: Vec<(u64, String)> = statuses.chain(others).collect();
-        faults.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
-        let shown: Vec<String> =
-            faults.iter().take(4).map(|(n, what)| format!("{n} × {what}")).collect();
-        shown.join(", ")
+    /// The same for ticks of another size.
+    pub(crate) fn of_size(&self, per_tick: f64) -> Self {
+        Self { per_tick, ..*self }
     }
 }

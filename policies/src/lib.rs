@@ -23,6 +23,7 @@ pub mod tick;
 
 pub mod evidence;
 pub mod judge;
+pub mod reading;
 pub mod verdict;
 
 pub mod decision;
@@ -40,6 +41,7 @@ pub use moment::Moment;
 pub use phase::Phase;
 pub use plan::Plan;
 pub use policy::Policy;
+pub use reading::Reading;
 pub use report::Report;
 pub use run::{Question, Run};
 pub use sample::{Blame, Outcome, Sample};

@@ -16,14 +16,30 @@ pub enum Phase {
     Judging,
     /// Decided; the answer is being brought to AWS.
     Answering,
+    /// Answered Continue; judged on while traffic shifts.
+    Watching,
+    /// The watch found the release broken; the veto is being brought to AWS.
+    Vetoing,
     /// Answered, or ended by other hands.
     Done,
 }
 
 impl Phase {
     /// Every phase, in order.
-    pub const ALL: [Self; 5] =
-        [Self::Resolving, Self::WarmUp, Self::Judging, Self::Answering, Self::Done];
+    pub const ALL: [Self; 7] = [
+        Self::Resolving,
+        Self::WarmUp,
+        Self::Judging,
+        Self::Answering,
+        Self::Watching,
+        Self::Vetoing,
+        Self::Done,
+    ];
+
+    /// Whether gate may stop here and go on after a restart: nothing is on its way to AWS.
+    pub const fn can_wait(self) -> bool {
+        matches!(self, Self::Resolving | Self::WarmUp | Self::Judging | Self::Watching)
+    }
 
     /// The name used in metrics, records and pages.
     pub const fn name(self) -> &'static str {
@@ -32,6 +48,8 @@ impl Phase {
             Self::WarmUp => "warm-up",
             Self::Judging => "judging",
             Self::Answering => "answering",
+            Self::Watching => "watching",
+            Self::Vetoing => "vetoing",
             Self::Done => "done",
         }
     }

@@ -3,15 +3,24 @@
 use std::time::Duration;
 
 use crate::decision::Answer;
-use crate::deployment::{Deployment, Stage, Target};
-use crate::evidence::{ErrorRates, auto_unacceptable};
+use crate::deployment::Target;
+use crate::evidence::{Accept, ErrorRates};
 use crate::plan::{Plan, Request};
-use crate::units;
+
+mod applies;
+pub(crate) mod objective;
+
+pub use applies::AppliesTo;
+pub use objective::{
+    Counted, During, Limits, Measure, Metric, Objective, Signal, Versus, auto_limits, slow_share,
+};
 
 /// Mean stall a healthy instance may show; a tick is five times this (statistics.md §0).
 pub const STALL_DEFAULT: Duration = Duration::from_millis(400);
 /// Ticks for each mean stall: keeps false rollbacks at most α at half the budget (statistics.md §10).
 pub const STALLS_IN_A_TICK: u32 = 5;
+/// The same where a policy is `strict`: holds α at the limit of the budget too (statistics.md §10).
+pub const STALLS_IN_A_STRICT_TICK: u32 = 10;
 /// Observation before a release may continue (statistics.md §0).
 pub const AT_LEAST_DEFAULT: Duration = Duration::from_secs(60);
 /// Time for a decision, from the moment the question was accepted.
@@ -36,19 +45,17 @@ pub struct Policy {
     pub objectives: Vec<Objective>,
     /// How sure to be, how long to take, what to say when unsure.
     pub decide: Decide,
+    /// Judging on after Continue, while traffic shifts; `None` ends with the answer.
+    pub watch: Option<Watch>,
 }
 
-/// Globs over what a deployment is called; nothing named applies to everything.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AppliesTo {
-    /// CodeDeploy application.
-    pub application: Option<String>,
-    /// CodeDeploy deployment group.
-    pub group: Option<String>,
-    /// `cluster:service`, or the service's name.
-    pub service: Option<String>,
-    /// Stages; empty for all.
-    pub stages: Vec<Stage>,
+/// Judging on after the answer.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Watch {
+    /// α of the whole watch, apart from the question's.
+    pub false_rollback: f64,
+    /// Length of one window of evidence where it is unknown when the deployment ends.
+    pub window: Duration,
 }
 
 /// The probe of a policy.
@@ -80,28 +87,6 @@ pub enum Via {
     Both,
 }
 
-/// One sentence about a signal that must hold.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Objective {
-    /// How it is called everywhere: `errors at most 0.5 %`.
-    pub name: String,
-    /// What makes a probe bad.
-    pub signal: Signal,
-    /// Allowed share of bad probes, p0.
-    pub acceptable: f64,
-    /// Share that must not pass, p1.
-    pub unacceptable: f64,
-}
-
-/// What makes a probe bad for an objective.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Signal {
-    /// It was not answered as expected.
-    Errors,
-    /// It took longer than this, or got no answer.
-    SlowerThan(Duration),
-}
-
 /// How sure to be and how long to take.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Decide {
@@ -117,16 +102,8 @@ pub struct Decide {
     pub undecided: Answer,
     /// Length of a tick.
     pub tick: Duration,
-}
-
-impl Signal {
-    /// What is said of a bad probe: `bad`, `slower than 250 ms`.
-    pub fn of_bad(self) -> String {
-        match self {
-            Self::Errors => "bad".to_owned(),
-            Self::SlowerThan(threshold) => format!("slower than {}", units::spell(threshold)),
-        }
-    }
+    /// Bet on tick means for Continue too: safe against bursty badness, and ten times slower.
+    pub strict: bool,
 }
 
 impl Policy {
@@ -146,118 +123,29 @@ impl Policy {
 
     /// Ticks until the deadline: the horizon of the evidence.
     pub fn horizon_ticks(&self) -> u64 {
-        let ticks = self.decide.deadline.as_millis() / self.decide.tick.as_millis().max(1);
+        self.ticks_in(self.decide.deadline)
+    }
+
+    /// Whole ticks in a time, at least one.
+    pub fn ticks_in(&self, time: Duration) -> u64 {
+        let ticks = time.as_millis() / self.decide.tick.as_millis().max(1);
         u64::try_from(ticks).unwrap_or(u64::MAX).max(1)
+    }
+
+    /// Objectives that judge the question, or the watch.
+    pub fn judged_during(&self, during: During) -> impl Iterator<Item = &Objective> {
+        self.objectives
+            .iter()
+            .filter(move |objective| objective.during == During::Both || objective.during == during)
+    }
+
+    /// How evidence to continue is gathered.
+    pub fn accept(&self) -> Accept {
+        if self.decide.strict { Accept::Tick } else { Accept::Probe }
     }
 
     /// Probes expected of an arm in a tick.
     pub fn probes_per_tick(&self) -> f64 {
         self.probe.rate_per_second * self.decide.tick.as_secs_f64()
-    }
-}
-
-impl Objective {
-    /// At most `acceptable` of the probes may fail.
-    pub fn errors(acceptable: f64, unacceptable: f64) -> Self {
-        let name = format!("errors at most {}", units::percent(acceptable));
-        Self { name, signal: Signal::Errors, acceptable, unacceptable }
-    }
-
-    /// The quantile may be at most `threshold`: a share `1 - quantile` may be slower.
-    pub fn latency(quantile: f64, threshold: Duration, unacceptable: f64) -> Self {
-        let text = format!("{:.4}", quantile * 100.0);
-        let text = text.trim_end_matches('0').trim_end_matches('.');
-        let name = format!("p{text} at most {}", units::spell(threshold));
-        let acceptable = Self::slow_share(quantile);
-        Self { name, signal: Signal::SlowerThan(threshold), acceptable, unacceptable }
-    }
-
-    /// Share of probes that may be slower than a quantile's threshold, free of the rounding in `1 - 0.99`.
-    pub fn slow_share(quantile: f64) -> f64 {
-        ((1.0 - quantile) * 1e12).round() / 1e12
-    }
-
-    /// What a policy means that names no unacceptable share.
-    pub fn auto_unacceptable(acceptable: f64, rate_per_second: f64, decide: &Decide) -> f64 {
-        let probes = rate_per_second * decide.deadline.as_secs_f64() / 2.0;
-        auto_unacceptable(acceptable, decide.rates.false_continue, probes)
-    }
-}
-
-impl AppliesTo {
-    /// How well this fits the deployment: `None` if not at all, else higher for more, and more exactly,
-    /// named things.
-    pub fn fit(&self, deployment: &Deployment) -> Option<u32> {
-        let service_name = deployment.service.rsplit(':').next().unwrap_or_default();
-        let service = self.service.as_ref().map(|pattern| {
-            let whole = score(pattern, &deployment.service);
-            whole.or_else(|| score(pattern, service_name))
-        });
-        let named = [
-            self.application.as_ref().map(|pattern| score(pattern, &deployment.application)),
-            self.group.as_ref().map(|pattern| score(pattern, &deployment.group)),
-            service,
-            (!self.stages.is_empty()).then(|| self.stages.contains(&deployment.stage).then_some(2)),
-        ];
-        named.into_iter().flatten().try_fold(0, |sum, fit| Some(sum + fit?))
-    }
-}
-
-/// 2 for the very name, 1 for a glob that matches.
-fn score(pattern: &str, name: &str) -> Option<u32> {
-    if pattern == name {
-        Some(2)
-    } else if glob(pattern.as_bytes(), name.as_bytes()) {
-        Some(1)
-    } else {
-        None
-    }
-}
-
-/// `*` matches any run of characters, `?` any one. Linear memory, no recursion on the name.
-fn glob(pattern: &[u8], name: &[u8]) -> bool {
-    let (mut p, mut n) = (0, 0);
-    let mut star: Option<(usize, usize)> = None;
-    while let Some(&byte) = name.get(n) {
-        match pattern.get(p) {
-            Some(b'*') => {
-                star = Some((p, n));
-                p += 1;
-            }
-            Some(&wanted) if wanted == b'?' || wanted == byte => {
-                p += 1;
-                n += 1;
-            }
-            Some(_) | None => {
-                let Some((star_p, star_n)) = star else { return false };
-                star = Some((star_p, star_n + 1));
-                p = star_p + 1;
-                n = star_n + 1;
-            }
-        }
-    }
-    pattern.get(p..).is_some_and(|rest| rest.iter().all(|&byte| byte == b'*'))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn globs_match_runs_and_single_characters() {
-        for (pattern, name, matches) in [
-            ("checkout", "checkout", true),
-            ("check*", "checkout", true),
-            ("*out", "checkout", true),
-            ("c*k*t", "checkout", true),
-            ("c?eckout", "checkout", true),
-            ("*", "", true),
-            ("check", "checkout", false),
-            ("?", "", false),
-            ("a*b*c", "aXXbYY", false),
-            ("***x", "aaaaaaaaaaaaaaaaaaaa", false),
-        ] {
-            assert_eq!(glob(pattern.as_bytes(), name.as_bytes()), matches, "{pattern} {name}");
-        }
     }
 }

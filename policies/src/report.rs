@@ -7,11 +7,10 @@ use serde::Serialize;
 
 use crate::deployment::{Deployment, Target};
 use crate::event::Delivery;
-use crate::judge::{Counts, Judged, SeriesPoint, Tally};
+use crate::judge::{Counts, Judge, Judged, SeriesPoint, Tally, interval_of, sentence};
 use crate::moment::Moment;
 use crate::phase::Phase;
-use crate::policy::Policy;
-use crate::units;
+use crate::policy::{Limits, Measure};
 use crate::verdict::{self, Verdict};
 
 /// Largest magnitude of a logarithm in JSON, which has no infinity.
@@ -32,6 +31,8 @@ pub struct Report {
     pub reason: Option<String>,
     /// The objective that decided, where one did.
     pub objective: Option<String>,
+    /// What would have changed the decision, where that can be told.
+    pub counterfactual: Option<String>,
     /// How the answer ended, once it did.
     pub delivery: Option<Delivery>,
     /// Each objective with its verdict and evidence.
@@ -56,6 +57,10 @@ pub struct Report {
     pub warm_up_probes: u64,
     /// Probes set aside because blue failed to connect in the same tick too.
     pub set_aside_probes: u64,
+    /// Readings of a time before green was reached: they never decide.
+    pub fenced_readings: u64,
+    /// Readings that no objective could use.
+    pub unusable_readings: u64,
     /// Ticks that gate itself could not measure.
     pub gate_trouble_ticks: u64,
     /// What happened, in order.
@@ -63,6 +68,29 @@ pub struct Report {
     /// Notes that no longer fit.
     pub timeline_dropped: u64,
     /// Evidence and errors after each judged tick.
+    pub series: Vec<SeriesPoint>,
+    /// Seconds from now until the evidence suffices, if it goes on growing as it did; only while judging.
+    pub expected_seconds: Option<f64>,
+    /// What the error rates rest on.
+    pub assumptions: Option<String>,
+    /// The judging after the answer, where there was any.
+    pub watch: Option<WatchReport>,
+}
+
+/// The judging after the answer.
+#[derive(Clone, Debug, Serialize)]
+pub struct WatchReport {
+    /// Windows of evidence so far.
+    pub windows: u32,
+    /// α of the window in force.
+    pub false_rollback: f64,
+    /// Each objective with its verdict and evidence, of the window in force.
+    pub objectives: Vec<ObjectiveReport>,
+    /// Why the deployment was stopped, if it was.
+    pub veto: Option<String>,
+    /// How the watch ended, once it did.
+    pub ended: Option<String>,
+    /// Evidence and errors after each tick of the window in force.
     pub series: Vec<SeriesPoint>,
 }
 
@@ -77,6 +105,10 @@ pub struct ObjectiveReport {
     pub counts: ObjectiveCounts,
     /// What it proves.
     pub evidence: ObjectiveEvidence,
+    /// Its share of the false-rollback rate, 0 to 1; `None` of a condition.
+    pub share: Option<f64>,
+    /// Judged and shown, never decides.
+    pub observe: bool,
     /// One sentence for a person.
     pub text: String,
 }
@@ -102,10 +134,14 @@ pub struct ObjectiveEvidence {
     /// F as odds.
     #[serde(rename = "continue")]
     pub keep: String,
-    /// Allowed share of bad samples.
-    pub acceptable: f64,
+    /// Allowed share of bad samples, where the objective is one.
+    pub acceptable: Option<f64>,
     /// Share that must not pass.
-    pub unacceptable: f64,
+    pub unacceptable: Option<f64>,
+    /// Where the share of bad samples lies at any time with 99 % confidence, if probes are independent.
+    pub interval: Option<(f64, f64)>,
+    /// Whether blue breaks the objective too, so that green is held to blue.
+    pub blue_is_broken: bool,
 }
 
 /// One arm.
@@ -159,45 +195,47 @@ pub struct Note {
 }
 
 impl ObjectiveReport {
-    pub(crate) fn of(judged: &Judged, policy: &Policy) -> Self {
+    pub(crate) fn of(judged: &Judged, now: Moment) -> Self {
         let evidence = judged.evidence();
         let objective = &judged.objective;
         let cap = |log: f64| log.clamp(-LOG_SHOWN_MAX, LOG_SHOWN_MAX);
+        let limits = limits(&objective.measure);
+        let interval = if limits.is_some() { interval_of(judged) } else { None };
         Self {
             name: objective.name.clone(),
-            verdict: judged.verdict(policy),
+            verdict: judged.verdict(now),
             counts: ObjectiveCounts { bad: judged.bad, total: judged.total },
             evidence: ObjectiveEvidence {
                 log_rollback: cap(evidence.rollback),
                 log_continue: cap(evidence.keep),
                 rollback: verdict::odds(evidence.rollback),
                 keep: verdict::odds(evidence.keep),
-                acceptable: objective.acceptable,
-                unacceptable: objective.unacceptable,
+                acceptable: limits.map(|limits| limits.acceptable),
+                unacceptable: limits.map(|limits| limits.unacceptable),
+                interval,
+                blue_is_broken: judged.blue_is_broken(),
             },
-            text: sentence(judged),
+            share: (!objective.measure.is_condition()).then_some(judged.share),
+            observe: objective.observe,
+            text: sentence(judged, now),
         }
+    }
+
+    /// Every objective of a judge.
+    pub(crate) fn all(judge: &Judge, now: Moment) -> Vec<Self> {
+        judge.objectives().iter().map(|judged| Self::of(judged, now)).collect()
     }
 }
 
-/// `13 of 240 probes bad (5.4 %); evidence 412:1 that more than 0.5 % are`.
-pub(crate) fn sentence(judged: &Judged) -> String {
-    let kind = judged.objective.signal.of_bad();
-    if judged.total == 0 {
-        return "no probe judged yet".to_owned();
+/// The two shares that bound an objective over green's own events.
+fn limits(measure: &Measure) -> Option<Limits> {
+    match measure {
+        Measure::Share { limits, .. }
+        | Measure::EachTarget { limits, .. }
+        | Measure::Counts { limits, .. } => Some(*limits),
+        Measure::Versus { floor, .. } => Some(*floor),
+        Measure::Series { .. } | Measure::HealthyTargets { .. } | Measure::Alarms { .. } => None,
     }
-    let share = crate::evidence::numerics::count(judged.bad)
-        / crate::evidence::numerics::count(judged.total);
-    format!(
-        "{} of {} probes {kind} ({}); evidence {} that more than {} are, {} that fewer than {} are",
-        judged.bad,
-        judged.total,
-        units::percent(share),
-        verdict::odds(judged.evidence().rollback),
-        units::percent(judged.objective.acceptable),
-        verdict::odds(judged.evidence().keep),
-        units::percent(judged.objective.unacceptable),
-    )
 }
 
 impl ArmReport {

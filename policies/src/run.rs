@@ -1,9 +1,11 @@
 //! The life of a question: facts in, actions out.
 
 mod answering;
+mod judging;
 mod reason;
 mod timeline;
 mod view;
+mod watching;
 
 use std::time::Duration;
 
@@ -13,15 +15,14 @@ use crate::decision::{Answer, Basis, Decision};
 use crate::deployment::{Arm, Deployment, Route};
 use crate::document::PolicyFile;
 use crate::event::{Action, Delivery, Event, PolicyInForce, Trouble};
-use crate::evidence::Leaning;
-use crate::judge::Judge;
+use crate::judge::{Judge, Silence};
 use crate::moment::Moment;
 use crate::phase::Phase;
 use crate::plan::Plan;
 use crate::policy::{DEADLINE_DEFAULT, Policy, Via};
 use crate::report::changes;
-use crate::tick::Tick;
 use timeline::Timeline;
+use watching::Watching;
 
 /// "3600 seconds until a deployment lifecycle event fails if not completed".
 //= https://docs.aws.amazon.com/codedeploy/latest/userguide/limits.html
@@ -33,8 +34,6 @@ pub const RESOLVE_EVERY: Duration = Duration::from_secs(10);
 /// Trouble that trying again is unlikely to mend is tried again this long: IAM changes take seconds to
 /// spread, and fresh targets to register.
 pub const RESOLVE_GRACE: Duration = Duration::from_secs(20);
-/// Green without a finished sample for this long has no data.
-pub const NO_DATA_AFTER: Duration = Duration::from_secs(10);
 const RETRY_FIRST: Duration = Duration::from_millis(250);
 const RETRY_MAX: Duration = Duration::from_secs(8);
 
@@ -66,11 +65,14 @@ pub struct Run {
     next_tick: u64,
     warm_up_ticks: u64,
     judged_ticks: u64,
-    silent_ticks: u64,
+    silence: Silence,
     trouble_ticks: u64,
     decision: Option<Decision>,
     decided_at: Moment,
     delivery: Option<Delivery>,
+    watching: Option<Watching>,
+    /// Judges instead of the policy that was in force: for a replay.
+    instead: Option<(String, Policy)>,
     timeline: Timeline,
 }
 
@@ -90,13 +92,20 @@ impl Run {
             next_tick: 0,
             warm_up_ticks: 0,
             judged_ticks: 0,
-            silent_ticks: 0,
+            silence: Silence::default(),
             trouble_ticks: 0,
             decision: None,
             decided_at: Moment::ZERO,
             delivery: None,
+            watching: None,
+            instead: None,
             timeline: Timeline::default(),
         }
+    }
+
+    /// A run for a replay: whatever policy a record names, this one judges.
+    pub fn judged_by(question: Question, file: String, policy: Policy) -> Self {
+        Self { instead: Some((file, policy)), ..Self::new(question) }
     }
 
     /// What to do first.
@@ -120,9 +129,12 @@ impl Run {
                 Event::Resolved { .. }
                 | Event::Unresolved { .. }
                 | Event::Ticked { .. }
+                | Event::Read { .. }
                 | Event::Woke
+                | Event::TakenOver
                 | Event::Ended { .. },
             ) => Vec::new(),
+            (Phase::Watching | Phase::Vetoing, event) => self.answered(event),
             (Phase::Resolving | Phase::WarmUp | Phase::Judging, event) => self.undecided(event),
         }
     }
@@ -140,8 +152,10 @@ impl Run {
             }
             Event::Resolved { .. } => self.out_of_time(),
             Event::Unresolved { .. }
+            | Event::Read { .. }
             | Event::Woke
             | Event::Resumed
+            | Event::TakenOver
             | Event::Delivered { .. }
             | Event::Undelivered { .. }
                 if past =>
@@ -149,9 +163,11 @@ impl Run {
                 self.out_of_time()
             }
             Event::Unresolved { trouble } => self.unresolved(trouble),
+            Event::Read { reading } => self.read(&reading),
             Event::Woke => vec![Action::WakeAt(self.deadline())],
             Event::Resumed => self.resumed(),
-            Event::Delivered { .. } | Event::Undelivered { .. } => Vec::new(),
+            // Each question of a deployment is answered; only a watch can be taken over.
+            Event::TakenOver | Event::Delivered { .. } | Event::Undelivered { .. } => Vec::new(),
         }
     }
 
@@ -172,8 +188,17 @@ impl Run {
             let reason = format!("nothing to measure yet at {stage}: there is no green");
             return self.decide(Answer::Continue, Basis::NothingToMeasure, reason);
         }
+        if let Some((file, policy)) = self.instead.clone() {
+            return self.begin(file, policy);
+        }
         match policy {
-            PolicyInForce::Chosen { file, text } => self.begin(file, &text),
+            PolicyInForce::Chosen { file, text } => {
+                let parsed = PolicyFile::parse(&file, &text);
+                match parsed.policy {
+                    Some(policy) => self.begin(file, policy),
+                    None => self.broken(&one_line_each(&parsed.faults)),
+                }
+            }
             PolicyInForce::Unmatched => {
                 let reason = self.fallback_to_unmatched("no policy applies to this deployment");
                 self.decide(self.question.unmatched, Basis::Unmatched, reason)
@@ -202,12 +227,10 @@ impl Run {
         }
     }
 
-    fn begin(&mut self, file: String, text: &str) -> Vec<Action> {
-        let parsed = PolicyFile::parse(&file, text);
-        let judged = parsed.policy.and_then(|policy| Some((Judge::new(&policy).ok()?, policy)));
-        let Some((judge, policy)) = judged else {
-            let faults: Vec<String> = parsed.faults.iter().map(|fault| fault.one_line()).collect();
-            return self.broken(&faults.join("; "));
+    fn begin(&mut self, file: String, policy: Policy) -> Vec<Action> {
+        let judge = match Judge::of_question(&policy, self.now) {
+            Ok(judge) => judge,
+            Err(refused) => return self.broken(&format!("{file}: {refused}")),
         };
         self.policy = Some((file, policy));
         let deadline = Action::WakeAt(self.deadline());
@@ -221,6 +244,7 @@ impl Run {
             self.warm_up_ticks = u64::try_from(ticks).unwrap_or(u64::MAX);
         }
         self.judge = Some(judge);
+        self.look_at_health();
         self.phase = if self.warm_up_ticks > 0 { Phase::WarmUp } else { Phase::Judging };
         let probe = Action::Probe(Box::new(plan));
         vec![deadline, probe, Action::Resolve { after: RESOLVE_EVERY }]
@@ -255,6 +279,7 @@ impl Run {
                 }
             }
             self.deployment = Some(deployment);
+            self.look_at_health();
             if changed {
                 actions.extend(self.plan().map(|plan| Action::Probe(Box::new(plan))));
             }
@@ -288,82 +313,6 @@ impl Run {
         let answer = self.question.unmatched;
         let reason = reason::unresolved(self.trouble.as_ref(), self.now, answer);
         self.decide(answer, Basis::Unresolved, reason)
-    }
-
-    fn ticked(&mut self, tick: &Tick) -> Vec<Action> {
-        if tick.index < self.next_tick {
-            return Vec::new();
-        }
-        self.next_tick = tick.index + 1;
-        let (Some(judge), Some((_, policy))) = (&mut self.judge, &self.policy) else {
-            return Vec::new();
-        };
-        if self.phase == Phase::WarmUp {
-            judge.warm_up(tick);
-            if self.next_tick >= self.warm_up_ticks {
-                self.phase = Phase::Judging;
-                self.timeline.note(self.now, "warm-up is over; judging");
-            }
-            return if self.now >= self.deadline() { self.out_of_time() } else { Vec::new() };
-        }
-        let total = tick.green.total();
-        // Without a probe due there is no silence, unless there is nobody left to be probed.
-        let aimless = || {
-            let green = self.deployment.as_ref().map(|d| routed(d, Arm::Green, policy.probe.via));
-            green.is_none_or(|green| green.is_empty())
-        };
-        if total.gates_fault() * 2 > u64::from(total.due) {
-            // More lost than measured: this says something about gate, nothing about the release.
-            self.trouble_ticks += 1;
-        } else {
-            judge.take(tick);
-            // Time counts from the first judged sample: at a low rate most ticks hold none.
-            self.judged_ticks += u64::from(self.judged_ticks > 0 || total.judged() > 0);
-            if total.judged() > 0 {
-                self.silent_ticks = 0;
-            } else if total.due > 0 || aimless() {
-                self.silent_ticks += 1;
-            }
-        }
-        let ticks = |count: u64| {
-            policy.decide.tick.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX))
-        };
-        let seen = ticks(self.judged_ticks);
-        let leaning = judge.evidence().leaning(policy.decide.rates, seen >= policy.decide.at_least);
-        match leaning {
-            Leaning::Rollback => {
-                let reason = reason::broken(judge, policy);
-                self.decide(Answer::Rollback, Basis::Proven, reason)
-            }
-            Leaning::Continue => {
-                let reason = reason::kept(judge, policy, seen);
-                self.decide(Answer::Continue, Basis::Proven, reason)
-            }
-            Leaning::Watch if ticks(self.silent_ticks) >= NO_DATA_AFTER => {
-                let answer = policy.decide.no_data;
-                let reason = reason::no_data(judge, ticks(self.silent_ticks), answer);
-                self.decide(answer, Basis::NoData, reason)
-            }
-            Leaning::Watch if self.now >= self.deadline() => self.out_of_time(),
-            Leaning::Watch => Vec::new(),
-        }
-    }
-
-    fn out_of_time(&mut self) -> Vec<Action> {
-        let (judge, policy) = match (&self.judge, &self.policy) {
-            (Some(judge), Some((_, policy))) => (judge, policy),
-            (None, Some(_)) => return self.give_up_on_targets(),
-            (_, None) => return self.give_up_resolving(),
-        };
-        let answer = policy.decide.undecided;
-        let basis = if self.trouble_ticks > self.judged_ticks {
-            Basis::GateTrouble
-        } else {
-            Basis::Undecided
-        };
-        let ticks = (self.judged_ticks, self.trouble_ticks);
-        let reason = reason::undecided(judge, policy, basis, self.now, ticks, answer);
-        self.decide(answer, basis, reason)
     }
 
     fn broken(&mut self, faults: &str) -> Vec<Action> {
@@ -419,6 +368,11 @@ impl Run {
     pub fn deployment(&self) -> Option<&Deployment> {
         self.deployment.as_ref()
     }
+}
+
+/// All faults of a document in one line.
+fn one_line_each(faults: &[crate::document::Fault]) -> String {
+    faults.iter().map(crate::document::Fault::one_line).collect::<Vec<_>>().join("; ")
 }
 
 /// A number from an id (FNV-1a), so that two runs do not probe in step and a replay probes alike.

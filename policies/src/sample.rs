@@ -18,6 +18,8 @@ pub enum Outcome {
     Ok,
     /// Answered with a status the policy does not expect.
     Status,
+    /// Answered with a body that is not as the policy expects.
+    Expectation,
     /// The target refused the connection.
     Refused,
     /// The connection was reset or closed before the answer was complete.
@@ -58,9 +60,10 @@ pub enum Blame {
 
 impl Outcome {
     /// Every outcome, in the order reports list them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Ok,
         Self::Status,
+        Self::Expectation,
         Self::Refused,
         Self::Reset,
         Self::ConnectTimeout,
@@ -78,6 +81,7 @@ impl Outcome {
         match self {
             Self::Ok => "ok",
             Self::Status => "status",
+            Self::Expectation => "expectation",
             Self::Refused => "refused",
             Self::Reset => "reset",
             Self::ConnectTimeout => "connect-timeout",
@@ -96,6 +100,7 @@ impl Outcome {
         match self {
             Self::Ok => None,
             Self::Status
+            | Self::Expectation
             | Self::Refused
             | Self::Reset
             | Self::ConnectTimeout
@@ -110,7 +115,7 @@ impl Outcome {
 
     /// Whether the target gave a complete answer, so that its latency is a measurement.
     pub const fn answered(self) -> bool {
-        matches!(self, Self::Ok | Self::Status)
+        matches!(self, Self::Ok | Self::Status | Self::Expectation)
     }
 
     /// Whether no connection came about: set aside where blue fails alike in the same tick.

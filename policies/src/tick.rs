@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::histogram::Interval;
+use crate::policy::Signal;
 use crate::sample::{Blame, Outcome, Sample};
 
 /// One tick of probes, complete: every probe due in it has finished, timed out or was not sent.
@@ -96,8 +97,30 @@ impl TargetTick {
 
     /// Judged probes slower than `threshold`. One that got no answer was not answered in time.
     pub fn slower_than(&self, threshold: Duration) -> u64 {
-        let unanswered = self.count(|o| o.blame() == Some(Blame::Target) && !o.answered());
-        self.latency.above(threshold) + unanswered
+        self.latency.above(threshold) + self.unanswered()
+    }
+
+    /// As [`TargetTick::slower_than`], of a threshold in microseconds.
+    pub(crate) fn slower_than_micros(&self, micros: u64) -> u64 {
+        self.latency.above_micros(micros) + self.unanswered()
+    }
+
+    /// Judged probes that got no answer.
+    pub(crate) fn unanswered(&self) -> u64 {
+        self.count(|outcome| outcome.blame() == Some(Blame::Target) && !outcome.answered())
+    }
+
+    /// Probes that got a complete answer, good or bad.
+    pub(crate) fn answered(&self) -> u64 {
+        self.count(Outcome::answered)
+    }
+
+    /// Judged probes that are bad for a signal.
+    pub(crate) fn bad_for(&self, signal: Signal) -> u64 {
+        match signal {
+            Signal::Errors => self.bad(),
+            Signal::SlowerThan(threshold) => self.slower_than(threshold),
+        }
     }
 
     /// Probes for which no connection came about.

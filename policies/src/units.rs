@@ -63,6 +63,61 @@ pub fn share(text: &str) -> Result<f64, String> {
     Ok(percent / 100.0)
 }
 
+/// `100%`: a part of a whole, above 0 and at most 100 %, as a fraction.
+///
+/// # Errors
+/// A sentence saying what is wrong and how it should look.
+pub fn part(text: &str) -> Result<f64, String> {
+    if text.trim() == "100%" {
+        return Ok(1.0);
+    }
+    match share(text) {
+        Ok(0.0) => Err(format!("`{}` is nothing; write it like `100%`", text.trim())),
+        part => part,
+    }
+}
+
+/// `+20%`: how much more than something else, from 0 to 1000 %, as a fraction.
+///
+/// # Errors
+/// A sentence saying what is wrong and how it should look.
+pub fn more(text: &str) -> Result<f64, String> {
+    signed(text, '+', 1000.0)
+}
+
+/// `-20%`: how much less than something else, from 0 to below 100 %, as a fraction.
+///
+/// # Errors
+/// A sentence saying what is wrong and how it should look.
+pub fn less(text: &str) -> Result<f64, String> {
+    signed(text, '-', 99.999)
+}
+
+fn signed(text: &str, sign: char, most: f64) -> Result<f64, String> {
+    let text = text.trim();
+    let shape = || format!("`{text}` is not a difference; write it like `{sign}20%`");
+    let number = text.strip_prefix(sign).and_then(|rest| rest.strip_suffix('%'));
+    let number = number.filter(|n| n.trim_start().starts_with(|c: char| c.is_ascii_digit()));
+    let percent: f64 = number.ok_or_else(shape)?.trim().parse().map_err(|_refused| shape())?;
+    if !(0.0..=most).contains(&percent) {
+        return Err(format!("`{text}` is out of range; write it like `{sign}20%`"));
+    }
+    Ok(percent / 100.0)
+}
+
+/// `10`, `14.4x`: a number above 0 and at most a million.
+///
+/// # Errors
+/// A sentence saying what is wrong and how it should look.
+pub fn number(text: &str) -> Result<f64, String> {
+    let text = text.trim();
+    let number: Option<f64> = text.strip_suffix('x').unwrap_or(text).parse().ok();
+    match number {
+        Some(number) if number > 0.0 && number <= 1e6 => Ok(number),
+        _ => Err(format!("`{text}` is not a number above 0; write it like `10`")),
+    }
+}
+
 /// `20/s`, `600/m`: events per second, from one a minute to [`RATE_MAX_PER_SECOND`].
 ///
 /// # Errors
@@ -116,6 +171,12 @@ pub fn percent(fraction: f64) -> String {
         text.as_str()
     };
     format!("{text} %")
+}
+
+/// A fraction to the last digit that was written: `99.95 %`.
+pub fn exact_percent(fraction: f64) -> String {
+    let text = format!("{:.6}", fraction * 100.0);
+    format!("{} %", text.trim_end_matches('0').trim_end_matches('.'))
 }
 
 /// A duration as a person reads it: `250 ms`, `1.2 s`, `10 min`.

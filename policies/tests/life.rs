@@ -13,9 +13,10 @@ use std::time::Duration;
 
 use expect_test::{Expect, expect};
 use policies::deployment::Route;
+use policies::reading::Seen;
 use policies::{
     Action, Answer, ArmTick, Blame, Delivery, Deployment, Event, Moment, Outcome, Phase,
-    PolicyInForce, Question, Run, Sample, Stage, Target, TargetTick, Tick, Trouble,
+    PolicyInForce, Question, Reading, Run, Sample, Stage, Target, TargetTick, Tick, Trouble,
 };
 
 const POLICY: &str = "
@@ -24,6 +25,13 @@ probe: { http: { path: / }, warm-up: 4s }
 objectives:
   - errors:  { at-most: 0.5% }
   - latency: { quantile: p99, at-most: 250ms }
+";
+
+const WATCHED: &str = "
+gate: v1
+probe: { http: { path: / }, warm-up: 4s }
+objectives: [ { errors: { at-most: 1% } } ]
+watch: { until: end-of-deployment }
 ";
 
 fn question() -> Question {
@@ -54,6 +62,9 @@ fn deployment() -> Deployment {
         rolls_back_on_failure: true,
         green: vec![target("10.0.0.2:80")],
         blue: vec![target("10.0.0.1:80")],
+        function: String::new(),
+        pipeline: String::new(),
+        remaining_seconds: None,
         warnings: vec![],
     }
 }
@@ -93,6 +104,12 @@ fn tick(index: u64, green: &[(Outcome, u32)], blue: &[(Outcome, u32)]) -> Event 
     Event::Ticked { tick: Box::new(Tick { index, green, blue }) }
 }
 
+fn read(objective: &str, seen: Seen) -> Event {
+    Event::Read {
+        reading: Box::new(Reading { objective: objective.into(), began_millis: 50_000, seen }),
+    }
+}
+
 fn at(seconds: u64) -> Moment {
     Moment::from_millis(seconds * 1000)
 }
@@ -100,21 +117,35 @@ fn at(seconds: u64) -> Moment {
 /// A run in each phase.
 fn run_in(phase: Phase) -> Run {
     let mut run = Run::new(question());
+    let healthy = |index| tick(index, &[(Outcome::Ok, 40)], &[(Outcome::Ok, 40)]);
+    let broken = |index| tick(index, &[(Outcome::Refused, 40)], &[(Outcome::Ok, 40)]);
+    let confirmed = || Event::Delivered { delivery: Delivery::Confirmed };
     if phase >= Phase::WarmUp {
-        run.step(resolved(), at(0));
+        run.step(resolved_to(deployment(), WATCHED), at(0));
     }
     if phase >= Phase::Judging {
-        run.step(tick(0, &[(Outcome::Ok, 40)], &[]), at(2));
-        run.step(tick(1, &[(Outcome::Ok, 40)], &[]), at(4));
+        run.step(healthy(0), at(2));
+        run.step(healthy(1), at(4));
     }
-    if phase >= Phase::Answering {
-        run.step(tick(2, &[(Outcome::Refused, 40)], &[(Outcome::Ok, 40)]), at(6));
-        run.step(tick(3, &[(Outcome::Refused, 40)], &[(Outcome::Ok, 40)]), at(8));
+    match phase {
+        Phase::Resolving | Phase::WarmUp | Phase::Judging => {}
+        Phase::Answering | Phase::Done => {
+            run.step(broken(2), at(6));
+            run.step(broken(3), at(8));
+        }
+        Phase::Watching | Phase::Vetoing => {
+            (2..40).for_each(|i| drop(run.step(healthy(i), at(2 * i + 2))));
+            run.step(confirmed(), at(90));
+        }
     }
-    if phase >= Phase::Done {
-        run.step(Event::Delivered { delivery: Delivery::Confirmed }, at(8));
+    if phase == Phase::Vetoing {
+        run.step(broken(40), at(92));
+        run.step(broken(41), at(94));
     }
-    assert_eq!(run.phase(), phase);
+    if phase == Phase::Done {
+        run.step(confirmed(), at(8));
+    }
+    assert_eq!(run.phase(), phase, "{:?}", run.report().timeline);
     run
 }
 
@@ -123,18 +154,20 @@ fn every_phase_knows_what_to_do_with_every_event() {
     let events: Vec<(&str, Event)> = vec![
         ("resolved", resolved()),
         ("unresolved", Event::Unresolved { trouble: trouble(false) }),
-        ("ticked", tick(9, &[(Outcome::Ok, 40)], &[(Outcome::Ok, 40)])),
+        ("ticked", tick(99, &[(Outcome::Ok, 40)], &[(Outcome::Ok, 40)])),
+        ("read", read("alarms x", Seen::Alarms { alarms: [].into() })),
         ("woke", Event::Woke),
         ("ended", Event::Ended { status: "Stopped".into() }),
         ("delivered", Event::Delivered { delivery: Delivery::AlreadyCompleted }),
         ("undelivered", Event::Undelivered { trouble: trouble(false) }),
         ("resumed", Event::Resumed),
+        ("taken-over", Event::TakenOver),
     ];
     let mut table = String::new();
     for phase in Phase::ALL {
         for (name, event) in &events {
             let mut run = run_in(phase);
-            let actions = run.step(event.clone(), at(10));
+            let actions = run.step(event.clone(), at(100));
             let actions: Vec<&str> = actions.iter().map(Action::name).collect();
             let line = format!("{phase} + {name} = {}: {}\n", run.phase(), actions.join(", "));
             table.push_str(&line.replace(": \n", ": nothing\n"));
@@ -144,43 +177,73 @@ fn every_phase_knows_what_to_do_with_every_event() {
         resolving + resolved = warm-up: wake-at, probe, resolve
         resolving + unresolved = resolving: resolve
         resolving + ticked = resolving: nothing
+        resolving + read = resolving: nothing
         resolving + woke = resolving: wake-at
         resolving + ended = done: stop-probing, close
         resolving + delivered = resolving: nothing
         resolving + undelivered = resolving: nothing
         resolving + resumed = resolving: wake-at, resolve
+        resolving + taken-over = resolving: nothing
         warm-up + resolved = warm-up: resolve
         warm-up + unresolved = warm-up: resolve
         warm-up + ticked = judging: nothing
+        warm-up + read = warm-up: nothing
         warm-up + woke = warm-up: wake-at
         warm-up + ended = done: stop-probing, close
         warm-up + delivered = warm-up: nothing
         warm-up + undelivered = warm-up: nothing
         warm-up + resumed = warm-up: wake-at, probe, resolve
+        warm-up + taken-over = warm-up: nothing
         judging + resolved = judging: resolve
         judging + unresolved = judging: resolve
         judging + ticked = judging: nothing
+        judging + read = judging: nothing
         judging + woke = judging: wake-at
         judging + ended = done: stop-probing, close
         judging + delivered = judging: nothing
         judging + undelivered = judging: nothing
         judging + resumed = judging: wake-at, probe, resolve
+        judging + taken-over = judging: nothing
         answering + resolved = answering: nothing
         answering + unresolved = answering: nothing
         answering + ticked = answering: nothing
+        answering + read = answering: nothing
         answering + woke = answering: nothing
         answering + ended = answering: nothing
         answering + delivered = done: close
         answering + undelivered = answering: answer
         answering + resumed = answering: answer
+        answering + taken-over = answering: nothing
+        watching + resolved = watching: resolve
+        watching + unresolved = watching: resolve
+        watching + ticked = watching: nothing
+        watching + read = watching: nothing
+        watching + woke = watching: nothing
+        watching + ended = done: stop-probing, close
+        watching + delivered = watching: nothing
+        watching + undelivered = watching: nothing
+        watching + resumed = watching: probe, resolve
+        watching + taken-over = done: stop-probing, close
+        vetoing + resolved = vetoing: nothing
+        vetoing + unresolved = vetoing: nothing
+        vetoing + ticked = vetoing: nothing
+        vetoing + read = vetoing: nothing
+        vetoing + woke = vetoing: nothing
+        vetoing + ended = done: stop-probing, close
+        vetoing + delivered = done: stop-probing, close
+        vetoing + undelivered = vetoing: veto
+        vetoing + resumed = vetoing: veto
+        vetoing + taken-over = vetoing: nothing
         done + resolved = done: nothing
         done + unresolved = done: nothing
         done + ticked = done: nothing
+        done + read = done: nothing
         done + woke = done: nothing
         done + ended = done: nothing
         done + delivered = done: nothing
         done + undelivered = done: nothing
         done + resumed = done: nothing
+        done + taken-over = done: nothing
     "#]]
     .assert_eq(&table);
 }
@@ -326,7 +389,7 @@ decide: { at-least: 30s, deadline: 5m }
     check(
         events,
         expect![
-            "continue, proven: every objective is kept after 62 s: `errors at most 5 %`: 0 of 6 probes bad; evidence at least 207:1 (continue at 100:1)"
+            "continue, proven: every objective is kept after 62 s: `errors at most 5 %`: 0 of 6 bad; evidence at least 207:1 (continue at 100:1)"
         ],
     );
 }
@@ -385,7 +448,7 @@ fn connections_that_fail_on_blue_too_are_set_aside() {
     check(
         outage(Outcome::Ok),
         expect![
-            "rollback, proven: `errors at most 0.5 %` is broken: 80 of 80 probes of green bad (80 × refused); evidence 4001:1 that more than 0.5 % are (rollback at 100:1)"
+            "rollback, proven: `errors at most 0.5 %` is broken: 80 of 80 probes bad (100 %, at any time 83-100 % with 99 % confidence) (80 × refused); evidence 5950:1 that more than 0.5 % are; together 4001:1 (rollback at 100:1)"
         ],
     );
 }
@@ -403,7 +466,7 @@ fn nothing_proven_by_the_deadline_is_said_to_be_unproven() {
     check(
         events,
         expect![
-            "rollback, undecided: not proven after 10 min (rollback needs over 1000000:1, continue over 1000000:1); least sure of `errors at most 0.5 %`: 74 of 11880 probes bad (0.62 %); evidence 1:2 that more than 0.5 % are, 1790:1 that fewer than 1 % are; answering rollback by the policy's `undecided` rule"
+            "rollback, undecided: not proven after 10 min (rollback needs over 1000000:1, continue over 1000000:1); least sure of `errors at most 0.5 %`: 74 of 11880 probes bad (0.62 %, at any time 0.38-0.93 % with 99 % confidence); evidence 1:2 that more than 0.5 % are (rollback at over 1000000:1), 1790:1 that fewer than 1 % are; answering rollback by the policy's `undecided` rule"
         ],
     );
 }
@@ -417,7 +480,7 @@ fn observing_judges_and_lets_everything_through() {
         observing,
         events,
         expect![
-            "continue, observed: only observing; would have answered rollback: `errors at most 0.5 %` is broken: 80 of 80 probes of green bad (80 × timeout); evidence 4001:1 that more than 0.5 % are (rollback at 100:1)"
+            "continue, observed: only observing; would have answered rollback: `errors at most 0.5 %` is broken: 80 of 80 probes bad (100 %, at any time 83-100 % with 99 % confidence) (80 × timeout); evidence 5950:1 that more than 0.5 % are; together 4001:1 (rollback at 100:1)"
         ],
     );
 }

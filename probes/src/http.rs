@@ -21,13 +21,17 @@ use crate::order::Order;
 /// Response head: status line and headers. Endless headers end here.
 const HEAD_MAX_BYTES: usize = 64 * 1024;
 
+/// The status of an answer, and its body where the policy expects something of it.
+type Answered = (u16, Vec<u8>);
+
 /// Makes the order's request to `target`; always comes back by the due time plus the time-out.
 pub(crate) async fn probe(dialer: &Dialer, order: &Order, target: &Target, due: Instant) -> Sample {
     let sent = Instant::now();
     let deadline = due.max(sent) + order.plan.timeout;
     let (outcome, status) = match exchange(dialer, order, target, deadline).await {
-        Ok(status) if order.plan.request.expects(status) => (Outcome::Ok, Some(status)),
-        Ok(status) => (Outcome::Status, Some(status)),
+        Ok((status, _)) if !order.plan.request.expects(status) => (Outcome::Status, Some(status)),
+        Ok((status, body)) if order.plan.request.expects_body(&body) => (Outcome::Ok, Some(status)),
+        Ok((status, _)) => (Outcome::Expectation, Some(status)),
         Err(outcome) => (outcome, None),
     };
     Sample { held: since(sent, due), latency: since(Instant::now(), due), outcome, status }
@@ -48,7 +52,7 @@ async fn exchange(
     order: &Order,
     target: &Target,
     deadline: Instant,
-) -> Result<u16, Outcome> {
+) -> Result<Answered, Outcome> {
     let named: Option<Authority> =
         order.plan.request.host.as_ref().and_then(|host| host.parse().ok());
     let name = named.as_ref().map_or(target.host.as_str(), Authority::host);
@@ -64,17 +68,18 @@ async fn request(
     connection: Box<dyn Connection>,
     order: &Order,
     target: &Target,
-) -> Result<u16, Outcome> {
+) -> Result<Answered, Outcome> {
     let (mut sender, driver) = http1::Builder::new()
         .max_buf_size(HEAD_MAX_BYTES)
         .handshake(TokioIo::new(connection))
         .await
         .map_err(|error| classify(&error))?;
     let request = build(order, target)?;
+    let keep = !order.plan.request.expect_json.is_empty();
     let asking = async move {
         let response = sender.send_request(request).await.map_err(|error| classify(&error))?;
         let status = response.status().as_u16();
-        read(response).await.map(|()| status)
+        read(response, keep).await.map(|body| (status, body))
     };
     // The driver moves the bytes; it lives and dies with this one exchange.
     let mut driver = pin!(driver);
@@ -115,21 +120,25 @@ fn authority(target: &Target) -> String {
     }
 }
 
-/// Reads the body to its end, so that the latency is a whole answer's; keeps none of it.
-async fn read(response: Response<Incoming>) -> Result<(), Outcome> {
+/// Reads the body to its end, so that the latency is a whole answer's; keeps it only where it is wanted.
+async fn read(response: Response<Incoming>, keep: bool) -> Result<Vec<u8>, Outcome> {
     let mut body = response.into_body();
     if body.size_hint().lower() > BODY_MAX_BYTES as u64 {
         return Err(Outcome::TooLarge);
     }
-    let mut bytes = 0;
+    let (mut bytes, mut kept) = (0, Vec::new());
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| classify(&error))?;
-        bytes += frame.data_ref().map_or(0, Bytes::len);
+        let Some(data) = frame.data_ref() else { continue };
+        bytes += data.len();
         if bytes > BODY_MAX_BYTES {
             return Err(Outcome::TooLarge);
         }
+        if keep {
+            kept.extend_from_slice(data);
+        }
     }
-    Ok(())
+    Ok(kept)
 }
 
 /// A connection that broke before the answer was complete, or an answer that is none.

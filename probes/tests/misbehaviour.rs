@@ -42,6 +42,7 @@ fn plan(green: Vec<Target>, blue: Vec<Target>) -> Plan {
             host: None,
             headers: vec![],
             expect: vec![StatusRange { from: 200, to: 299 }],
+            expect_json: vec![],
         },
         green,
         blue,
@@ -111,6 +112,28 @@ async fn an_unexpected_status_is_named_and_counted() {
     let redirect =
         b"HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n";
     check(answering(redirect).await, Outcome::Status).await;
+}
+
+#[tokio::test]
+async fn a_body_that_is_not_as_expected_is_told_apart_from_a_bad_status() {
+    let outcome = async |body: &'static [u8]| {
+        let mut plan = plan(vec![target(answering(body).await, false)], vec![]);
+        let json = policies::plan::ExpectJson::parse("$.status", "ok".into()).unwrap();
+        plan.request.expect_json = vec![json];
+        let prober = Prober::start().unwrap();
+        let mut session = prober.begin(Order::new(plan, |_| Err(String::new())).unwrap());
+        let tick = session.tick().await.unwrap().green.total();
+        let answered = |outcome| tick.outcomes.get(&outcome).copied().unwrap_or(0);
+        assert_eq!(
+            answered(Outcome::Ok) + answered(Outcome::Expectation) + tick.late,
+            10,
+            "{tick:?}"
+        );
+        answered(Outcome::Expectation)
+    };
+    assert_eq!(outcome(b"HTTP/1.1 200 OK\r\n\r\n{\"status\":\"ok\"}").await, 0);
+    assert!(outcome(b"HTTP/1.1 200 OK\r\n\r\n{\"status\":\"starting\"}").await > 0);
+    assert!(outcome(b"HTTP/1.1 200 OK\r\n\r\nnot json at all").await > 0);
 }
 
 #[tokio::test]

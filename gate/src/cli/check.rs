@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use policies::document::render;
-use policies::{Fault, PolicyFile};
+use policies::{Fault, PolicyFile, PolicySet};
 
 use super::{OK, Output, USAGE, complain, say};
 use crate::library::read_text;
@@ -40,28 +40,38 @@ impl Check {
                 }
             }
         }
-        let faults: Vec<&Fault> = checked.iter().flat_map(|file| &file.faults).collect();
+        let checked = PolicySet::of(checked);
+        let faults: Vec<&Fault> = checked.faults().collect();
         match self.output {
             Output::Json => match serde_json::to_string_pretty(&faults) {
                 Ok(json) => say(&json),
                 Err(error) => complain(&format!("error: {error}")),
             },
-            Output::Text => text(&checked),
+            Output::Text => text(checked.files()),
         }
-        if faults.is_empty() { OK } else { USAGE }
+        if faults.iter().any(|fault| fault.is_error()) { USAGE } else { OK }
     }
 }
 
 fn text(checked: &[PolicyFile]) {
     for file in checked {
-        if file.faults.is_empty() {
-            say(&format!("{}: good", file.name));
-        } else {
+        if !file.faults.is_empty() {
             let rendered = render(&file.faults, &file.text, stdout().is_terminal());
-            say(rendered.trim_end());
-            let plural = if file.faults.len() == 1 { "fault" } else { "faults" };
-            say(&format!("\n{}: {} {plural}", file.name, file.faults.len()));
+            say(&format!("{}\n", rendered.trim_end()));
         }
+        let (errors, all) = (file.errors().count(), file.faults.len());
+        let many = |count: usize, what: &str| match count {
+            1 => format!("1 {what}"),
+            count => format!("{count} {what}s"),
+        };
+        say(&match (errors, all - errors) {
+            (0, 0) => format!("{}: good", file.name),
+            (0, warnings) => format!("{}: good, {}", file.name, many(warnings, "warning")),
+            (errors, 0) => format!("{}: {}", file.name, many(errors, "fault")),
+            (errors, warnings) => {
+                format!("{}: {}, {}", file.name, many(errors, "fault"), many(warnings, "warning"))
+            }
+        });
     }
 }
 

@@ -64,6 +64,11 @@ impl Case for ShellCase {
         Box::pin(async { Event::Delivered { delivery: Delivery::Confirmed } })
     }
 
+    fn veto(&self) -> Doing<'_, Event> {
+        // Nobody watches on in a shell: the answer ends it.
+        Box::pin(async { Event::Delivered { delivery: Delivery::Confirmed } })
+    }
+
     fn record<'a>(&'a self, _: Moment, _: &'a Event) -> Doing<'a, ()> {
         Box::pin(async {})
     }
@@ -133,11 +138,13 @@ impl Verify {
             .await
             .map_err(|error| format!("{name} cannot be read: {error}"))?;
         let parsed = PolicyFile::parse(&name, &text);
-        let Some(policy) = parsed.policy.filter(|_| parsed.faults.is_empty()) else {
-            let rendered =
-                policies::document::render(&parsed.faults, &text, stderr().is_terminal());
+        let rendered = policies::document::render(&parsed.faults, &text, stderr().is_terminal());
+        let Some(policy) = parsed.policy else {
             return Err(format!("{name} is not a good policy\n\n{}", rendered.trim_end()));
         };
+        if !rendered.is_empty() {
+            complain(rendered.trim_end());
+        }
         let mut faults = Vec::new();
         let mut targets = |urls: &[String]| -> Vec<Target> {
             let parsed = urls.iter().map(|url| target(url));
@@ -158,6 +165,9 @@ impl Verify {
             rolls_back_on_failure: true,
             green,
             blue,
+            function: String::new(),
+            pipeline: String::new(),
+            remaining_seconds: None,
             warnings: Vec::new(),
         };
         Ok(ShellCase { deployment, policy: PolicyInForce::Chosen { file: name, text } })

@@ -63,23 +63,36 @@ impl HookCase {
         Ok(policy)
     }
 
-    async fn stop(&self, answer: Answer) -> Event {
+    /// Stops the deployment with rollback. `Err` where AWS will not do it.
+    async fn stop(&self) -> Result<Event, AwsError> {
         match self.aws.stop_with_rollback(&self.accepted.deployment_id).await {
-            Ok(true) => {
-                // The hook is over with its deployment; answering it as well only tidies up.
-                let put = self.put(answer).await;
-                debug!(?put, "the hook of the stopped deployment");
-                Event::Delivered { delivery: Delivery::Stopped }
-            }
+            Ok(true) => Ok(Event::Delivered { delivery: Delivery::Stopped }),
             Ok(false) => {
                 self.memory().stopping = true;
                 let what = "the deployment is being stopped with rollback".to_owned();
-                Event::Undelivered { trouble: Trouble { blame: Blame::Aws, lasting: false, what } }
+                let trouble = Trouble { blame: Blame::Aws, lasting: false, what };
+                Ok(Event::Undelivered { trouble })
             }
             Err(error) if error.failure == Failure::Completed && self.memory().stopping => {
-                Event::Delivered { delivery: Delivery::Stopped }
+                Ok(Event::Delivered { delivery: Delivery::Stopped })
             }
-            Err(error) if error.failure == Failure::Passing => undelivered(&error),
+            Err(error) if error.failure == Failure::Passing => Ok(undelivered(&error)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A group that does not roll back by itself leaves everything as it is after a failed hook, so its
+    /// deployment is stopped.
+    async fn stop_and_answer(&self, answer: Answer) -> Event {
+        match self.stop().await {
+            Ok(stopped) => {
+                if matches!(stopped, Event::Delivered { .. }) {
+                    // The hook is over with its deployment; answering it as well only tidies up.
+                    let put = self.put(answer).await;
+                    debug!(?put, "the hook of the stopped deployment");
+                }
+                stopped
+            }
             Err(error) => {
                 warn!(
                     error = error.story(),
@@ -117,9 +130,11 @@ impl HookCase {
 impl Case for HookCase {
     fn resolve(&self) -> Doing<'_, Event> {
         Box::pin(async move {
-            match resolve(self.aws.as_ref(), &self.accepted.deployment_id).await {
+            // While it is watched, a deployment is between its hooks most of the time.
+            let watched = self.memory().decision.is_some();
+            match resolve(self.aws.as_ref(), &self.accepted.deployment_id, watched).await {
                 Ok(Resolved::Deployment(deployment)) => match self.policy(&deployment).await {
-                    Ok(policy) => Event::Resolved { deployment: Box::new(deployment), policy },
+                    Ok(policy) => Event::Resolved { deployment, policy },
                     Err(trouble) => Event::Unresolved { trouble },
                 },
                 Ok(Resolved::Ended(status)) => Event::Ended { status },
@@ -134,13 +149,16 @@ impl Case for HookCase {
 
     fn deliver<'a>(&'a self, decision: &'a Decision, stop_deployment: bool) -> Doing<'a, Event> {
         Box::pin(async move {
-            // A group that does not roll back by itself leaves everything as it is after a failed hook.
             if stop_deployment {
-                self.stop(decision.answer).await
+                self.stop_and_answer(decision.answer).await
             } else {
                 self.put(decision.answer).await
             }
         })
+    }
+
+    fn veto(&self) -> Doing<'_, Event> {
+        Box::pin(async move { self.stop().await.unwrap_or_else(|error| undelivered(&error)) })
     }
 
     fn record<'a>(&'a self, at: Moment, fact: &'a Event) -> Doing<'a, ()> {

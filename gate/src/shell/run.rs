@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use policies::{Action, Arm, Event, Moment, Phase, Run, Tick};
+use policies::{Action, Arm, Event, Moment, Run, Tick};
 use probes::{Order, Prober, Session};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -98,8 +98,8 @@ impl Conductor {
             tokio::time::sleep(STOP_GRACE).await;
         });
         loop {
-            if stop.is_cancelled() && self.conducted.lock().phase() < Phase::Answering {
-                info!("stopped before the decision; the next start resumes");
+            if stop.is_cancelled() && self.conducted.lock().phase().can_wait() {
+                info!("stopped while judging; the next start resumes");
                 return;
             }
             let fact = tokio::select! {
@@ -160,6 +160,11 @@ impl Conductor {
                     let at = self.now();
                     self.conduct.case.decided(at, &decision).await;
                     self.answer(*decision, stop_deployment, after);
+                }
+                Action::Veto { decision, after } => {
+                    let case = Arc::clone(&self.conduct.case);
+                    let span = info_span!("veto", reason = decision.reason);
+                    self.later(after, async move { case.veto().instrument(span).await });
                 }
                 Action::Close => {
                     self.conduct.case.closed().await;

@@ -3,15 +3,17 @@
 mod fields;
 mod objectives;
 mod probe;
+mod signals;
 
 use std::time::Duration;
 
-use super::fault::{Fault, FaultCode};
+use super::fault::{Fault, FaultCode, FaultLevel};
+use super::shape;
 use super::tree::{Node, Place};
 use crate::decision::Answer;
 use crate::deployment::Stage;
 use crate::evidence::ErrorRates;
-use crate::policy::{self, AppliesTo, Decide, Policy};
+use crate::policy::{self, AppliesTo, Decide, Policy, Watch};
 use crate::units;
 use fields::Fields;
 
@@ -19,6 +21,7 @@ use fields::Fields;
 pub(super) struct Checked {
     pub(super) policy: Option<Policy>,
     pub(super) applies_to: Option<AppliesTo>,
+    pub(super) applies_to_place: Place,
     pub(super) faults: Vec<Fault>,
 }
 
@@ -29,6 +32,11 @@ pub(super) struct Faults<'a> {
 }
 
 impl Faults<'_> {
+    /// Faults so far for which the document is refused.
+    fn errors(&self) -> usize {
+        self.found.iter().filter(|fault| fault.is_error()).count()
+    }
+
     pub(super) fn add(
         &mut self,
         code: FaultCode,
@@ -36,13 +44,35 @@ impl Faults<'_> {
         message: impl Into<String>,
         help: impl Into<String>,
     ) {
+        self.push(FaultLevel::Error, code, place, message.into(), help.into());
+    }
+
+    /// Says of something accepted what this version does not do with it.
+    pub(super) fn warn(
+        &mut self,
+        place: &Place,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
+        self.push(FaultLevel::Warning, FaultCode::G0009, place, message.into(), help.into());
+    }
+
+    fn push(
+        &mut self,
+        level: FaultLevel,
+        code: FaultCode,
+        place: &Place,
+        message: String,
+        help: String,
+    ) {
         self.found.push(Fault {
             code,
+            level,
             file: self.file.to_owned(),
             line: place.line,
             column: place.column,
-            message: message.into(),
-            help: help.into(),
+            message,
+            help,
             span: place.span.clone(),
         });
     }
@@ -51,15 +81,17 @@ impl Faults<'_> {
 /// Checks the whole document.
 pub(super) fn check(file: &str, root: &Node) -> Checked {
     let mut faults = Faults { file, found: Vec::new() };
-    let (policy, applies_to) = document(root, &mut faults);
+    let (policy, applies_to, applies_to_place) = document(root, &mut faults);
     let mut faults = faults.found;
     faults.sort_by_key(|fault| (fault.line, fault.column, fault.code));
-    Checked { policy, applies_to, faults }
+    Checked { policy, applies_to, applies_to_place, faults }
 }
 
-fn document(root: &Node, faults: &mut Faults<'_>) -> (Option<Policy>, Option<AppliesTo>) {
-    let Some(mut fields) = Fields::of(root, "a policy", faults) else { return (None, None) };
-    let version = fields.required("gate", "write `gate: v1` first", faults);
+fn document(root: &Node, faults: &mut Faults<'_>) -> (Option<Policy>, Option<AppliesTo>, Place) {
+    let Some(fields) = Fields::of(root, &shape::POLICY, faults) else {
+        return (None, None, root.place.clone());
+    };
+    let version = fields.optional("gate");
     if let Some((node, text)) = version.and_then(|node| Some((node, fields::text(node, faults)?)))
         && text != "v1"
     {
@@ -71,54 +103,108 @@ fn document(root: &Node, faults: &mut Faults<'_>) -> (Option<Policy>, Option<App
         None => Some(AppliesTo::default()),
     };
     let observe = fields.choice("mode", &[("decide", false), ("observe", true)], false, faults);
-    let decide_node = fields.optional("decide");
-    let decide = decide(decide_node, faults);
-    let help = "write `probe: { http: { path: /healthz } }`";
-    let probe_node = fields.required("probe", help, faults);
-    let probe = probe_node.and_then(|node| probe::probe(node, &decide, faults));
-    let help = "write `objectives: [ { errors: { at-most: 0.5% } } ]`";
-    let objectives_node = fields.required("objectives", help, faults);
-    let objectives =
-        objectives_node.map(|node| objectives::objectives(node, probe.as_ref(), &decide, faults));
-    fields.later(&["watch", "notify"], faults);
-    fields.finish(faults);
+    let decide = decide(fields.optional("decide"), faults);
+    let watch = fields.optional("watch").and_then(|node| watch(node, &decide, faults));
+    let probe = fields.optional("probe").and_then(|node| probe::probe(node, &decide, faults));
+    let objectives = fields.optional("objectives").map(|node| {
+        let setting = objectives::Setting { probe: probe.as_ref(), decide: &decide, watch };
+        objectives::objectives(node, setting, faults)
+    });
+    if let Some(node) = fields.optional("notify") {
+        notify(node, faults);
+    }
+    let place = fields.place_of("applies-to").clone();
     let policy = match (applies_to.clone(), probe, objectives) {
         (Some(applies_to), Some(probe), Some(objectives)) => {
-            Some(Policy { applies_to, observe, probe, objectives, decide })
+            Some(Policy { applies_to, observe, probe, objectives, decide, watch })
         }
         _ => None,
     };
-    (policy, applies_to)
+    (policy, applies_to, place)
 }
 
+/// The longest name or glob; AWS's own names are shorter.
+const NAME_MAX: usize = 256;
+
 fn applies_to(node: &Node, faults: &mut Faults<'_>) -> Option<AppliesTo> {
-    let before = faults.found.len();
-    let mut fields = Fields::of(node, "`applies-to`", faults)?;
-    let mut glob = |key: &str, faults: &mut Faults<'_>| {
-        fields.optional(key).and_then(|node| fields::text(node, faults))
+    let before = faults.errors();
+    let fields = Fields::of(node, &shape::APPLIES_TO, faults)?;
+    let glob = |key: &str, faults: &mut Faults<'_>| {
+        let node = fields.optional(key)?;
+        let text = fields::text(node, faults)?;
+        if text.is_empty() || text.len() > NAME_MAX {
+            let message = format!("`{key}` has 1 to {NAME_MAX} characters");
+            faults.add(FaultCode::G0004, &node.place, message, "leave it out to match any");
+        }
+        Some(text)
     };
-    let (application, group, service) =
-        (glob("application", faults), glob("group", faults), glob("service", faults));
-    let stages = fields.optional("stages").map(|node| {
-        fields::list(node)
-            .iter()
-            .filter_map(|node| {
-                let name = fields::text(node, faults)?;
-                let stage = Stage::named(&name);
-                if stage.is_none() {
-                    let known: Vec<&str> = Stage::ALL.iter().map(|stage| stage.name()).collect();
-                    let message = format!("`{name}` is not a stage gate knows");
-                    let help = format!("one of {}", known.join(", "));
-                    faults.add(FaultCode::G0004, &node.place, message, help);
-                }
-                stage
-            })
-            .collect()
-    });
-    fields.later(&["function", "pipeline"], faults);
-    fields.finish(faults);
-    let stages = stages.unwrap_or_default();
-    (faults.found.len() == before).then_some(AppliesTo { application, group, service, stages })
+    let mut applies_to = AppliesTo {
+        application: glob("application", faults),
+        group: glob("group", faults),
+        service: glob("service", faults),
+        function: glob("function", faults),
+        pipeline: glob("pipeline", faults),
+        stages: Vec::new(),
+    };
+    if applies_to.service.is_some() && applies_to.function.is_some() {
+        let help = "write a policy for each";
+        let message = "a deployment is of a service or of a function, never of both";
+        faults.add(FaultCode::G0008, fields.place_of("function"), message, help);
+    }
+    for node in fields.optional("stages").map(fields::list).unwrap_or_default() {
+        let Some(name) = fields::text(node, faults) else { continue };
+        match Stage::named(&name) {
+            Some(stage) => applies_to.stages.push(stage),
+            None => {
+                let known: Vec<&str> = Stage::ALL.iter().map(|stage| stage.name()).collect();
+                let message = format!("`{name}` is not a stage gate knows");
+                let help = format!("one of {}", known.join(", "));
+                faults.add(FaultCode::G0004, &node.place, message, help);
+            }
+        }
+    }
+    (faults.errors() == before).then_some(applies_to)
+}
+
+fn watch(node: &Node, decide: &Decide, faults: &mut Faults<'_>) -> Option<Watch> {
+    let fields = Fields::of(node, &shape::WATCH, faults)?;
+    fields.choice("until", &[("end-of-deployment", ())], (), faults);
+    let rate = fields.parsed("false-rollback", units::share, faults);
+    let window = fields.parsed("window", units::duration, faults);
+    if let Some((place, rate)) = &rate {
+        error_rate("false-rollback", *rate, place, faults);
+    }
+    if let Some((place, _)) = window.as_ref().filter(|(_, window)| *window < decide.tick * 2) {
+        let message =
+            format!("a window below two ticks ({}) shows nothing", units::spell(decide.tick * 2));
+        faults.add(FaultCode::G0008, place, message, "10m is the default");
+    }
+    Some(Watch {
+        false_rollback: rate.map_or(decide.rates.false_rollback, |(_, rate)| rate),
+        window: window.map_or(decide.deadline, |(_, window)| window),
+    })
+}
+
+fn notify(node: &Node, faults: &mut Faults<'_>) {
+    for node in fields::list(node) {
+        let Some(fields) = Fields::of(node, &shape::NOTIFY, faults) else { continue };
+        let Some(node) = fields.optional("sns") else { continue };
+        let Some(arn) = fields::text(node, faults) else { continue };
+        if arn.starts_with("arn:") {
+            let help = "let an EventBridge rule on the deployment's state tell people";
+            faults.warn(&node.place, "this version of gate tells nobody of a decision", help);
+        } else {
+            let message = format!("`{arn}` is not the ARN of a topic");
+            faults.add(FaultCode::G0004, &node.place, message, "write `sns: \"arn:aws:sns:…\"`");
+        }
+    }
+}
+
+fn error_rate(key: &str, value: f64, place: &Place, faults: &mut Faults<'_>) {
+    if !(1e-9..=0.5).contains(&value) {
+        let message = format!("`{key}` must be above 0% and at most 50%");
+        faults.add(FaultCode::G0004, place, message, "1% is the default; 0.1% is strict");
+    }
 }
 
 fn decide(node: Option<&Node>, faults: &mut Faults<'_>) -> Decide {
@@ -133,9 +219,10 @@ fn decide(node: Option<&Node>, faults: &mut Faults<'_>) -> Decide {
         no_data: Answer::Rollback,
         undecided: Answer::Rollback,
         tick: policy::STALL_DEFAULT * policy::STALLS_IN_A_TICK,
+        strict: false,
     };
     let Some(node) = node else { return decide };
-    let Some(mut fields) = Fields::of(node, "`decide`", faults) else { return decide };
+    let Some(fields) = Fields::of(node, &shape::DECIDE, faults) else { return decide };
     let rates = &mut decide.rates;
     for (key, rate) in [
         ("false-rollback", &mut rates.false_rollback),
@@ -143,10 +230,7 @@ fn decide(node: Option<&Node>, faults: &mut Faults<'_>) -> Decide {
     ] {
         if let Some((place, value)) = fields.parsed(key, units::share, faults) {
             *rate = value;
-            if !(1e-9..=0.5).contains(&value) {
-                let message = format!("`{key}` must be above 0% and at most 50%");
-                faults.add(FaultCode::G0004, &place, message, "1% is the default; 0.1% is strict");
-            }
+            error_rate(key, value, &place, faults);
         }
     }
     let at_least = fields.parsed("at-least", units::duration, faults);
@@ -154,15 +238,16 @@ fn decide(node: Option<&Node>, faults: &mut Faults<'_>) -> Decide {
     let stall = fields.parsed("stall", units::duration, faults);
     decide.no_data = fields.choice("no-data", &answers, Answer::Rollback, faults);
     decide.undecided = fields.choice("undecided", &answers, Answer::Rollback, faults);
-    fields.finish(faults);
-    if let Some((place, value)) = &stall {
-        decide.tick = *value * policy::STALLS_IN_A_TICK;
-        if !(Duration::from_millis(20)..=Duration::from_secs(12)).contains(value) {
-            let help = "400ms is the default; a tick is five times the stall";
-            faults.add(FaultCode::G0004, place, "`stall` must be from 20ms to 12s", help);
-            decide.tick = policy::STALL_DEFAULT * policy::STALLS_IN_A_TICK;
-        }
+    decide.strict = fields.choice("strict", &[("false", false), ("true", true)], false, faults);
+    let stalls =
+        if decide.strict { policy::STALLS_IN_A_STRICT_TICK } else { policy::STALLS_IN_A_TICK };
+    let sound = Duration::from_millis(20)..=Duration::from_secs(12);
+    if let Some((place, _)) = stall.as_ref().filter(|(_, value)| !sound.contains(value)) {
+        let help = "400ms is the default; a tick is five times the stall";
+        faults.add(FaultCode::G0004, place, "`stall` must be from 20ms to 12s", help);
     }
+    let stall = stall.map(|(_, stall)| stall).filter(|stall| sound.contains(stall));
+    decide.tick = stall.unwrap_or(policy::STALL_DEFAULT) * stalls;
     if let Some((_, value)) = &at_least {
         decide.at_least = *value;
     }

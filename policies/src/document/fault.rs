@@ -24,8 +24,20 @@ pub enum FaultCode {
     G0007,
     /// Values that contradict each other.
     G0008,
-    /// Known, but not part of this version of gate.
+    /// Known and accepted, but not performed by this version of gate: a warning.
     G0009,
+    /// Matches deployments as well as another policy does.
+    G0010,
+}
+
+/// How bad a fault is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FaultLevel {
+    /// The document is refused.
+    Error,
+    /// The document stands, but something in it will not do what its author may think.
+    Warning,
 }
 
 /// One thing wrong with a document.
@@ -33,6 +45,8 @@ pub enum FaultCode {
 pub struct Fault {
     /// The rule.
     pub code: FaultCode,
+    /// Whether the document is refused for it.
+    pub level: FaultLevel,
     /// File it is in.
     pub file: String,
     /// Line, from 1.
@@ -49,6 +63,11 @@ pub struct Fault {
 }
 
 impl Fault {
+    /// Whether the document is refused for it.
+    pub fn is_error(&self) -> bool {
+        self.level == FaultLevel::Error
+    }
+
     /// `file:line:column: message`, for records and answers.
     pub fn one_line(&self) -> String {
         format!("{}:{}:{}: {}", self.file, self.line, self.column, self.message)
@@ -65,7 +84,8 @@ pub fn render(faults: &[Fault], text: &str, colour: bool) -> String {
         let span = fault.span.start.min(text.len())..fault.span.end.min(text.len());
         let snippet: Snippet<'_, annotate_snippets::Annotation<'_>> =
             Snippet::source(text).path(&fault.file).annotation(AnnotationKind::Primary.span(span));
-        let title = Level::ERROR.primary_title(fault.message.as_str()).id(id);
+        let level = if fault.is_error() { Level::ERROR } else { Level::WARNING };
+        let title = level.primary_title(fault.message.as_str()).id(id);
         let group: Group<'_> = title.element(snippet).element(Level::HELP.message(&fault.help));
         rendered.push_str(&renderer.render(&[group]));
         rendered.push_str("\n\n");

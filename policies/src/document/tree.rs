@@ -9,7 +9,7 @@ use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{Location, Spanned};
 
 use super::DOCUMENT_MAX_BYTES;
-use super::fault::{Fault, FaultCode};
+use super::fault::{Fault, FaultCode, FaultLevel};
 
 /// Nodes a policy may have; the design's longest example has 60.
 const NODES_MAX: usize = 10_000;
@@ -55,6 +55,7 @@ pub(super) fn parse(file: &str, text: &str) -> Result<Node, Box<Fault>> {
     let refuse = |message: String, help: &str| {
         Box::new(Fault {
             code: FaultCode::G0001,
+            level: FaultLevel::Error,
             file: file.to_owned(),
             line: 1,
             column: 1,

@@ -30,3 +30,13 @@ pub fn divergence(p: f64, q: f64) -> f64 {
 pub const fn count(value: u64) -> f64 {
     value as f64
 }
+
+/// The whole part of a count that was summed up as a float; what is no count is nothing.
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "`as` saturates, and that is what is wanted of a count for display"
+)]
+pub const fn whole(value: f64) -> u64 {
+    value as u64
+}

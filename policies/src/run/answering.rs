@@ -3,28 +3,50 @@
 use std::time::Duration;
 
 use super::Run;
+use super::judging::other_rule;
 use crate::decision::{Answer, Basis, Decision};
 use crate::event::{Action, Delivery, Trouble};
-use crate::judge::Judge;
 use crate::moment::Moment;
 use crate::phase::Phase;
 
 impl Run {
+    /// Decides by a rule that no objective had a part in.
     pub(super) fn decide(&mut self, answer: Answer, basis: Basis, reason: String) -> Vec<Action> {
-        let objective = match (answer, basis) {
-            (Answer::Rollback, Basis::Proven) => self.judge.as_ref().and_then(Judge::worst),
-            _ => None,
+        let otherwise = match basis {
+            Basis::Unresolved | Basis::Unmatched | Basis::BrokenPolicy => {
+                Some(other_rule("unmatched", answer))
+            }
+            Basis::NoData => Some(other_rule("no-data", answer)),
+            Basis::Undecided | Basis::GateTrouble => Some(other_rule("undecided", answer)),
+            Basis::Proven
+            | Basis::Condition
+            | Basis::RollbackDeployment
+            | Basis::NothingToMeasure
+            | Basis::Observed => None,
         };
-        let objective = objective.map(|judged| judged.objective.name.clone());
-        let observing =
-            self.question.observe || self.policy.as_ref().is_some_and(|(_, p)| p.observe);
-        let decision = if observing && answer == Answer::Rollback {
+        self.decide_by(answer, basis, reason, None, otherwise)
+    }
+
+    pub(super) fn decide_by(
+        &mut self,
+        answer: Answer,
+        basis: Basis,
+        reason: String,
+        objective: Option<String>,
+        counterfactual: Option<String>,
+    ) -> Vec<Action> {
+        let decision = if self.observing() && answer == Answer::Rollback {
             let reason = format!("only observing; would have answered rollback: {reason}");
-            Decision { answer: Answer::Continue, basis: Basis::Observed, reason, objective }
+            let (answer, basis) = (Answer::Continue, Basis::Observed);
+            Decision { answer, basis, reason, objective, counterfactual }
         } else {
-            Decision { answer, basis, reason, objective }
+            Decision { answer, basis, reason, objective, counterfactual }
         };
         self.settle(decision, self.now)
+    }
+
+    pub(super) fn observing(&self) -> bool {
+        self.question.observe || self.policy.as_ref().is_some_and(|(_, p)| p.observe)
     }
 
     /// Takes up a decision that was written down before a restart: what was promised is what is said.
@@ -53,6 +75,9 @@ impl Run {
     pub(super) fn delivered(&mut self, delivery: Delivery) -> Vec<Action> {
         self.timeline.note(self.now, format!("answer {delivery}"));
         self.delivery = Some(delivery);
+        if let Some(actions) = self.begin_watch() {
+            return actions;
+        }
         self.phase = Phase::Done;
         vec![Action::Close]
     }

@@ -5,39 +5,55 @@ use std::time::Duration;
 use crate::decision::{Answer, Basis};
 use crate::deployment::Arm;
 use crate::event::Trouble;
-use crate::judge::Judge;
+use crate::judge::{Judge, Judged, Sentence, say, sentence};
 use crate::moment::Moment;
 use crate::policy::Policy;
-use crate::report::sentence;
-use crate::units::{percent, spell};
-use crate::verdict::{odds, odds_needed};
+use crate::units::spell;
+use crate::verdict::{Verdict, odds, odds_needed};
 
-/// Rollback, proven.
-pub(super) fn broken(judge: &Judge, policy: &Policy) -> String {
-    let Some(worst) = judge.worst() else { return "an objective is broken".to_owned() };
-    let (kind, faults) = (worst.objective.signal.of_bad(), faults_of_green(judge));
+/// Rollback, proven or by a condition.
+pub(super) fn broken(judge: &Judge, judged: &Judged, now: Moment) -> String {
+    let name = &judged.objective.name;
+    let Sentence { seen, against, .. } = say(judged, now);
+    let faults = match judged.objective.measure.patience() {
+        None => faults_of_green(judge),
+        Some(_) => String::new(),
+    };
+    let Some(against) = against else {
+        return format!("`{name}` is broken: {seen}{faults}");
+    };
+    // Objectives share the error rate: what decides is the evidence of all of them together.
+    let together = odds(judge.evidence().rollback);
+    let together =
+        if judge.objectives().len() > 1 { format!("; together {together}") } else { String::new() };
+    let needed = odds_needed(judge.rates().false_rollback);
     format!(
-        "`{}` is broken: {} of {} probes of green {kind}{faults}; evidence {} that more than {} are (rollback at {})",
-        worst.objective.name,
-        worst.bad,
-        worst.total,
-        odds(judge.evidence().rollback),
-        percent(worst.objective.acceptable),
-        odds_needed(policy.decide.rates.false_rollback),
+        "`{name}` is broken: {seen}{faults}; evidence {against}{together} (rollback at {needed})"
     )
 }
 
 /// Continue, proven.
 pub(super) fn kept(judge: &Judge, policy: &Policy, seen: Duration) -> String {
-    let parts: Vec<String> = judge
-        .objectives()
-        .iter()
+    let deciding = judge.objectives().iter().filter(|judged| !judged.objective.observe);
+    let parts: Vec<String> = deciding
         .map(|judged| {
-            format!("`{}`: {} of {} probes bad", judged.objective.name, judged.bad, judged.total)
+            let name = &judged.objective.name;
+            match judged.total {
+                0 => format!("`{name}`"),
+                total if judged.objective.measure.can_continue() => {
+                    format!("`{name}`: {} of {total} bad", judged.bad)
+                }
+                _ => format!("`{name}` has no veto"),
+            }
         })
         .collect();
+    let beside = if judge.objectives().iter().any(Judged::blue_is_broken) {
+        "; blue is broken too, and green is no worse"
+    } else {
+        ""
+    };
     format!(
-        "every objective is kept after {}: {}; evidence at least {} (continue at {})",
+        "every objective is kept after {}: {}{beside}; evidence at least {} (continue at {})",
         spell(seen),
         parts.join(", "),
         odds(judge.evidence().keep),
@@ -69,22 +85,41 @@ pub(super) fn undecided(
         ),
     };
     let least = judge.least_sure().map_or_else(String::new, |judged| {
-        format!("; least sure of `{}`: {}", judged.objective.name, sentence(judged))
+        format!("; least sure of `{}`: {}", judged.objective.name, sentence(judged, now))
     });
+    let deciding = judge.objectives().iter().filter(|judged| !judged.objective.observe);
+    let waiting: Vec<String> = deciding
+        .filter(|judged| judged.objective.measure.is_condition())
+        .filter(|judged| judged.verdict(now) != Verdict::Kept)
+        .map(|judged| {
+            format!("; `{}` does not hold: {}", judged.objective.name, sentence(judged, now))
+        })
+        .collect();
+    let beside = if judge.objectives().iter().any(Judged::blue_is_broken) {
+        "; blue is broken too, and green is proven neither better nor worse"
+    } else {
+        ""
+    };
     format!(
-        "not proven after {after} (rollback needs {}, continue {}){least}{aside}; {rule}",
+        "not proven after {after} (rollback needs {}, continue {}){least}{beside}{}{aside}; {rule}",
         odds_needed(policy.decide.rates.false_rollback),
         odds_needed(policy.decide.rates.false_continue),
+        waiting.concat(),
     )
 }
 
-/// Green fell silent.
-pub(super) fn no_data(judge: &Judge, silent: Duration, answer: Answer) -> String {
+/// There is no data, of green or of what an objective reads.
+pub(super) fn no_data(judge: &Judge, judged: &Judged, silent: Duration, answer: Answer) -> String {
+    let rule = format!("answering {answer} by the policy's `no-data` rule");
+    if judged.objective.measure.patience().is_some() {
+        return format!(
+            "no data: nothing was read for `{}` for {}; {rule}",
+            judged.objective.name,
+            spell(silent)
+        );
+    }
     let faults = faults_of_green(judge);
-    format!(
-        "no data: no probe of green finished for {}{faults}; answering {answer} by the policy's `no-data` rule",
-        spell(silent)
-    )
+    format!("no data: no probe of green finished for {}{faults}; {rule}", spell(silent))
 }
 
 /// ` (11 × status 503, 2 × timeout)`, or nothing.

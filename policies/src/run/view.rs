@@ -5,16 +5,49 @@ use crate::deployment::Arm;
 use crate::judge::Judge;
 use crate::moment::Moment;
 use crate::phase::Phase;
-use crate::report::{ArmReport, ObjectiveReport, Report};
+use crate::policy::Policy;
+use crate::report::{ArmReport, ObjectiveReport, Report, WatchReport};
+use crate::units::spell;
 use crate::verdict::odds_needed;
 
 impl Run {
     /// Each objective as it stands: what changes with a tick, and is cheap to look at.
     pub fn objectives(&self) -> Vec<ObjectiveReport> {
-        let (Some(judge), Some((_, policy))) = (&self.judge, &self.policy) else {
-            return Vec::new();
+        let judge = match &self.watching {
+            Some(watching) => Some(&watching.judge),
+            None => self.judge.as_ref(),
         };
-        judge.objectives().iter().map(|judged| ObjectiveReport::of(judged, policy)).collect()
+        judge.map(|judge| ObjectiveReport::all(judge, self.now)).unwrap_or_default()
+    }
+
+    /// Seconds until the evidence suffices, if it goes on growing as it did.
+    fn expected_seconds(&self, judge: &Judge, policy: &Policy) -> Option<f64> {
+        let seen = self.seen(policy).as_secs_f64();
+        if self.phase != Phase::Judging || seen <= 0.0 {
+            return None;
+        }
+        let (evidence, rates) = (judge.evidence(), policy.decide.rates);
+        let left = |log: f64, rate: f64| {
+            let needed = (1.0 / rate).ln();
+            (log > 0.0 && log.is_finite()).then(|| ((needed - log) / log * seen).max(0.0))
+        };
+        if evidence.rollback > evidence.keep {
+            return left(evidence.rollback, rates.false_rollback);
+        }
+        let at_least = (policy.decide.at_least.as_secs_f64() - seen).max(0.0);
+        left(evidence.keep, rates.false_continue).map(|left| left.max(at_least))
+    }
+
+    fn watch_report(&self) -> Option<WatchReport> {
+        let watching = self.watching.as_ref()?;
+        Some(WatchReport {
+            windows: watching.window,
+            false_rollback: watching.judge.rates().false_rollback,
+            objectives: ObjectiveReport::all(&watching.judge, self.now),
+            veto: watching.veto.as_ref().map(|veto| veto.reason.clone()),
+            ended: watching.ended.clone(),
+            series: watching.judge.series().to_vec(),
+        })
     }
 
     /// The run as it stands.
@@ -33,7 +66,8 @@ impl Run {
             reason: decision.map(|decision| decision.reason.clone()),
             objective: decision.and_then(|decision| decision.objective.clone()),
             delivery: self.delivery.clone(),
-            objectives: self.objectives(),
+            counterfactual: decision.and_then(|decision| decision.counterfactual.clone()),
+            objectives: judge.map(|judge| ObjectiveReport::all(judge, end)).unwrap_or_default(),
             duration_seconds: end.since(Moment::ZERO).as_secs_f64(),
             deadline_seconds: self.deadline().since(Moment::ZERO).as_secs_f64(),
             deployment: self.deployment.clone(),
@@ -44,10 +78,34 @@ impl Run {
             blue: arm(Arm::Blue).filter(|_| has_blue),
             warm_up_probes: judge.map_or(0, Judge::warm_up_probes),
             set_aside_probes: judge.map_or(0, Judge::set_aside),
+            fenced_readings: judge.map_or(0, Judge::fenced_readings),
+            unusable_readings: judge.map_or(0, Judge::unusable_readings),
             gate_trouble_ticks: self.trouble_ticks,
             timeline: self.timeline.notes().to_vec(),
             timeline_dropped: self.timeline.dropped(),
             series: judge.map(|judge| judge.series().to_vec()).unwrap_or_default(),
+            expected_seconds: judge
+                .zip(policy)
+                .and_then(|(judge, policy)| self.expected_seconds(judge, policy)),
+            assumptions: policy.map(assumptions),
+            watch: self.watch_report(),
         }
     }
+}
+
+/// What the stated error rates rest on (statistics.md §0, §10).
+fn assumptions(policy: &Policy) -> String {
+    let tick = policy.decide.tick;
+    if policy.decide.strict {
+        return format!(
+            "ticks of {}; stalls of {} on average at most, also at the limit of the budget; bad probes may come in bursts",
+            spell(tick),
+            spell(tick / crate::policy::STALLS_IN_A_STRICT_TICK)
+        );
+    }
+    format!(
+        "ticks of {}; stalls of {} on average at most, at up to half the budget; Continue holds for steady badness",
+        spell(tick),
+        spell(tick / crate::policy::STALLS_IN_A_TICK)
+    )
 }

@@ -1,75 +1,74 @@
 //! The entries of one map, taken out one by one; what is left at the end is unknown.
 
 use super::super::fault::FaultCode;
+use super::super::shape::Shape;
 use super::super::tree::{Key, Node, Place, Value};
 use super::Faults;
+use crate::units;
 
 /// A name is taken for a misspelling if it is at least this similar (Jaro-Winkler, 0 to 1).
 const SIMILAR: f64 = 0.8;
 
-/// The entries of a map and which of them were asked for.
+/// The entries of a map, held to its shape.
 pub(super) struct Fields<'a> {
-    what: &'a str,
+    shape: &'static Shape,
     entries: &'a [(Key, Node)],
     place: &'a Place,
-    known: Vec<String>,
 }
 
 impl<'a> Fields<'a> {
-    /// The entries of `node`, which must be a map.
-    pub(super) fn of(node: &'a Node, what: &'a str, faults: &mut Faults<'_>) -> Option<Self> {
+    /// The entries of `node`, which must be a map. Every fault in its keys is found here.
+    pub(super) fn of(
+        node: &'a Node,
+        shape: &'static Shape,
+        faults: &mut Faults<'_>,
+    ) -> Option<Self> {
         let entries = match &node.value {
             Value::Map(entries) => entries.as_slice(),
             Value::Null | Value::Bool(_) | Value::Scalar(_) | Value::List(_) => {
-                let message = format!("{what} is a map of keys and values");
+                let message = format!("{} is a map of keys and values", shape.what);
                 faults.add(FaultCode::G0004, &node.place, message, "write `key: value` pairs");
                 return None;
             }
         };
-        Some(Self { what, entries, place: &node.place, known: Vec::new() })
+        let fields = Self { shape, entries, place: &node.place };
+        fields.unknown(faults);
+        for key in shape.keys {
+            if let Some(help) = key.required
+                && fields.optional(key.name).is_none()
+            {
+                let message = format!("{} has no `{}`", shape.what, key.name);
+                faults.add(FaultCode::G0003, &node.place, message, help);
+            }
+        }
+        Some(fields)
     }
 
-    /// The value of a key that may be absent.
-    pub(super) fn optional(&mut self, key: &str) -> Option<&'a Node> {
-        self.known.push(key.to_owned());
+    /// The value of a key of the shape.
+    pub(super) fn optional(&self, key: &str) -> Option<&'a Node> {
+        debug_assert!(self.shape.key(key).is_some(), "{key} is no key of {}", self.shape.what);
         self.entries.iter().find(|(entry, _)| entry.name == key).map(|(_, node)| node)
     }
 
-    /// The value of a key that must be there.
-    pub(super) fn required(
-        &mut self,
-        key: &str,
-        help: &str,
-        faults: &mut Faults<'_>,
-    ) -> Option<&'a Node> {
-        let found = self.optional(key);
-        if found.is_none() {
-            let message = format!("{} has no `{key}`", self.what);
-            faults.add(FaultCode::G0003, self.place, message, help);
-        }
-        found
+    /// Where a key stands, or the whole map where it does not.
+    pub(super) fn place_of(&self, key: &str) -> &'a Place {
+        let entry = self.entries.iter().find(|(entry, _)| entry.name == key);
+        entry.map_or(self.place, |(entry, _)| &entry.place)
+    }
+
+    /// The keys that are there.
+    pub(super) fn present(&self) -> impl Iterator<Item = &'a str> {
+        self.entries.iter().map(|(key, _)| key.name.as_str())
     }
 
     /// The value of a key, read by `read`.
     pub(super) fn parsed<T>(
-        &mut self,
+        &self,
         key: &str,
         read: impl Fn(&str) -> Result<T, String>,
         faults: &mut Faults<'_>,
     ) -> Option<(Place, T)> {
         let node = self.optional(key)?;
-        self.read(key, node, read, faults)
-    }
-
-    /// As [`Fields::parsed`], for a key that must be there.
-    pub(super) fn required_parsed<T>(
-        &mut self,
-        key: &str,
-        help: &str,
-        read: impl Fn(&str) -> Result<T, String>,
-        faults: &mut Faults<'_>,
-    ) -> Option<(Place, T)> {
-        let node = self.required(key, help, faults)?;
         self.read(key, node, read, faults)
     }
 
@@ -83,7 +82,7 @@ impl<'a> Fields<'a> {
         match read(&text(node, faults)?) {
             Ok(value) => Some((node.place.clone(), value)),
             Err(reason) => {
-                let help = format!("correct `{key}` of {}", self.what);
+                let help = format!("correct `{key}` of {}", self.shape.what);
                 faults.add(FaultCode::G0004, &node.place, reason, help);
                 None
             }
@@ -92,7 +91,7 @@ impl<'a> Fields<'a> {
 
     /// One of a few words, or the default where the key is absent.
     pub(super) fn choice<T: Copy>(
-        &mut self,
+        &self,
         key: &str,
         choices: &[(&str, T)],
         default: T,
@@ -109,47 +108,37 @@ impl<'a> Fields<'a> {
         default
     }
 
-    /// Refuses keys of the design that this version does not have yet. True if there were any.
-    pub(super) fn later(&mut self, keys: &[&str], faults: &mut Faults<'_>) -> bool {
-        let mut found = false;
-        for key in keys {
-            if self.optional(key).is_some() {
-                let place = self
-                    .entries
-                    .iter()
-                    .find(|(entry, _)| entry.name == *key)
-                    .map(|(entry, _)| &entry.place);
-                let message = format!("`{key}` is not part of this version of gate");
-                faults.add(
-                    FaultCode::G0009,
-                    place.unwrap_or(self.place),
-                    message,
-                    "remove it: gate does not pretend to check what it cannot",
-                );
-                found = true;
-            }
-        }
-        found
+    /// The place of the whole map.
+    pub(super) fn place(&self) -> &'a Place {
+        self.place
     }
 
-    /// Refuses what nobody asked for. True if there was any.
-    pub(super) fn finish(self, faults: &mut Faults<'_>) -> bool {
-        let mut found = false;
-        for (key, _) in self.entries.iter().filter(|(key, _)| !self.known.contains(&key.name)) {
-            let similar = self
-                .known
-                .iter()
+    /// The weight of an objective, where its kind has one.
+    pub(super) fn weight(&self, faults: &mut Faults<'_>) -> Option<(Place, f64)> {
+        self.shape.key("weight")?;
+        self.parsed("weight", units::number, faults)
+    }
+
+    /// Refuses what the shape does not have.
+    fn unknown(&self, faults: &mut Faults<'_>) {
+        for (key, _) in self.entries {
+            if self.shape.key(&key.name).is_some() {
+                continue;
+            }
+            let names = || self.shape.keys.iter().map(|key| key.name);
+            let similar = names()
                 .map(|known| (strsim::jaro_winkler(known, &key.name), known))
                 .max_by(|a, b| a.0.total_cmp(&b.0))
                 .filter(|(similarity, _)| *similarity >= SIMILAR);
             let help = match similar {
                 Some((_, known)) => format!("did you mean `{known}`?"),
-                None => format!("{} knows {}", self.what, self.known.join(", ")),
+                None => {
+                    let known: Vec<&str> = names().collect();
+                    format!("{} knows {}", self.shape.what, known.join(", "))
+                }
             };
             faults.add(FaultCode::G0002, &key.place, format!("unknown key `{}`", key.name), help);
-            found = true;
         }
-        found
     }
 }
 
@@ -176,6 +165,22 @@ pub(super) fn list(node: &Node) -> &[Node] {
         Value::List(items) => items,
         Value::Null | Value::Bool(_) | Value::Scalar(_) | Value::Map(_) => {
             std::slice::from_ref(node)
+        }
+    }
+}
+
+/// The entries of a map whose keys are free.
+pub(super) fn entries<'a>(
+    node: &'a Node,
+    what: &str,
+    how: &str,
+    faults: &mut Faults<'_>,
+) -> &'a [(Key, Node)] {
+    match &node.value {
+        Value::Map(entries) => entries,
+        Value::Null | Value::Bool(_) | Value::Scalar(_) | Value::List(_) => {
+            faults.add(FaultCode::G0004, &node.place, format!("{what} is a map"), how);
+            &[]
         }
     }
 }

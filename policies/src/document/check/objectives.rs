@@ -1,20 +1,39 @@
 //! The `objectives` of a policy, each checked to be decidable in the time there is.
 
+use std::time::Duration;
+
 use super::super::fault::FaultCode;
+use super::super::shape;
 use super::super::tree::{Node, Place, Value};
 use super::Faults;
 use super::fields::Fields;
+use super::signals;
+use crate::decision::Answer;
 use crate::evidence::continue_probes;
-use crate::policy::{self, Decide, Objective, Probe};
+use crate::policy::{
+    self, Decide, During, Limits, Measure, Objective, Probe, Signal, Versus, Watch, auto_limits,
+    slow_share,
+};
 use crate::units;
 
 /// Objectives of one policy.
 const OBJECTIVES_MAX: usize = 64;
+/// Versus blue: green's own share of failures below which no difference matters (statistics.md §11).
+const FLOOR_DEFAULT: f64 = 0.001;
+/// Of events that others count, and of single targets, whose rate is not known: p1 as a multiple of p0.
+const UNACCEPTABLE_TIMES: f64 = 5.0;
+
+/// What an objective is checked against.
+#[derive(Clone, Copy)]
+pub(super) struct Setting<'a> {
+    pub(super) probe: Option<&'a Probe>,
+    pub(super) decide: &'a Decide,
+    pub(super) watch: Option<Watch>,
+}
 
 pub(super) fn objectives(
     node: &Node,
-    probe: Option<&Probe>,
-    decide: &Decide,
+    setting: Setting<'_>,
     faults: &mut Faults<'_>,
 ) -> Vec<Objective> {
     let Value::List(items) = &node.value else {
@@ -27,8 +46,12 @@ pub(super) fn objectives(
         faults.add(FaultCode::G0004, &node.place, message, "write `- errors: { at-most: 0.5% }`");
     }
     let mut objectives: Vec<Objective> = Vec::new();
+    let mut unreadable = false;
     for item in items {
-        let Some(objective) = objective(item, probe, decide, faults) else { continue };
+        let Some(objective) = objective(item, setting, faults) else {
+            unreadable = true;
+            continue;
+        };
         if objectives.iter().any(|other| other.name == objective.name) {
             let message = format!("`{}` is there twice", objective.name);
             faults.add(
@@ -40,84 +63,144 @@ pub(super) fn objectives(
         }
         objectives.push(objective);
     }
+    let proves =
+        |o: &Objective| !o.observe && o.during != During::Watch && o.measure.can_continue();
+    if !unreadable && !items.is_empty() && !objectives.iter().any(proves) {
+        faults.add(
+            FaultCode::G0008,
+            &node.place,
+            "no objective here can prove a release good before the answer: it could never continue",
+            "add `- errors: { at-most: 0.5% }`; vetoes, conditions and what only observes stand beside it",
+        );
+    }
     objectives
 }
 
-const KINDS_LATER: [&str; 6] =
-    ["slo", "cloudwatch", "metrics", "healthy-targets", "alarms", "each-target"];
-
-fn objective(
-    item: &Node,
-    probe: Option<&Probe>,
-    decide: &Decide,
-    faults: &mut Faults<'_>,
-) -> Option<Objective> {
-    let mut fields = Fields::of(item, "an objective", faults)?;
-    let errors = fields.optional("errors");
-    let latency = fields.optional("latency");
-    let later = fields.later(&KINDS_LATER, faults);
-    let other = fields.finish(faults);
-    let objective = match (errors, latency) {
-        (Some(node), None) => errors_objective(node, probe, decide, faults),
-        (None, Some(node)) => latency_objective(node, probe, decide, faults),
-        (Some(_), Some(_)) => {
-            let help = "write each with its own `- `";
-            faults.add(FaultCode::G0008, &item.place, "two objectives in one list item", help);
-            None
-        }
-        (None, None) => {
-            if !later && !other {
+fn objective(item: &Node, setting: Setting<'_>, faults: &mut Faults<'_>) -> Option<Objective> {
+    let fields = Fields::of(item, &shape::OBJECTIVE, faults)?;
+    let kinds: Vec<&str> =
+        fields.present().filter(|name| shape::OBJECTIVE.key(name).is_some()).collect();
+    let (kind, node) = match kinds.as_slice() {
+        [kind] => (*kind, fields.optional(kind)?),
+        [] => {
+            if fields.present().next().is_none() {
                 let help = "write `errors: { at-most: 0.5% }` or `latency: { quantile: p99, at-most: 250ms }`";
                 faults.add(FaultCode::G0003, &item.place, "an objective without a kind", help);
             }
-            None
+            return None;
+        }
+        _ => {
+            let help = "write each with its own `- `";
+            faults.add(FaultCode::G0008, &item.place, "two objectives in one list item", help);
+            return None;
         }
     };
-    let (objective, probe) = (objective?, probe?);
-    decidable(&item.place, &objective, probe, decide, faults);
+    let (measure, name, fields) = match kind {
+        "errors" => signals::unnamed(errors(node, setting, faults)?),
+        "latency" => signals::unnamed(latency(node, setting, faults)?),
+        "slo" => slo(node, setting, faults)?,
+        "each-target" => signals::unnamed(each_target(node, setting, faults)?),
+        "cloudwatch" => signals::unnamed(signals::cloudwatch(node, faults)?),
+        "metrics" => signals::unnamed(signals::metrics(node, faults)?),
+        "healthy-targets" => signals::unnamed(signals::healthy_targets(node, faults)?),
+        _ => signals::unnamed(signals::alarms(node, faults)?),
+    };
+    let name = name.unwrap_or_else(|| measure.name());
+    let weight = match fields.weight(faults) {
+        Some((place, weight)) if !(0.001..=1000.0).contains(&weight) => {
+            faults.add(
+                FaultCode::G0004,
+                &place,
+                "`weight` is from 0.001 to 1000",
+                "1 is the default",
+            );
+            1.0
+        }
+        Some((_, weight)) => weight,
+        None => 1.0,
+    };
+    let observe = fields.choice("observe", &[("false", false), ("true", true)], false, faults);
+    let answers = [("continue", Some(Answer::Continue)), ("rollback", Some(Answer::Rollback))];
+    let no_data = fields.choice("no-data", &answers, None, faults);
+    let times = [("question", During::Question), ("watch", During::Watch), ("both", During::Both)];
+    let during = fields.choice("during", &times, During::Both, faults);
+    if during == During::Watch && setting.watch.is_none() {
+        let message = format!("`{name}` is judged during the watch, and the policy has no `watch`");
+        let help = "add `watch: { until: end-of-deployment }`, or write `during: both`";
+        faults.add(FaultCode::G0008, fields.place_of("during"), message, help);
+    }
+    let objective = Objective { name, measure, weight, observe, no_data, during };
+    if let Some(probe) = setting.probe.filter(|_| during != During::Watch && !observe) {
+        decidable(&item.place, &objective, probe, setting.decide, faults);
+    }
     Some(objective)
 }
 
-fn errors_objective(
-    node: &Node,
-    probe: Option<&Probe>,
-    decide: &Decide,
-    faults: &mut Faults<'_>,
-) -> Option<Objective> {
-    let mut fields = Fields::of(node, "`errors`", faults)?;
-    let at_most = fields.required_parsed("at-most", "write `at-most: 0.5%`", units::share, faults);
+type Found<'a> = (Measure, Fields<'a>);
+
+fn errors<'a>(node: &'a Node, setting: Setting<'_>, faults: &mut Faults<'_>) -> Option<Found<'a>> {
+    let fields = Fields::of(node, &shape::ERRORS, faults)?;
     let unacceptable = fields.parsed("unacceptable", units::share, faults);
-    fields.later(&["versus", "weight", "observe", "no-data", "during"], faults);
-    fields.finish(faults);
-    let (_, acceptable) = at_most?;
-    let p1 = unacceptable_share(unacceptable, acceptable, probe, decide, faults)?;
-    Some(Objective::errors(acceptable, p1))
+    if fields.choice("versus", &[("blue", true)], false, faults) {
+        let more = fields.parsed("at-most", units::more, faults);
+        let floor = fields.parsed("floor", units::share, faults);
+        let failed = (fields.optional("at-most").is_some() && more.is_none())
+            || (fields.optional("floor").is_some() && floor.is_none());
+        let acceptable = floor.map_or(FLOOR_DEFAULT, |(_, floor)| floor);
+        let floor = limits(unacceptable, acceptable, setting, faults)?;
+        let odds = 1.0 + more.map_or(0.0, |(_, more)| more);
+        let measure = Measure::Versus { versus: Versus::Errors, odds: (odds, odds * 2.0), floor };
+        return (!failed).then_some((measure, fields));
+    }
+    if fields.optional("floor").is_some() {
+        let help = "write `versus: blue` beside it, or remove it";
+        let message = "a `floor` is for `versus: blue`";
+        faults.add(FaultCode::G0008, fields.place_of("floor"), message, help);
+    }
+    if fields.optional("at-most").is_none() {
+        let message = "`errors` has no `at-most`";
+        faults.add(FaultCode::G0003, &node.place, message, "write `at-most: 0.5%`");
+    }
+    let (_, acceptable) = fields.parsed("at-most", units::share, faults)?;
+    let limits = limits(unacceptable, acceptable, setting, faults)?;
+    Some((Measure::Share { signal: Signal::Errors, limits }, fields))
 }
 
-fn latency_objective(
-    node: &Node,
-    probe: Option<&Probe>,
-    decide: &Decide,
-    faults: &mut Faults<'_>,
-) -> Option<Objective> {
-    let mut fields = Fields::of(node, "`latency`", faults)?;
-    let quantile =
-        fields.required_parsed("quantile", "write `quantile: p99`", units::quantile, faults);
-    let versus = fields.later(&["versus", "weight", "observe", "no-data", "during"], faults);
-    let threshold = if versus {
-        fields.optional("at-most");
-        None
-    } else {
-        fields.required_parsed("at-most", "write `at-most: 250ms`", units::duration, faults)
-    };
+fn latency<'a>(node: &'a Node, setting: Setting<'_>, faults: &mut Faults<'_>) -> Option<Found<'a>> {
+    let fields = Fields::of(node, &shape::LATENCY, faults)?;
+    let quantile = fields.parsed("quantile", units::quantile, faults);
     let unacceptable = fields.parsed("unacceptable", units::share, faults);
-    fields.finish(faults);
-    let ((_, quantile), (place, threshold)) = (quantile?, threshold?);
+    if fields.choice("versus", &[("blue", true)], false, faults) {
+        let (_, margin) = fields.parsed("at-most", units::more, faults)?;
+        let (_, quantile) = quantile?;
+        let acceptable = slow_share(quantile);
+        // Twice the share, as the agreed method has it (statistics.md §4), where it fits.
+        let twice = (2.0 * acceptable).min(f64::midpoint(1.0, acceptable));
+        let floor = match unacceptable {
+            None => Limits { acceptable, unacceptable: twice },
+            written => limits(written, acceptable, setting, faults)?,
+        };
+        let versus = Versus::Latency { quantile, margin };
+        return Some((Measure::Versus { versus, odds: (1.0, 2.0), floor }, fields));
+    }
+    let threshold = fields.parsed("at-most", units::duration, faults);
+    let (threshold, (_, quantile)) = (slow_bound(threshold, setting, faults)?, quantile?);
+    let limits = limits(unacceptable, slow_share(quantile), setting, faults)?;
+    Some((Measure::Share { signal: Signal::SlowerThan(threshold), limits }, fields))
+}
+
+/// A bound that a probe can be slower than.
+fn slow_bound(
+    threshold: Option<(Place, Duration)>,
+    setting: Setting<'_>,
+    faults: &mut Faults<'_>,
+) -> Option<Duration> {
+    let (place, threshold) = threshold?;
     if threshold.is_zero() {
         faults.add(FaultCode::G0004, &place, "no answer takes no time", "write `at-most: 250ms`");
         return None;
     }
-    if let Some(probe) = probe.filter(|probe| threshold >= probe.timeout) {
+    if let Some(probe) = setting.probe.filter(|probe| threshold >= probe.timeout) {
         let message = format!(
             "a probe is given up after {}: nothing could be told of {}",
             units::spell(probe.timeout),
@@ -125,34 +208,118 @@ fn latency_objective(
         );
         faults.add(FaultCode::G0008, &place, message, "raise `probe.timeout` above it");
     }
-    let acceptable = Objective::slow_share(quantile);
-    let p1 = unacceptable_share(unacceptable, acceptable, probe, decide, faults)?;
-    Some(Objective::latency(quantile, threshold, p1))
+    Some(threshold)
 }
 
-fn unacceptable_share(
-    written: Option<(Place, f64)>,
-    acceptable: f64,
-    probe: Option<&Probe>,
-    decide: &Decide,
+fn slo<'a>(
+    node: &'a Node,
+    setting: Setting<'_>,
     faults: &mut Faults<'_>,
-) -> Option<f64> {
-    let rate = probe.map_or(policy::RATE_DEFAULT, |probe| probe.rate_per_second);
-    let Some((place, share)) = written else {
-        return Some(Objective::auto_unacceptable(acceptable, rate, decide));
-    };
-    if share <= acceptable {
-        let message =
-            format!("`unacceptable` must be above the {} allowed", units::percent(acceptable));
-        faults.add(
-            FaultCode::G0008,
-            &place,
-            message,
-            "leave it out: gate then chooses 2 to 10 times the allowed share",
+) -> Option<(Measure, Option<String>, Fields<'a>)> {
+    let fields = Fields::of(node, &shape::SLO, faults)?;
+    let availability = fields.parsed("availability", units::share, faults);
+    let burn_rate = fields.parsed("burn-rate", units::number, faults);
+    let unacceptable = fields.parsed("unacceptable", units::share, faults);
+    let ((_, availability), (place, burn_rate)) = (availability?, burn_rate?);
+    let acceptable = slow_share(availability) * burn_rate;
+    if acceptable >= 1.0 {
+        let message = format!(
+            "{burn_rate} times the budget of {} is everything: nothing could break it",
+            units::percent(slow_share(availability))
         );
+        faults.add(FaultCode::G0008, &place, message, "lower `burn-rate`");
         return None;
     }
-    Some(share)
+    let limits = limits(unacceptable, acceptable, setting, faults)?;
+    let name =
+        format!("availability {} at burn rate {burn_rate}", units::exact_percent(availability));
+    Some((Measure::Share { signal: Signal::Errors, limits }, Some(name), fields))
+}
+
+fn each_target<'a>(
+    node: &'a Node,
+    setting: Setting<'_>,
+    faults: &mut Faults<'_>,
+) -> Option<Found<'a>> {
+    let fields = Fields::of(node, &shape::EACH_TARGET, faults)?;
+    let (signal, acceptable, unacceptable) =
+        match (fields.optional("errors"), fields.optional("latency")) {
+            (Some(node), None) => {
+                let inner = Fields::of(node, &shape::EACH_ERRORS, faults)?;
+                let unacceptable = inner.parsed("unacceptable", units::share, faults);
+                let (_, acceptable) = inner.parsed("at-most", units::share, faults)?;
+                (Signal::Errors, acceptable, unacceptable)
+            }
+            (None, Some(node)) => {
+                let inner = Fields::of(node, &shape::EACH_LATENCY, faults)?;
+                let unacceptable = inner.parsed("unacceptable", units::share, faults);
+                let quantile = inner.parsed("quantile", units::quantile, faults);
+                let threshold = inner.parsed("at-most", units::duration, faults);
+                let threshold = slow_bound(threshold, setting, faults)?;
+                (Signal::SlowerThan(threshold), slow_share(quantile?.1), unacceptable)
+            }
+            (None, None) => {
+                let help = "write `each-target: { errors: { at-most: 5% } }`";
+                let message = "`each-target` has neither `errors` nor `latency`";
+                faults.add(FaultCode::G0003, &node.place, message, help);
+                return None;
+            }
+            (Some(_), Some(_)) => {
+                let help = "write an `each-target` for each";
+                let message = "`each-target` has both `errors` and `latency`";
+                faults.add(FaultCode::G0008, &node.place, message, help);
+                return None;
+            }
+        };
+    let limits = multiple(unacceptable, acceptable, faults)?;
+    Some((Measure::EachTarget { signal, limits }, fields))
+}
+
+/// The shares of an objective over green's probes.
+fn limits(
+    written: Option<(Place, f64)>,
+    acceptable: f64,
+    setting: Setting<'_>,
+    faults: &mut Faults<'_>,
+) -> Option<Limits> {
+    let rate = setting.probe.map_or(policy::RATE_DEFAULT, |probe| probe.rate_per_second);
+    let decide = setting.decide;
+    match written {
+        Some(written) => above(written, acceptable, faults),
+        None => Some(auto_limits(acceptable, decide.rates.false_continue, rate, decide.deadline)),
+    }
+}
+
+/// The shares of an objective over events at a rate that is not known.
+pub(super) fn multiple(
+    written: Option<(Place, f64)>,
+    acceptable: f64,
+    faults: &mut Faults<'_>,
+) -> Option<Limits> {
+    match written {
+        Some(written) => above(written, acceptable, faults),
+        None if acceptable == 0.0 => Some(Limits { acceptable, unacceptable: 0.01 }),
+        None => {
+            let unacceptable =
+                (acceptable * UNACCEPTABLE_TIMES).min(f64::midpoint(1.0, acceptable));
+            Some(Limits { acceptable, unacceptable })
+        }
+    }
+}
+
+fn above(
+    (place, unacceptable): (Place, f64),
+    acceptable: f64,
+    faults: &mut Faults<'_>,
+) -> Option<Limits> {
+    if unacceptable > acceptable {
+        return Some(Limits { acceptable, unacceptable });
+    }
+    let message =
+        format!("`unacceptable` must be above the {} allowed", units::percent(acceptable));
+    let help = "leave it out: gate then chooses 2 to 10 times the allowed share";
+    faults.add(FaultCode::G0008, &place, message, help);
+    None
 }
 
 /// Refuses an objective that even a faultless release could not prove before the deadline.
@@ -163,21 +330,46 @@ fn decidable(
     decide: &Decide,
     faults: &mut Faults<'_>,
 ) {
-    let probes =
-        continue_probes(objective.acceptable, objective.unacceptable, decide.rates.false_continue);
+    let beta = decide.rates.false_continue;
+    let (limits, history) = match &objective.measure {
+        Measure::Share { limits, .. } => (*limits, 0.0),
+        Measure::Versus { versus: Versus::Errors, floor, .. } => (*floor, 0.0),
+        // Blue's quantile needs samples first (statistics.md §4).
+        Measure::Versus { versus: Versus::Latency { quantile, .. }, floor, .. } => {
+            (*floor, 5.0 / slow_share(*quantile))
+        }
+        Measure::EachTarget { .. }
+        | Measure::Counts { .. }
+        | Measure::Series { .. }
+        | Measure::HealthyTargets { .. }
+        | Measure::Alarms { .. } => return,
+    };
+    let per_tick = probe.rate_per_second * decide.tick.as_secs_f64();
+    let probes = if decide.strict {
+        strict_ticks(limits, beta) * per_tick
+    } else {
+        continue_probes(limits.acceptable, limits.unacceptable, beta)
+    } + history;
     let needed_seconds = probes / probe.rate_per_second + probe.warm_up.as_secs_f64();
     if needed_seconds > decide.deadline.as_secs_f64() {
+        let strictly = if decide.strict { ", or drop `strict`" } else { "" };
         let message = format!(
             "`{}` cannot be decided before the deadline: a healthy release needs about {probes:.0} probes, {needed_seconds:.0} s at {}/s, and has {}",
             objective.name,
             probe.rate_per_second,
             units::spell(decide.deadline),
         );
-        faults.add(
-            FaultCode::G0007,
-            place,
-            message,
-            "raise `probe.rate` or `decide.deadline`, or allow more",
-        );
+        let help = format!("raise `probe.rate` or `decide.deadline`, or allow more{strictly}");
+        faults.add(FaultCode::G0007, place, message, help);
     }
+}
+
+/// Ticks that a healthy release at a quarter of its budget needs where Continue bets on tick means: the
+/// largest of its stakes, less the weight it begins with (statistics.md §3).
+fn strict_ticks(limits: Limits, false_continue: f64) -> f64 {
+    const STAKE: f64 = 0.99;
+    const WEIGHT: f64 = 0.4;
+    let (p0, p1) = (limits.acceptable, limits.unacceptable);
+    let gain = (STAKE * (p1 - p0 / 4.0) / (1.0 - p1)).ln_1p();
+    ((1.0 / false_continue).ln() - WEIGHT.ln()) / gain
 }

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use super::super::fault::FaultCode;
+use super::super::shape;
 use super::super::tree::{Node, Value};
 use super::Faults;
 use super::fields::{self, Fields};
-use crate::plan::{HeaderValue, Request, StatusRange};
+use crate::plan::{ExpectJson, HeaderValue, Request, StatusRange};
 use crate::policy::{self, Decide, Probe, Via};
 use crate::units;
 
@@ -14,7 +15,7 @@ use crate::units;
 const IN_FLIGHT_MAX: f64 = 10_000.0;
 
 pub(super) fn probe(node: &Node, decide: &Decide, faults: &mut Faults<'_>) -> Option<Probe> {
-    let mut fields = Fields::of(node, "`probe`", faults)?;
+    let fields = Fields::of(node, &shape::PROBE, faults)?;
     let rate = fields.parsed("rate", units::rate, faults);
     let timeout = fields.parsed("timeout", units::duration, faults);
     let warm_up = fields.parsed("warm-up", units::duration, faults);
@@ -25,11 +26,9 @@ pub(super) fn probe(node: &Node, decide: &Decide, faults: &mut Faults<'_>) -> Op
         ("both", Via::Both),
     ];
     let via = fields.choice("via", &vias, Via::Auto, faults);
-    let help = "write `http: { path: /healthz }`; this version probes HTTP/1.1";
-    let http = fields.required("http", help, faults);
+    let http = fields.optional("http");
     let headers = fields.optional("headers").map(|node| headers(node, faults)).unwrap_or_default();
     let request = http.and_then(|node| request(node, headers, faults));
-    fields.finish(faults);
 
     let rate_per_second = rate.as_ref().map_or(policy::RATE_DEFAULT, |(_, rate)| *rate);
     let time = timeout.as_ref().map_or(policy::TIMEOUT_DEFAULT, |(_, timeout)| *timeout);
@@ -74,8 +73,8 @@ fn request(
     headers: Vec<(String, HeaderValue)>,
     faults: &mut Faults<'_>,
 ) -> Option<Request> {
-    let mut fields = Fields::of(node, "`http`", faults)?;
-    let path = fields.required("path", "write `path: /healthz`", faults);
+    let fields = Fields::of(node, &shape::HTTP, faults)?;
+    let path = fields.optional("path");
     let path = path.and_then(|node| {
         let text = fields::text(node, faults)?;
         // RFC 3986, path and query: anything else has to be percent-encoded.
@@ -107,33 +106,51 @@ fn request(
         }
         sound.then_some(text)
     });
-    let expect = match fields.optional("expect") {
+    let (expect, expect_json) = match fields.optional("expect") {
         Some(node) => expectations(node, faults),
-        None => vec![StatusRange { from: 200, to: 299 }],
+        None => (Vec::new(), Vec::new()),
     };
-    fields.finish(faults);
-    Some(Request { method: method.to_owned(), path: path?, host, headers, expect })
+    let expect = if expect.is_empty() { vec![StatusRange { from: 200, to: 299 }] } else { expect };
+    if let Some(node) =
+        fields.optional("expect").filter(|_| method == "HEAD" && !expect_json.is_empty())
+    {
+        let help = "write `method: GET`, or expect a status alone";
+        faults.add(FaultCode::G0008, &node.place, "the answer to `HEAD` has no body", help);
+    }
+    Some(Request { method: method.to_owned(), path: path?, host, headers, expect, expect_json })
 }
 
-fn expectations(node: &Node, faults: &mut Faults<'_>) -> Vec<StatusRange> {
-    let mut ranges = Vec::new();
-    if let Some(mut fields) = Fields::of(node, "`expect`", faults) {
-        for node in fields.optional("status").map(fields::list).unwrap_or_default() {
-            let Some(text) = fields::text(node, faults) else { continue };
-            match status(&text) {
-                Some(range) => ranges.push(range),
+fn expectations(node: &Node, faults: &mut Faults<'_>) -> (Vec<StatusRange>, Vec<ExpectJson>) {
+    let (mut ranges, mut json) = (Vec::new(), Vec::new());
+    let Some(fields) = Fields::of(node, &shape::EXPECT, faults) else { return (ranges, json) };
+    for node in fields.optional("status").map(fields::list).unwrap_or_default() {
+        let Some(text) = fields::text(node, faults) else { continue };
+        match status(&text) {
+            Some(range) => ranges.push(range),
+            None => faults.add(
+                FaultCode::G0004,
+                &node.place,
+                format!("`{text}` is not a status"),
+                "write a class like `2xx`, a status like `204`, or a list of them",
+            ),
+        }
+    }
+    if let Some(node) = fields.optional("json") {
+        for (key, node) in fields::entries(node, "`json`", "write `json: { $.status: ok }`", faults)
+        {
+            let Some(value) = fields::text(node, faults) else { continue };
+            match ExpectJson::parse(&key.name, value) {
+                Some(expected) => json.push(expected),
                 None => faults.add(
                     FaultCode::G0004,
-                    &node.place,
-                    format!("`{text}` is not a status"),
-                    "write a class like `2xx`, a status like `204`, or a list of them",
+                    &key.place,
+                    format!("`{}` is not a path into JSON", key.name),
+                    "write it like `$.status` or `$.checks[0].state`",
                 ),
             }
         }
-        fields.later(&["json", "body", "headers", "regex", "size"], faults);
-        fields.finish(faults);
     }
-    if ranges.is_empty() { vec![StatusRange { from: 200, to: 299 }] } else { ranges }
+    (ranges, json)
 }
 
 fn status(text: &str) -> Option<StatusRange> {
@@ -151,17 +168,9 @@ const OWN_HEADERS: [&str; 6] =
     ["host", "connection", "content-length", "transfer-encoding", "upgrade", "user-agent"];
 
 fn headers(node: &Node, faults: &mut Faults<'_>) -> Vec<(String, HeaderValue)> {
-    let Value::Map(entries) = &node.value else {
-        faults.add(
-            FaultCode::G0004,
-            &node.place,
-            "`headers` is a map",
-            "write `headers: { x-name: value }`",
-        );
-        return Vec::new();
-    };
     let mut headers = Vec::new();
-    for (key, node) in entries {
+    let how = "write `headers: { x-name: value }`";
+    for (key, node) in fields::entries(node, "`headers`", how, faults) {
         let name = key.name.to_ascii_lowercase();
         let token = !name.is_empty()
             && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
@@ -191,21 +200,22 @@ fn header_value(node: &Node, faults: &mut Faults<'_>) -> Option<HeaderValue> {
         );
         return None;
     }
-    let mut fields = Fields::of(node, "a header that is no text", faults)?;
-    let help = "write `{ secret: \"env:NAME\" }` or `{ secret: \"file:/run/secrets/name\" }`";
-    let secret = fields.required("secret", help, faults);
-    fields.finish(faults);
-    let node = secret?;
+    let fields = Fields::of(node, &shape::SECRET, faults)?;
+    let node = fields.optional("secret")?;
     let text = fields::text(node, faults)?;
     let (kind, rest) = text.split_once(':').unwrap_or((text.as_str(), ""));
     match kind {
         "env" | "file" if !rest.is_empty() => Some(HeaderValue::Secret(text)),
-        "ssm" | "secretsmanager" => {
-            let message = format!("secrets from `{kind}:` are not part of this version");
-            faults.add(FaultCode::G0009, &node.place, message, "let the task definition's `secrets` put it into the environment and write `env:NAME`");
-            None
+        "ssm" | "secretsmanager" if !rest.is_empty() => {
+            let message = format!(
+                "secrets from `{kind}:` are not read by this version of gate, which refuses to probe without them"
+            );
+            faults.warn(&node.place, message, "let the task definition's `secrets` put it into the environment and write `env:NAME`");
+            Some(HeaderValue::Secret(text))
         }
         _ => {
+            let help =
+                "write `{ secret: \"env:NAME\" }` or `{ secret: \"file:/run/secrets/name\" }`";
             faults.add(FaultCode::G0004, &node.place, "not a reference to a secret", help);
             None
         }

@@ -1,0 +1,119 @@
+//! Conditions: no statistics, but something that must be true when a release continues.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::deployment::{Route, Target};
+use crate::moment::Moment;
+use crate::reading::AlarmState;
+use crate::units::percent;
+use crate::verdict::Verdict;
+
+/// A target group that no listener forwards to: the load balancer does not look at its targets yet.
+const NOT_IN_USE: &str = "unused";
+const HEALTHY: &str = "healthy";
+
+/// One condition.
+#[derive(Debug)]
+pub(super) struct Condition {
+    lasting: Duration,
+    state: State,
+    failing_since: Option<Moment>,
+    /// What was seen last, in words.
+    pub(super) seen: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Holds,
+    Fails,
+    Unknown,
+}
+
+impl Condition {
+    pub(super) fn new(lasting: Duration) -> Self {
+        let seen = "nothing was read yet".to_owned();
+        Self { lasting, state: State::Unknown, failing_since: None, seen }
+    }
+
+    /// Looks at what the load balancer says of green's tasks. True where it said anything.
+    pub(super) fn health(&mut self, green: &[Target], at_least: f64, now: Moment) -> bool {
+        let checked = green.iter().filter(|target| target.route == Route::Task);
+        let said: Vec<&str> = checked.filter_map(|target| target.health.as_deref()).collect();
+        if said.is_empty() {
+            "no load balancer says anything of green".clone_into(&mut self.seen);
+            self.becomes(State::Unknown, now);
+            return false;
+        }
+        let in_use = said.iter().filter(|health| **health != NOT_IN_USE).count();
+        let healthy = said.iter().filter(|health| **health == HEALTHY).count();
+        if in_use == 0 {
+            // Normal before test traffic: there is nothing that could be unhealthy.
+            "green is not in use yet, so the load balancer does not check it"
+                .clone_into(&mut self.seen);
+            self.becomes(State::Holds, now);
+            return true;
+        }
+        let size = |of: usize| f64::from(u32::try_from(of).unwrap_or(u32::MAX));
+        let share = size(healthy) / size(in_use);
+        self.seen = format!("{healthy} of {in_use} targets healthy ({})", percent(share));
+        self.becomes(if share >= at_least { State::Holds } else { State::Fails }, now);
+        true
+    }
+
+    /// Looks at alarms.
+    pub(super) fn alarms(
+        &mut self,
+        names: &[String],
+        alarms: &BTreeMap<String, AlarmState>,
+        now: Moment,
+    ) {
+        let of = |wanted: AlarmState| -> Vec<&str> {
+            let state = |name: &String| alarms.get(name).copied().unwrap_or(AlarmState::Unknown);
+            names.iter().filter(|name| state(name) == wanted).map(String::as_str).collect()
+        };
+        let (red, before, unknown) =
+            (of(AlarmState::Alarm), of(AlarmState::AlarmBefore), of(AlarmState::Unknown));
+        let mut said = Vec::new();
+        for (names, what) in [
+            (&red, "red"),
+            (&before, "red since before the deployment, which says nothing about it"),
+            (&unknown, "without a state"),
+        ] {
+            if !names.is_empty() {
+                said.push(format!("{}: {what}", names.join(", ")));
+            }
+        }
+        self.seen = if said.is_empty() { "no alarm is red".to_owned() } else { said.join("; ") };
+        let state = if !red.is_empty() {
+            State::Fails
+        } else if !unknown.is_empty() {
+            State::Unknown
+        } else {
+            State::Holds
+        };
+        self.becomes(state, now);
+    }
+
+    fn becomes(&mut self, state: State, now: Moment) {
+        self.state = state;
+        self.failing_since = match state {
+            State::Fails => Some(self.failing_since.unwrap_or(now)),
+            State::Holds | State::Unknown => None,
+        };
+    }
+
+    /// Broken once it failed for long enough, Kept while it holds, else Unknown (design.md §6).
+    pub(super) fn verdict(&self, now: Moment) -> Verdict {
+        match (self.state, self.failing_since) {
+            (State::Holds, _) => Verdict::Kept,
+            (State::Fails, Some(since)) if now.since(since) >= self.lasting => Verdict::Broken,
+            (State::Fails | State::Unknown, _) => Verdict::Unknown,
+        }
+    }
+
+    /// For how long it has failed.
+    pub(super) fn failing_for(&self, now: Moment) -> Option<Duration> {
+        self.failing_since.map(|since| now.since(since))
+    }
+}

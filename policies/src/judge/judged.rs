@@ -1,0 +1,270 @@
+//! One objective under judgement: its engine, what it has seen, what it says.
+
+use std::time::Duration;
+
+use super::condition::Condition;
+use super::each::{Each, Suspect};
+use super::memory::Memory;
+use super::share::Share;
+use super::versus::{History, Versus, events};
+use super::{NO_DATA_AFTER, Setting, Silence};
+use crate::decision::Answer;
+use crate::deployment::Target;
+use crate::evidence::numerics::whole;
+use crate::evidence::{Evidence, Rank, RankLimits, Ratio, Refused};
+use crate::moment::Moment;
+use crate::policy::{Counted, Limits, Measure, Objective};
+use crate::reading::Seen;
+use crate::tick::{ArmTick, TargetTick};
+use crate::verdict::Verdict;
+
+/// Points of a series before it stops standing in the way of Continue.
+const SERIES_POINTS_MIN: u64 = 3;
+/// Points a baseline needs before a series is judged (statistics.md §5).
+pub const BASELINE_POINTS_MIN: usize = 20;
+
+/// One objective under judgement.
+#[derive(Debug)]
+pub struct Judged {
+    /// What must hold.
+    pub objective: Objective,
+    /// Its share of the false-rollback rate among those that decide, 0 to 1.
+    pub share: f64,
+    /// Bad events so far.
+    pub bad: u64,
+    /// Judged events so far.
+    pub total: u64,
+    pub(super) engine: Engine,
+    pub(super) memory: Memory,
+    setting: Setting,
+    read_at: Option<Moment>,
+}
+
+#[derive(Debug)]
+pub(super) enum Engine {
+    Share(Share),
+    Versus(Box<Versus>),
+    Each(Each),
+    /// From the first reading, whose count sizes the bets.
+    Counts(Option<Ratio>),
+    /// From the baseline on.
+    Series(Option<Rank>),
+    Condition(Condition),
+}
+
+/// A tick as an objective sees it.
+pub(super) struct Seeing<'a> {
+    pub(super) green_targets: &'a ArmTick,
+    pub(super) green: &'a TargetTick,
+    pub(super) blue: Option<&'a TargetTick>,
+    /// Connections that failed on both arms.
+    pub(super) shared: u64,
+    pub(super) history: &'a History,
+}
+
+impl Judged {
+    pub(super) fn new(objective: Objective, share: f64, setting: Setting) -> Result<Self, Refused> {
+        let engine = match &objective.measure {
+            Measure::Share { limits, .. } => Engine::Share(Share::new(setting, *limits)?),
+            Measure::Versus { versus, odds, floor } => {
+                Engine::Versus(Box::new(Versus::new(setting, *versus, *odds, *floor)?))
+            }
+            Measure::EachTarget { limits, .. } => Engine::Each(Each::new(setting, *limits)),
+            Measure::Counts { .. } => Engine::Counts(None),
+            Measure::Series { .. } => Engine::Series(None),
+            Measure::HealthyTargets { lasting, .. } | Measure::Alarms { lasting, .. } => {
+                Engine::Condition(Condition::new(*lasting))
+            }
+        };
+        let memory = Memory::default();
+        Ok(Self { objective, share, bad: 0, total: 0, engine, memory, setting, read_at: None })
+    }
+
+    /// Takes a tick of probes. The engines refuse only what is no count, which counts are by their types.
+    pub(super) fn take(&mut self, tick: &Seeing<'_>) -> Result<(), Refused> {
+        let less = |count: u64| count.saturating_sub(tick.shared);
+        let seen = match (&mut self.engine, &self.objective.measure) {
+            (Engine::Share(engine), Measure::Share { signal, .. }) => {
+                let of = |arm: &TargetTick| (less(arm.bad_for(*signal)), less(arm.judged()));
+                let green = of(tick.green);
+                engine.take(events(green), tick.blue.map(|blue| events(of(blue))))?;
+                self.memory.add(green);
+                Some(green)
+            }
+            (Engine::Versus(engine), Measure::Versus { .. }) => match tick.blue {
+                Some(blue) => engine.take(tick.green, blue, tick.history, tick.shared)?,
+                None => None,
+            },
+            (Engine::Each(engine), Measure::EachTarget { signal, .. }) => {
+                let mut shared = tick.shared;
+                let targets: Vec<(&str, u64, u64)> = tick
+                    .green_targets
+                    .targets
+                    .iter()
+                    .map(|(id, target)| {
+                        let aside = shared.min(target.unconnected());
+                        shared -= aside;
+                        let (bad, all) = (target.bad_for(*signal), target.judged());
+                        (id.as_str(), bad.saturating_sub(aside), all.saturating_sub(aside))
+                    })
+                    .collect();
+                engine.take(&targets)?;
+                let sum = |(bad, all): (u64, u64), of: &(&str, u64, u64)| (bad + of.1, all + of.2);
+                Some(targets.iter().fold((0, 0), sum))
+            }
+            _ => None,
+        };
+        if let Some((bad, all)) = seen {
+            self.bad += bad;
+            self.total += all;
+        }
+        Ok(())
+    }
+
+    /// Takes what somebody else measured. True where it was of use.
+    pub(super) fn read(&mut self, seen: &Seen, now: Moment) -> Result<bool, Refused> {
+        let taken = match (&mut self.engine, &self.objective.measure) {
+            (Engine::Counts(engine), Measure::Counts { counted, limits, .. }) => {
+                let counts = match (counted, seen) {
+                    (
+                        Counted::CloudWatch { .. } | Counted::Counters { .. },
+                        Seen::Counts { bad, all },
+                    ) => Some((*bad, *all)),
+                    (Counted::Buckets { above, .. }, seen) => seen.above(*above),
+                    _ => None,
+                };
+                let Some((bad, all)) = counts else { return Ok(false) };
+                if all > 0.0 {
+                    let counting = match engine {
+                        Some(ratio) => ratio,
+                        None => engine.insert(self.setting.of_size(all).engine(*limits)?),
+                    };
+                    counting.step(bad, all)?;
+                    let (bad, all) = (whole(bad), whole(all));
+                    self.memory.add((bad, all));
+                    (self.bad, self.total) = (self.bad + bad, self.total + all);
+                }
+                true
+            }
+            (Engine::Series(rank), Measure::Series { direction, relative, .. }) => {
+                match (seen, rank.as_mut()) {
+                    (Seen::Baseline { points }, None) if points.len() >= BASELINE_POINTS_MIN => {
+                        let limits = RankLimits {
+                            direction: *direction,
+                            relative: *relative,
+                            horizon_points: self.setting.horizon_ticks,
+                            points_min: SERIES_POINTS_MIN,
+                            ..RankLimits::default()
+                        };
+                        *rank = Some(Rank::new(points, limits)?);
+                        true
+                    }
+                    (Seen::Point { value: Some(value) }, Some(rank)) => {
+                        rank.step(*value)?;
+                        self.total += 1;
+                        true
+                    }
+                    (_, None | Some(_)) => false,
+                }
+            }
+            (Engine::Condition(condition), Measure::Alarms { names, .. }) => {
+                if let Seen::Alarms { alarms } = seen {
+                    condition.alarms(names, alarms, now);
+                }
+                matches!(seen, Seen::Alarms { .. })
+            }
+            _ => false,
+        };
+        if taken {
+            self.read_at = Some(now);
+        }
+        Ok(taken)
+    }
+
+    /// Looks at what the load balancer says of green.
+    pub(super) fn health(&mut self, green: &[Target], now: Moment) {
+        if let (Engine::Condition(condition), Measure::HealthyTargets { at_least, .. }) =
+            (&mut self.engine, &self.objective.measure)
+            && condition.health(green, *at_least, now)
+        {
+            self.read_at = Some(now);
+        }
+    }
+
+    /// Evidence so far; none of a condition, which is no statistic.
+    pub fn evidence(&self) -> Evidence {
+        match &self.engine {
+            Engine::Share(engine) => engine.evidence(),
+            Engine::Versus(engine) => engine.evidence(),
+            Engine::Each(engine) => engine.evidence(),
+            Engine::Counts(Some(ratio)) => ratio.evidence(),
+            Engine::Series(Some(rank)) => rank.evidence(),
+            Engine::Series(None) => Evidence { rollback: 0.0, keep: f64::NEG_INFINITY },
+            Engine::Counts(None) | Engine::Condition(_) => Evidence::NONE,
+        }
+    }
+
+    /// What the evidence says of this objective by itself. Those that decide share α, so that one that is
+    /// Broken has rolled the release back.
+    pub fn verdict(&self, now: Moment) -> Verdict {
+        if let Engine::Condition(condition) = &self.engine {
+            return condition.verdict(now);
+        }
+        let evidence = self.evidence();
+        let rates = self.setting.rates;
+        if self.share.ln() + evidence.rollback >= (1.0 / rates.false_rollback).ln() {
+            Verdict::Broken
+        } else if self.total > 0 && evidence.keep >= (1.0 / rates.false_continue).ln() {
+            Verdict::Kept
+        } else {
+            Verdict::Unknown
+        }
+    }
+
+    /// Whether blue breaks this objective too, so that green is held to blue.
+    pub fn blue_is_broken(&self) -> bool {
+        matches!(&self.engine, Engine::Share(share) if share.suspended())
+    }
+
+    /// The target with the most evidence against it, where each is judged on its own.
+    pub(super) fn suspect(&self) -> Option<Suspect> {
+        if let Engine::Each(each) = &self.engine { each.suspect() } else { None }
+    }
+
+    /// For how long it has had no data, and what its rule says of that.
+    pub(super) fn without_data(
+        &self,
+        now: Moment,
+        began: Moment,
+        silence: Silence,
+        policys: Answer,
+    ) -> Option<(Duration, Answer)> {
+        let rule = self.objective.no_data.unwrap_or(policys);
+        if let Some(patience) = self.objective.measure.patience() {
+            let waited = now.since(self.read_at.unwrap_or(began));
+            return (waited >= patience).then_some((waited, rule));
+        }
+        if silence.green >= NO_DATA_AFTER {
+            return Some((silence.green, rule));
+        }
+        if !matches!(self.engine, Engine::Versus(_)) {
+            return None;
+        }
+        // Without blue there is nothing to compare with, which is no fault of green's.
+        let rule = self.objective.no_data.unwrap_or(Answer::Continue);
+        match silence.blue {
+            None => Some((now.since(began), rule)),
+            Some(silent) => (silent >= NO_DATA_AFTER).then_some((silent, rule)),
+        }
+    }
+
+    pub(super) const fn setting(&self) -> Setting {
+        self.setting
+    }
+}
+
+impl Setting {
+    fn engine(&self, limits: Limits) -> Result<Ratio, Refused> {
+        Ratio::new(self.ratio(limits))
+    }
+}

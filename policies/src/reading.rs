@@ -1,0 +1,80 @@
+//! What somebody else measured: CloudWatch, the service's own metrics, the load balancer, alarms.
+//!
+//! The shell reads and reports; whether a reading counts is decided by the judge.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// One reading for one objective.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Reading {
+    /// Name of the objective it is for.
+    pub objective: String,
+    /// When the time it covers began, in milliseconds from the acceptance of the question; negative for
+    /// what was before.
+    pub began_millis: i64,
+    /// What was read.
+    pub seen: Seen,
+}
+
+/// What was read.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Seen {
+    /// Events of one period.
+    Counts {
+        /// Bad ones.
+        bad: f64,
+        /// All of them.
+        all: f64,
+    },
+    /// Events of one period in a histogram, as Prometheus has it: cumulative counts.
+    Buckets {
+        /// Upper bound in seconds and the events at most that long, in ascending order.
+        cumulative: Vec<(f64, f64)>,
+        /// All events, those above the last bound included.
+        all: f64,
+    },
+    /// One point of a series.
+    Point {
+        /// Its value; `None` where there was none, which is no zero.
+        value: Option<f64>,
+    },
+    /// Points of a series from before the deployment, or of blue, to compare with.
+    Baseline {
+        /// Their values.
+        points: Vec<f64>,
+    },
+    /// The state of alarms.
+    Alarms {
+        /// Name → state.
+        alarms: BTreeMap<String, AlarmState>,
+    },
+}
+
+/// What CloudWatch says of an alarm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AlarmState {
+    /// Green.
+    Ok,
+    /// Red, since the deployment began.
+    Alarm,
+    /// Red since before the deployment began: no sign against this release.
+    AlarmBefore,
+    /// Too little data, or no such alarm.
+    Unknown,
+}
+
+impl Seen {
+    /// Events of a histogram above a bound, and all: `(bad, all)`. A bucket that holds the bound itself has
+    /// the benefit of the doubt. `None` where this is no histogram or has no bound as high.
+    pub fn above(&self, bound: Duration) -> Option<(f64, f64)> {
+        let Self::Buckets { cumulative, all } = self else { return None };
+        let bound = bound.as_secs_f64();
+        let within = cumulative.iter().find(|(upper, _)| *upper >= bound)?;
+        Some(((all - within.1).max(0.0), *all))
+    }
+}

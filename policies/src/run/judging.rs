@@ -1,0 +1,174 @@
+//! From a tick or a reading to what all objectives together say.
+
+use std::time::Duration;
+
+use super::{Run, reason, routed};
+use crate::decision::{Answer, Basis};
+use crate::deployment::Arm;
+use crate::event::Action;
+use crate::judge::Standing;
+use crate::phase::Phase;
+use crate::policy::Policy;
+use crate::reading::Reading;
+use crate::tick::Tick;
+
+impl Run {
+    pub(super) fn ticked(&mut self, tick: &Tick) -> Vec<Action> {
+        if !self.is_next(tick) || self.judge.is_none() {
+            return Vec::new();
+        }
+        if self.phase == Phase::WarmUp {
+            if let Some(judge) = &mut self.judge {
+                judge.warm_up(tick);
+            }
+            if self.next_tick >= self.warm_up_ticks {
+                self.phase = Phase::Judging;
+                self.timeline.note(self.now, "warm-up is over; judging");
+            }
+            return if self.now >= self.deadline() { self.out_of_time() } else { Vec::new() };
+        }
+        if self.take(tick) {
+            // Time counts from the first judged sample: at a low rate most ticks hold none.
+            let judged = tick.green.total().judged() > 0;
+            self.judged_ticks += u64::from(self.judged_ticks > 0 || judged);
+        }
+        self.stand()
+    }
+
+    pub(super) fn read(&mut self, reading: &Reading) -> Vec<Action> {
+        if self.phase != Phase::Judging {
+            return Vec::new();
+        }
+        if let Some(judge) = &mut self.judge {
+            judge.read(reading, self.now);
+        }
+        self.stand()
+    }
+
+    /// Whether a tick was not seen before.
+    pub(super) fn is_next(&mut self, tick: &Tick) -> bool {
+        let is_next = tick.index >= self.next_tick;
+        if is_next {
+            self.next_tick = tick.index + 1;
+        }
+        is_next
+    }
+
+    /// Lets the judge in force take a tick. False where gate itself could not measure in it.
+    pub(super) fn take(&mut self, tick: &Tick) -> bool {
+        let total = tick.green.total();
+        if total.gates_fault() * 2 > u64::from(total.due) {
+            // More lost than measured: this says something about gate, nothing about the release.
+            self.trouble_ticks += 1;
+            return false;
+        }
+        let Some((_, policy)) = &self.policy else { return false };
+        let (length, now) = (policy.decide.tick, self.now);
+        let targets =
+            |arm| self.deployment.as_ref().map_or(0, |d| routed(d, arm, policy.probe.via).len());
+        let (greens, blues) = (targets(Arm::Green), targets(Arm::Blue));
+        if total.judged() > 0 {
+            self.silence.green = Duration::ZERO;
+        } else if total.due > 0 || greens == 0 {
+            // Without a probe due there is no silence, unless there is nobody left to be probed.
+            self.silence.green += length;
+        }
+        let blue = tick.blue.as_ref().map(crate::tick::ArmTick::total).unwrap_or_default();
+        self.silence.blue = match self.silence.blue {
+            _ if blues == 0 => None,
+            _ if blue.judged() > 0 => Some(Duration::ZERO),
+            silent if blue.due > 0 => Some(silent.unwrap_or_default() + length),
+            silent => silent.or(Some(Duration::ZERO)),
+        };
+        let judge = match &mut self.watching {
+            Some(watching) => Some(&mut watching.judge),
+            None => self.judge.as_mut(),
+        };
+        if let Some(judge) = judge {
+            judge.take(tick, now);
+        }
+        true
+    }
+
+    /// Hands what the load balancer says of green to the judge in force.
+    pub(super) fn look_at_health(&mut self) {
+        let Some(deployment) = &self.deployment else { return };
+        let judge = match &mut self.watching {
+            Some(watching) => Some(&mut watching.judge),
+            None => self.judge.as_mut(),
+        };
+        if let Some(judge) = judge {
+            judge.health(&deployment.green, self.now);
+        }
+    }
+
+    /// Time judged so far.
+    pub(super) fn seen(&self, policy: &Policy) -> Duration {
+        let ticks = u32::try_from(self.judged_ticks).unwrap_or(u32::MAX);
+        policy.decide.tick.saturating_mul(ticks)
+    }
+
+    fn stand(&mut self) -> Vec<Action> {
+        let (Some(judge), Some((_, policy))) = (&self.judge, &self.policy) else {
+            return Vec::new();
+        };
+        let seen = self.seen(policy);
+        let enough = seen >= policy.decide.at_least;
+        match judge.standing(self.now, self.silence, enough) {
+            Standing::Rollback { objective, basis } => {
+                let Some(judged) = judge.objective(objective) else { return Vec::new() };
+                let reason = reason::broken(judge, judged, self.now);
+                let otherwise = judge.instead_of_rollback(judged, self.now, enough);
+                let name = judged.objective.name.clone();
+                self.decide_by(Answer::Rollback, basis, reason, Some(name), otherwise)
+            }
+            Standing::Continue => {
+                let reason = reason::kept(judge, policy, seen);
+                let name = judge.least_sure().map(|judged| judged.objective.name.clone());
+                let otherwise = judge.instead_of_continue();
+                self.decide_by(Answer::Continue, Basis::Proven, reason, name, otherwise)
+            }
+            Standing::NoData { objective, missing, answer } => {
+                let Some(judged) = judge.objective(objective) else { return Vec::new() };
+                let reason = reason::no_data(judge, judged, missing, answer);
+                let name = judged.objective.name.clone();
+                let otherwise = other_rule("no-data", answer);
+                self.decide_by(answer, Basis::NoData, reason, Some(name), Some(otherwise))
+            }
+            Standing::Watch if self.now >= self.deadline() => self.out_of_time(),
+            Standing::Watch => Vec::new(),
+        }
+    }
+
+    pub(super) fn out_of_time(&mut self) -> Vec<Action> {
+        let (judge, policy) = match (&self.judge, &self.policy) {
+            (Some(judge), Some((_, policy))) => (judge, policy),
+            (None, Some(_)) => return self.give_up_on_targets(),
+            (_, None) => return self.give_up_resolving(),
+        };
+        let answer = policy.decide.undecided;
+        let basis = if self.trouble_ticks > self.judged_ticks {
+            Basis::GateTrouble
+        } else {
+            Basis::Undecided
+        };
+        let ticks = (self.judged_ticks, self.trouble_ticks);
+        let reason = reason::undecided(judge, policy, basis, self.now, ticks, answer);
+        let name = judge.least_sure().map(|judged| judged.objective.name.clone());
+        let (name, otherwise) = if basis == Basis::Undecided {
+            (name, judge.instead_of_undecided())
+        } else {
+            (None, None)
+        };
+        let otherwise = otherwise.unwrap_or_else(|| other_rule("undecided", answer));
+        self.decide_by(answer, basis, reason, name, Some(otherwise))
+    }
+}
+
+/// `would have continued if no-data were continue`.
+pub(super) fn other_rule(key: &str, answer: Answer) -> String {
+    match answer {
+        Answer::Rollback => format!("would have continued if {key} were continue"),
+        Answer::Continue => format!("would have been rolled back if {key} were rollback"),
+    }
+}
