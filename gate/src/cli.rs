@@ -3,6 +3,7 @@
 mod check;
 mod health;
 mod relay;
+mod schema;
 mod serve;
 mod stat;
 mod verify;
@@ -32,6 +33,8 @@ enum Command {
     Verify(verify::Verify),
     /// Check policy files and show every fault in them.
     Check(check::Check),
+    /// Print the JSON Schema of a policy, for editors.
+    Schema(schema::Schema),
     /// Run as the Lambda function that CodeDeploy's hooks invoke, and forward them to the daemon.
     Relay(relay::Relay),
     /// Ask a running daemon whether it is alive; for container health checks.
@@ -76,6 +79,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Check(check) => with_runtime(check.run()),
         Command::Relay(relay) => with_runtime(relay.run()),
         Command::Health(health) => with_runtime(health.run()),
+        Command::Schema(schema) => schema.run(),
         Command::Stat(stat) => stat.run(),
     };
     ExitCode::from(code)

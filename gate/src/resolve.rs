@@ -226,7 +226,7 @@ mod tests {
         let mut aws = FakeAws::new();
         change(&mut aws);
         let shown = match resolve(&aws, "d-1", false).await {
-            Ok(Resolved::Deployment(Box::new(deployment))) => {
+            Ok(Resolved::Deployment(deployment)) => {
                 let ids = |targets: &[Target]| {
                     let ids: Vec<&str> = targets.iter().map(|target| target.id.as_str()).collect();
                     ids.join(", ")
