@@ -44,7 +44,7 @@ $(DENY):
 	cargo install cargo-deny --locked --version 0.20.2 --root target/tools
 
 unit: build
-	cargo test $(ALL) --lib --bins --test golden --test life --test misbehaviour --test stat --test workspace
+	cargo test $(ALL) --lib --bins --test golden --test judging --test life --test misbehaviour --test stat --test workspace
 
 e2e: venv build
 	cargo test $(ALL) --test e2e -- --test-threads=$(E2E_AT_ONCE)

@@ -27,7 +27,7 @@ use versus::History;
 
 pub(crate) use sentence::{Sentence, interval_of, say, sentence};
 
-pub use judged::{BASELINE_POINTS_MIN, Judged};
+pub use judged::{BASELINE_POINTS_MIN, Judged, Missing};
 pub use tally::{Counts, TARGETS_KEPT_MAX, Tally};
 
 /// Ticks whose evidence is kept for the page: two hours at the default tick.
@@ -104,8 +104,10 @@ pub enum Standing {
     NoData {
         /// The objective whose rule it is.
         objective: usize,
+        /// What is missing.
+        what: Missing,
         /// For how long.
-        missing: Duration,
+        time: Duration,
         /// What the rule says.
         answer: Answer,
     },
@@ -258,43 +260,63 @@ impl Judge {
     pub fn standing(&self, now: Moment, silence: Silence, seen_enough: bool) -> Standing {
         let deciding = || self.objectives.iter().enumerate().filter(|(_, o)| !o.objective.observe);
         let conditions = || deciding().filter(|(_, o)| o.objective.measure.is_condition());
-        if let Some((objective, _)) = conditions().find(|(_, o)| o.verdict(now) == Verdict::Broken)
-        {
+        let broken = conditions().find(|(_, o)| o.verdict(now) == Verdict::Broken);
+        if let Some((objective, _)) = broken {
             return Standing::Rollback { objective, basis: Basis::Condition };
         }
-        let without = |o: &Judged| o.without_data(now, self.began, silence, self.no_data);
-        let excused = |o: &Judged| matches!(without(o), Some((_, Answer::Continue)));
-        let parts: Vec<Part> = deciding()
-            .filter(|(_, o)| !o.objective.measure.is_condition())
-            .map(|(_, o)| {
-                let mut evidence = o.evidence();
-                if excused(o) {
-                    evidence.keep = f64::INFINITY;
-                }
-                Part { weight: o.objective.weight, evidence }
-            })
-            .collect();
+        let missing = |o: &Judged| o.missing(now, self.began, silence);
+        let excused = |o: &Judged| self.excused(o, now, silence);
         let hold = conditions().all(|(_, o)| o.verdict(now) == Verdict::Kept || excused(o));
-        let provers = || deciding().filter(|(_, o)| o.objective.measure.can_continue());
-        let leaning = fold(&parts).leaning(self.rates, seen_enough && hold);
+        let leaning = self.standing_evidence(now, silence).leaning(self.rates, seen_enough && hold);
         if leaning == Leaning::Rollback {
             return Standing::Rollback { objective: self.worst_place(), basis: Basis::Proven };
         }
-        let missing = deciding().filter_map(|(place, o)| Some((place, without(o)?)));
-        let rolls_back = missing.clone().find(|(_, (_, rule))| *rule == Answer::Rollback);
-        if let Some((objective, (missing, answer))) = rolls_back {
-            return Standing::NoData { objective, missing, answer };
+        let without = deciding().filter_map(|(place, o)| {
+            let (what, time) = missing(o)?;
+            Some(Standing::NoData {
+                objective: place,
+                what,
+                time,
+                answer: o.rule(what, self.no_data),
+            })
+        });
+        let rolls_back = |standing: &Standing| {
+            matches!(standing, Standing::NoData { answer: Answer::Rollback, .. })
+        };
+        if let Some(rollback) = without.clone().find(rolls_back) {
+            return rollback;
         }
-        // Nobody is left who could prove anything: that is no proof.
-        if hold && provers().all(|(_, o)| excused(o)) {
-            return match missing.max_by_key(|(_, (missing, _))| *missing) {
-                Some((objective, (missing, answer))) => {
-                    Standing::NoData { objective, missing, answer }
+        // Nobody is left who could prove anything: that is no proof, and the policy's rule applies.
+        let mut provers = deciding().filter(|(_, o)| o.objective.measure.can_continue());
+        if hold && provers.all(|(_, o)| excused(o)) {
+            return match without.last() {
+                Some(Standing::NoData { objective, what, time, .. }) => {
+                    let own = self.objective(objective).and_then(|o| o.objective.no_data);
+                    let answer = own.unwrap_or(self.no_data);
+                    Standing::NoData { objective, what, time, answer }
                 }
-                None => Standing::Watch,
+                _ => Standing::Watch,
             };
         }
         if leaning == Leaning::Continue { Standing::Continue } else { Standing::Watch }
+    }
+
+    /// Whether an objective has no data and its rule is to let go of it.
+    pub(crate) fn excused(&self, judged: &Judged, now: Moment, silence: Silence) -> bool {
+        let missing = judged.missing(now, self.began, silence);
+        missing.is_some_and(|(what, _)| judged.rule(what, self.no_data) == Answer::Continue)
+    }
+
+    /// The evidence of all objectives that decide and are not let go of, together.
+    pub(crate) fn standing_evidence(&self, now: Moment, silence: Silence) -> Evidence {
+        let parts = self.statistical().map(|(_, o)| {
+            let mut evidence = o.evidence();
+            if self.excused(o, now, silence) {
+                evidence.keep = f64::INFINITY;
+            }
+            Part { weight: o.objective.weight, evidence }
+        });
+        fold(&parts.collect::<Vec<_>>())
     }
 
     /// The evidence of all objectives that decide, together.
@@ -326,6 +348,11 @@ impl Judge {
     /// The objective in a place of the list.
     pub fn objective(&self, place: usize) -> Option<&Judged> {
         self.objectives.get(place)
+    }
+
+    /// Whether blue breaks an objective that decides, so that green is held to blue.
+    pub fn blue_is_broken(&self) -> bool {
+        self.statistical().any(|(_, o)| o.blue_is_broken())
     }
 
     /// The objective with the least evidence for it.

@@ -9,14 +9,14 @@
     reason = "the whole file is a test; clippy knows only `#[test]` functions as such"
 )]
 
-use std::time::Duration;
+mod common;
 
+use common::{arm, at, deployment, question, read, resolved_to, target, tick, trouble};
 use expect_test::{Expect, expect};
-use policies::deployment::Route;
 use policies::reading::Seen;
 use policies::{
-    Action, Answer, ArmTick, Blame, Delivery, Deployment, Event, Moment, Outcome, Phase,
-    PolicyInForce, Question, Reading, Run, Sample, Stage, Target, TargetTick, Tick, Trouble,
+    Action, Answer, Delivery, Deployment, Event, Moment, Outcome, Phase, PolicyInForce, Question,
+    Run, Stage, Tick,
 };
 
 const POLICY: &str = "
@@ -34,84 +34,8 @@ objectives: [ { errors: { at-most: 1% } } ]
 watch: { until: end-of-deployment }
 ";
 
-fn question() -> Question {
-    let limit = Some(policies::run::HOOK_LIMIT);
-    Question { id: "d-1-00000000".into(), limit, unmatched: Answer::Rollback, observe: false }
-}
-
-fn target(id: &str) -> Target {
-    let (host, port) = id.split_once(':').unwrap();
-    Target {
-        id: id.into(),
-        host: host.into(),
-        port: port.parse().unwrap(),
-        tls: false,
-        route: Route::Task,
-        health: None,
-    }
-}
-
-fn deployment() -> Deployment {
-    Deployment {
-        id: "d-1".into(),
-        application: "web".into(),
-        group: "web-group".into(),
-        service: "prod:web".into(),
-        stage: Stage::AfterAllowTestTraffic,
-        is_rollback: false,
-        rolls_back_on_failure: true,
-        green: vec![target("10.0.0.2:80")],
-        blue: vec![target("10.0.0.1:80")],
-        function: String::new(),
-        pipeline: String::new(),
-        remaining_seconds: None,
-        warnings: vec![],
-    }
-}
-
-fn resolved_to(deployment: Deployment, policy: &str) -> Event {
-    let policy = PolicyInForce::Chosen { file: "web.policy.yaml".into(), text: policy.into() };
-    Event::Resolved { deployment: Box::new(deployment), policy }
-}
-
 fn resolved() -> Event {
     resolved_to(deployment(), POLICY)
-}
-
-fn trouble(lasting: bool) -> Trouble {
-    Trouble { blame: Blame::Aws, lasting, what: "GetDeployment of d-1 failed: Some".into() }
-}
-
-/// `outcomes` of one arm's only target, all at once and fast.
-fn arm(id: &str, outcomes: &[(Outcome, u32)], held_ms: u64, latency_ms: u64) -> ArmTick {
-    let mut tick = TargetTick::default();
-    for &(outcome, count) in outcomes {
-        for _ in 0..count {
-            tick.record(&Sample {
-                held: Duration::from_millis(held_ms),
-                latency: Duration::from_millis(latency_ms),
-                outcome,
-                status: (outcome == Outcome::Status).then_some(500),
-            });
-        }
-    }
-    ArmTick { targets: [(id.to_owned(), tick)].into() }
-}
-
-fn tick(index: u64, green: &[(Outcome, u32)], blue: &[(Outcome, u32)]) -> Event {
-    let green = arm("10.0.0.2:80", green, 1, 5);
-    let blue = Some(arm("10.0.0.1:80", blue, 1, 5));
-    Event::Ticked { tick: Box::new(Tick { index, green, blue }) }
-}
-
-fn read(objective: &str, seen: Seen) -> Event {
-    Event::Read {
-        reading: Box::new(Reading { objective: objective.into(), began_millis: 50_000, seen }),
-    }
-}
-
-fn at(seconds: u64) -> Moment {
-    Moment::from_millis(seconds * 1000)
 }
 
 /// A run in each phase.
@@ -414,7 +338,7 @@ fn green_without_targets_or_without_samples_has_no_data() {
     check(
         silence(7),
         expect![
-            "rollback, no-data: no data: no probe of green finished for 10 s (200 × dns); answering rollback by the policy's `no-data` rule"
+            "rollback, no-data: no data: no probe of green finished for 10 s: 200 × dns; answering rollback by the policy's `no-data` rule"
         ],
     );
 }
@@ -448,7 +372,7 @@ fn connections_that_fail_on_blue_too_are_set_aside() {
     check(
         outage(Outcome::Ok),
         expect![
-            "rollback, proven: `errors at most 0.5 %` is broken: 80 of 80 probes bad (100 %, at any time 83-100 % with 99 % confidence) (80 × refused); evidence 5950:1 that more than 0.5 % are; together 4001:1 (rollback at 100:1)"
+            "rollback, proven: `errors at most 0.5 %` is broken: 80 of 80 probes bad (100 %, at any time 83-100 % with 99 % confidence): 80 × refused; evidence 5950:1 that more than 0.5 % are; together 4001:1 (rollback at 100:1)"
         ],
     );
 }
@@ -480,7 +404,7 @@ fn observing_judges_and_lets_everything_through() {
         observing,
         events,
         expect![
-            "continue, observed: only observing; would have answered rollback: `errors at most 0.5 %` is broken: 80 of 80 probes bad (100 %, at any time 83-100 % with 99 % confidence) (80 × timeout); evidence 5950:1 that more than 0.5 % are; together 4001:1 (rollback at 100:1)"
+            "continue, observed: only observing; would have answered rollback: `errors at most 0.5 %` is broken: 80 of 80 probes bad (100 %, at any time 83-100 % with 99 % confidence): 80 × timeout; evidence 5950:1 that more than 0.5 % are; together 4001:1 (rollback at 100:1)"
         ],
     );
 }

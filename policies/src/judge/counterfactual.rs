@@ -8,6 +8,7 @@ use crate::evidence::numerics::count;
 use crate::moment::Moment;
 use crate::policy::{Counted, Limits, Measure, Signal};
 use crate::units::{percent, spell};
+use crate::verdict::Verdict;
 
 impl Judge {
     /// What would have kept this objective from rolling the release back.
@@ -66,6 +67,13 @@ impl Judge {
 
     /// What would have rolled a release back that continued, or how much stricter it could have been.
     pub(crate) fn instead_of_continue(&self) -> Option<String> {
+        let suspended = self.objectives.iter().find(|o| !o.objective.observe && o.spared_by_blue());
+        if let Some(judged) = suspended {
+            let name = &judged.objective.name;
+            return Some(format!(
+                "would have been rolled back if blue were not broken too (`{name}`)"
+            ));
+        }
         let judged = self.least_sure()?;
         let name = &judged.objective.name;
         let knob = judged.knob()?;
@@ -87,7 +95,16 @@ impl Judge {
     }
 
     /// What would have let an undecided release continue.
-    pub(crate) fn instead_of_undecided(&self) -> Option<String> {
+    pub(crate) fn instead_of_undecided(&self, now: Moment) -> Option<String> {
+        let stands = |o: &&Judged| {
+            !o.objective.observe
+                && o.objective.measure.is_condition()
+                && o.verdict(now) != Verdict::Kept
+        };
+        if let Some(condition) = self.objectives.iter().find(stands) {
+            let name = &condition.objective.name;
+            return Some(format!("would have continued if `{name}` had held, or only observed"));
+        }
         let judged = self.least_sure()?;
         let name = &judged.objective.name;
         if let Measure::Share { signal: Signal::SlowerThan(_), limits } = &judged.objective.measure

@@ -19,7 +19,7 @@ use crate::tick::{ArmTick, TargetTick};
 use crate::verdict::Verdict;
 
 /// Points of a series before it stops standing in the way of Continue.
-const SERIES_POINTS_MIN: u64 = 3;
+const SERIES_POINTS_MIN: u64 = 5;
 /// Points a baseline needs before a series is judged (statistics.md §5).
 pub const BASELINE_POINTS_MIN: usize = 20;
 
@@ -50,6 +50,17 @@ pub(super) enum Engine {
     /// From the baseline on.
     Series(Option<Rank>),
     Condition(Condition),
+}
+
+/// What there is no data of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// Finished probes of green.
+    Green,
+    /// Finished probes of blue, or blue itself.
+    Blue,
+    /// Readings of what somebody else measures.
+    Reading,
 }
 
 /// A tick as an objective sees it.
@@ -226,36 +237,44 @@ impl Judged {
         matches!(&self.engine, Engine::Share(share) if share.suspended())
     }
 
+    /// Whether only a broken blue keeps this objective from rolling green back.
+    pub(super) fn spared_by_blue(&self) -> bool {
+        let Engine::Share(share) = &self.engine else { return false };
+        share.suspended()
+            && self.share.ln() + share.own().rollback >= self.setting.log_rollback_at()
+    }
+
     /// The target with the most evidence against it, where each is judged on its own.
     pub(super) fn suspect(&self) -> Option<Suspect> {
         if let Engine::Each(each) = &self.engine { each.suspect() } else { None }
     }
 
-    /// For how long it has had no data, and what its rule says of that.
-    pub(super) fn without_data(
+    /// What it has no data of, and for how long.
+    pub(super) fn missing(
         &self,
         now: Moment,
         began: Moment,
         silence: Silence,
-        policys: Answer,
-    ) -> Option<(Duration, Answer)> {
-        let rule = self.objective.no_data.unwrap_or(policys);
+    ) -> Option<(Missing, Duration)> {
         if let Some(patience) = self.objective.measure.patience() {
             let waited = now.since(self.read_at.unwrap_or(began));
-            return (waited >= patience).then_some((waited, rule));
+            return (waited >= patience).then_some((Missing::Reading, waited));
         }
         if silence.green >= NO_DATA_AFTER {
-            return Some((silence.green, rule));
+            return Some((Missing::Green, silence.green));
         }
         if !matches!(self.engine, Engine::Versus(_)) {
             return None;
         }
-        // Without blue there is nothing to compare with, which is no fault of green's.
-        let rule = self.objective.no_data.unwrap_or(Answer::Continue);
-        match silence.blue {
-            None => Some((now.since(began), rule)),
-            Some(silent) => (silent >= NO_DATA_AFTER).then_some((silent, rule)),
-        }
+        let silent = silence.blue.unwrap_or_else(|| now.since(began));
+        (silent >= NO_DATA_AFTER).then_some((Missing::Blue, silent))
+    }
+
+    /// What is said where that is missing. Without blue there is nothing to compare with, which is no fault
+    /// of green's: a comparison is let go of, unless its own rule says otherwise.
+    pub(super) fn rule(&self, missing: Missing, policys: Answer) -> Answer {
+        let default = if missing == Missing::Blue { Answer::Continue } else { policys };
+        self.objective.no_data.unwrap_or(default)
     }
 
     pub(super) const fn setting(&self) -> Setting {

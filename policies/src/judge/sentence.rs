@@ -120,8 +120,11 @@ fn share(judged: &Judged, what: &str, kind: &str, limits: Limits) -> Sentence {
     let evidence = judged.evidence();
     if judged.blue_is_broken() {
         return Sentence {
-            seen: format!("{seen}; blue is broken too, so green is held to blue"),
-            against: Some(format!("{} that green is worse", odds(evidence.rollback))),
+            seen,
+            against: Some(format!(
+                "{} that green is worse than blue, which is broken too",
+                odds(evidence.rollback)
+            )),
             kept: Some(format!("{} that it is not", odds(evidence.keep))),
         };
     }

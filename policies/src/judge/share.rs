@@ -61,6 +61,11 @@ impl Share {
         against_blue.is_some_and(|log| log >= self.setting.log_rollback_at())
     }
 
+    /// Evidence about green alone, whatever blue does.
+    pub(super) fn own(&self) -> Evidence {
+        self.own.evidence()
+    }
+
     pub(super) fn evidence(&self) -> Evidence {
         match &self.beside {
             Some(beside) if self.suspended() => beside.relative.evidence(),

@@ -123,14 +123,14 @@ impl Run {
                 self.decide_by(Answer::Rollback, basis, reason, Some(name), otherwise)
             }
             Standing::Continue => {
-                let reason = reason::kept(judge, policy, seen);
+                let reason = reason::kept(judge, policy, seen, (self.now, self.silence));
                 let name = judge.least_sure().map(|judged| judged.objective.name.clone());
                 let otherwise = judge.instead_of_continue();
                 self.decide_by(Answer::Continue, Basis::Proven, reason, name, otherwise)
             }
-            Standing::NoData { objective, missing, answer } => {
+            Standing::NoData { objective, what, time, answer } => {
                 let Some(judged) = judge.objective(objective) else { return Vec::new() };
-                let reason = reason::no_data(judge, judged, missing, answer);
+                let reason = reason::no_data(judge, judged, (what, time), answer);
                 let name = judged.objective.name.clone();
                 let otherwise = other_rule("no-data", answer);
                 self.decide_by(answer, Basis::NoData, reason, Some(name), Some(otherwise))
@@ -156,7 +156,7 @@ impl Run {
         let reason = reason::undecided(judge, policy, basis, self.now, ticks, answer);
         let name = judge.least_sure().map(|judged| judged.objective.name.clone());
         let (name, otherwise) = if basis == Basis::Undecided {
-            (name, judge.instead_of_undecided())
+            (name, judge.instead_of_undecided(self.now))
         } else {
             (None, None)
         };

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::decision::{Answer, Basis};
 use crate::deployment::Arm;
 use crate::event::Trouble;
-use crate::judge::{Judge, Judged, Sentence, say, sentence};
+use crate::judge::{Judge, Judged, Missing, Sentence, Silence, say, sentence};
 use crate::moment::Moment;
 use crate::policy::Policy;
 use crate::units::spell;
@@ -23,9 +23,10 @@ pub(super) fn broken(judge: &Judge, judged: &Judged, now: Moment) -> String {
         return format!("`{name}` is broken: {seen}{faults}");
     };
     // Objectives share the error rate: what decides is the evidence of all of them together.
-    let together = odds(judge.evidence().rollback);
-    let together =
-        if judge.objectives().len() > 1 { format!("; together {together}") } else { String::new() };
+    let together = match judge.objectives().len() {
+        0 | 1 => String::new(),
+        _ => format!("; together {}", odds(judge.evidence().rollback)),
+    };
     let needed = odds_needed(judge.rates().false_rollback);
     format!(
         "`{name}` is broken: {seen}{faults}; evidence {against}{together} (rollback at {needed})"
@@ -33,30 +34,34 @@ pub(super) fn broken(judge: &Judge, judged: &Judged, now: Moment) -> String {
 }
 
 /// Continue, proven.
-pub(super) fn kept(judge: &Judge, policy: &Policy, seen: Duration) -> String {
+pub(super) fn kept(
+    judge: &Judge,
+    policy: &Policy,
+    seen: Duration,
+    (now, silence): (Moment, Silence),
+) -> String {
     let deciding = judge.objectives().iter().filter(|judged| !judged.objective.observe);
     let parts: Vec<String> = deciding
         .map(|judged| {
-            let name = &judged.objective.name;
-            match judged.total {
-                0 => format!("`{name}`"),
-                total if judged.objective.measure.can_continue() => {
-                    format!("`{name}`: {} of {total} bad", judged.bad)
-                }
-                _ => format!("`{name}` has no veto"),
+            let (name, measure) = (&judged.objective.name, &judged.objective.measure);
+            if judge.excused(judged, now, silence) {
+                format!("`{name}` has no data and is let go of")
+            } else if measure.is_condition() {
+                format!("`{name}` holds")
+            } else if measure.can_continue() {
+                format!("`{name}`: {} of {} bad", judged.bad, judged.total)
+            } else {
+                format!("`{name}` has no veto")
             }
         })
         .collect();
-    let beside = if judge.objectives().iter().any(Judged::blue_is_broken) {
-        "; blue is broken too, and green is no worse"
-    } else {
-        ""
-    };
+    let beside =
+        if judge.blue_is_broken() { "; blue is broken too, and green is no worse" } else { "" };
     format!(
         "every objective is kept after {}: {}{beside}; evidence at least {} (continue at {})",
         spell(seen),
         parts.join(", "),
-        odds(judge.evidence().keep),
+        odds(judge.standing_evidence(now, silence).keep),
         odds_needed(policy.decide.rates.false_continue),
     )
 }
@@ -95,7 +100,7 @@ pub(super) fn undecided(
             format!("; `{}` does not hold: {}", judged.objective.name, sentence(judged, now))
         })
         .collect();
-    let beside = if judge.objectives().iter().any(Judged::blue_is_broken) {
+    let beside = if judge.blue_is_broken() {
         "; blue is broken too, and green is proven neither better nor worse"
     } else {
         ""
@@ -108,24 +113,28 @@ pub(super) fn undecided(
     )
 }
 
-/// There is no data, of green or of what an objective reads.
-pub(super) fn no_data(judge: &Judge, judged: &Judged, silent: Duration, answer: Answer) -> String {
-    let rule = format!("answering {answer} by the policy's `no-data` rule");
-    if judged.objective.measure.patience().is_some() {
-        return format!(
-            "no data: nothing was read for `{}` for {}; {rule}",
-            judged.objective.name,
-            spell(silent)
-        );
-    }
-    let faults = faults_of_green(judge);
-    format!("no data: no probe of green finished for {}{faults}; {rule}", spell(silent))
+/// There is no data.
+pub(super) fn no_data(
+    judge: &Judge,
+    judged: &Judged,
+    (what, time): (Missing, Duration),
+    answer: Answer,
+) -> String {
+    let (name, time) = (&judged.objective.name, spell(time));
+    let missing = match what {
+        Missing::Green => {
+            format!("no probe of green finished for {time}{}", faults_of_green(judge))
+        }
+        Missing::Blue => format!("nothing of blue to compare with for {time}, for `{name}`"),
+        Missing::Reading => format!("nothing was read for `{name}` for {time}"),
+    };
+    format!("no data: {missing}; answering {answer} by the policy's `no-data` rule")
 }
 
-/// ` (11 × status 503, 2 × timeout)`, or nothing.
+/// `: 11 × status 503, 2 × timeout`, or nothing.
 fn faults_of_green(judge: &Judge) -> String {
     let faults = judge.arm(Arm::Green).total.faults();
-    if faults.is_empty() { faults } else { format!(" ({faults})") }
+    if faults.is_empty() { faults } else { format!(": {faults}") }
 }
 
 /// Green has nothing to probe.
