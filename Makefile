@@ -11,7 +11,7 @@ export PYTHONPATH := tests/aws
 # is compiled again.
 ALL := --workspace --locked
 
-.PHONY: demo demo-stop test aws build lint deny unit e2e emulator-test venv
+.PHONY: demo demo-stop test aws build lint deny unit bench e2e emulator-test venv
 
 ## The main job: a bad and a good release through CodeDeploy's hook, on this machine. KEEP=1 leaves it running.
 demo: venv build
@@ -45,6 +45,10 @@ $(DENY):
 
 unit: build
 	cargo test $(ALL) --lib --bins --test golden --test life --test misbehaviour --test stat --test workspace
+
+## What evidence costs for an objective and tick.
+bench:
+	cargo bench -p policies --locked --bench evidence
 
 e2e: venv build
 	cargo test $(ALL) --test e2e -- --test-threads=$(E2E_AT_ONCE)
