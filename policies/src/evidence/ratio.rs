@@ -12,8 +12,9 @@ use super::numerics::{count, divergence, is_count, times_log};
 const STAKE_MAX: f64 = 0.9;
 /// Bets that go on the rollback side are tested against this margin below [`STAKE_MAX`].
 const STAKE_EDGE: f64 = STAKE_MAX * 0.999;
-/// Smallest stake a tick is designed for; bounds the number of bets, which are this doubled and doubled.
-/// A tick that asks for less, one bad event too many in ten thousand ticks, decides nothing in any deadline.
+/// Smallest stake a tick is designed for: it keeps the bets, which are this doubled and doubled, at 16.
+/// Only an objective of 0.01 % and less, at a probe or so in a tick, asks for less; then the bet at a
+/// quarter of it stands in.
 const STAKE_MIN: f64 = 1e-4;
 /// Stakes of [`Accept::Tick`] and their weights (statistics.md §3).
 const TICK_STAKES: [f64; 3] = [0.5, 0.9, 0.99];
