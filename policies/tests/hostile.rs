@@ -78,3 +78,13 @@ fn what_is_no_text_is_refused() {
     check("a key that clears the screen, twice", "\"\\e[2J\": 1\n\"\\e[2J\": 2\n");
     check("a directive of 200 kB", &format!("%{} 1\n---\n", "x".repeat(200_000)));
 }
+
+#[test]
+fn of_thousands_of_faults_the_first_are_shown_and_the_rest_counted() {
+    let keys: String = (0..4900).map(|i| format!("k{i}: 1, ")).collect();
+    let file = PolicyFile::parse("hostile.yaml", &format!("{{ gate: v1, {keys} }}"));
+    assert!(file.faults.len() > 4900, "{} faults", file.faults.len());
+    let rendered = render(&file.faults, &file.text, false);
+    let more = format!("{} more faults are not shown\n\n", file.faults.len() - 50);
+    assert!(rendered.ends_with(&more) && rendered.matches("error[").count() == 50, "{rendered}");
+}
