@@ -4,6 +4,10 @@
 PYTHON ?= python3
 VENV := $(CURDIR)/.venv/bin/python
 DENY := target/tools/bin/cargo-deny
+FUZZ := target/tools/bin/cargo-fuzz
+FUZZ_RUN := PATH="$(CURDIR)/target/tools/bin:$$PATH" cargo +nightly fuzz run --fuzz-dir policies/fuzz --target-dir target/fuzz
+# How long `make fuzz` looks for trouble with each target.
+SECONDS ?= 60
 # Tests that wait more than they work.
 E2E_AT_ONCE ?= 6
 export PYTHONPATH := tests/aws
@@ -11,7 +15,7 @@ export PYTHONPATH := tests/aws
 # is compiled again.
 ALL := --workspace --locked
 
-.PHONY: demo demo-stop test aws build lint deny unit e2e emulator-test venv
+.PHONY: demo demo-stop test aws build lint deny unit bench fuzz e2e emulator-test venv
 
 ## The main job: a bad and a good release through CodeDeploy's hook, on this machine. KEEP=1 leaves it running.
 demo: venv build
@@ -44,7 +48,23 @@ $(DENY):
 	cargo install cargo-deny --locked --version 0.20.2 --root target/tools
 
 unit: build
-	cargo test $(ALL) --lib --bins --test golden --test judging --test life --test misbehaviour --test stat --test workspace
+	cargo test $(ALL) --lib --bins --test corpus --test golden --test hostile --test judging --test life --test misbehaviour \
+		--test properties --test stat --test workspace
+
+## What evidence costs for an objective and tick.
+bench:
+	cargo bench -p policies --locked --bench evidence
+
+## Any input into the policy reader and the engines, SECONDS each. Needs a nightly compiler; `make unit`
+## replays what this found before without one.
+fuzz: fuzz-policy fuzz-evidence
+
+fuzz-%: $(FUZZ)
+	@mkdir -p target/fuzz/corpus/$*
+	$(FUZZ_RUN) $* target/fuzz/corpus/$* policies/fuzz/corpus/$* -- -max_total_time=$(SECONDS) -timeout=10
+
+$(FUZZ):
+	cargo install cargo-fuzz --locked --version 0.13.2 --root target/tools
 
 e2e: venv build
 	cargo test $(ALL) --test e2e -- --test-threads=$(E2E_AT_ONCE)

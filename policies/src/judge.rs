@@ -289,7 +289,7 @@ impl Judge {
         // Nobody is left who could prove anything: that is no proof, and the policy's rule applies.
         let mut provers = deciding().filter(|(_, o)| o.objective.measure.can_continue());
         if hold && provers.all(|(_, o)| excused(o)) {
-            return match without.last() {
+            return match without.clone().next() {
                 Some(Standing::NoData { objective, what, time, .. }) => {
                     let own = self.objective(objective).and_then(|o| o.objective.no_data);
                     let answer = own.unwrap_or(self.no_data);

@@ -51,6 +51,10 @@ fn is_zero(count: &u32) -> bool {
     *count == 0
 }
 
+fn add(to: &mut u32, count: u32) {
+    *to = to.saturating_add(count);
+}
+
 impl TargetTick {
     /// Adds one probe.
     pub fn record(&mut self, sample: &Sample) {
@@ -59,9 +63,9 @@ impl TargetTick {
             self.late = self.late.saturating_add(1);
             return;
         }
-        *self.outcomes.entry(sample.outcome).or_default() += 1;
+        add(self.outcomes.entry(sample.outcome).or_default(), 1);
         if let (Outcome::Status, Some(status)) = (sample.outcome, sample.status) {
-            *self.statuses.entry(status).or_default() += 1;
+            add(self.statuses.entry(status).or_default(), 1);
         }
         if sample.outcome.answered() {
             self.latency.record(sample.latency);
@@ -70,13 +74,13 @@ impl TargetTick {
 
     /// Adds what another recorder saw of the same target in the same tick.
     pub fn merge(&mut self, other: &Self) {
-        self.due += other.due;
-        self.late += other.late;
+        self.due = self.due.saturating_add(other.due);
+        self.late = self.late.saturating_add(other.late);
         for (&outcome, &count) in &other.outcomes {
-            *self.outcomes.entry(outcome).or_default() += count;
+            add(self.outcomes.entry(outcome).or_default(), count);
         }
         for (&status, &count) in &other.statuses {
-            *self.statuses.entry(status).or_default() += count;
+            add(self.statuses.entry(status).or_default(), count);
         }
         self.latency.merge(&other.latency);
     }

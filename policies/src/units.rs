@@ -7,6 +7,9 @@ use jiff::SignedDuration;
 /// The longest duration a policy may name: CodeDeploy waits 3,600 s for a hook, an ECS pause hook 14 days.
 pub const DURATION_MAX: Duration = Duration::from_secs(14 * 24 * 3600);
 
+/// The largest share below everything; closer to 100 % there is nothing left to be worse.
+const SHARE_MAX_PERCENT: f64 = 99.999;
+
 /// The highest probe rate for each arm, per second; one core sends about this much.
 pub const RATE_MAX_PER_SECOND: f64 = 20_000.0;
 
@@ -57,7 +60,7 @@ pub fn share(text: &str) -> Result<f64, String> {
         .trim()
         .parse()
         .map_err(|_refused| format!("`{text}` is not a share; write it like `0.5%`"))?;
-    if !(0.0..100.0).contains(&percent) {
+    if !(0.0..=SHARE_MAX_PERCENT).contains(&percent) {
         return Err(format!("`{text}` is out of range; a share is at least 0% and below 100%"));
     }
     Ok(percent / 100.0)
@@ -149,8 +152,9 @@ pub fn quantile(text: &str) -> Result<f64, String> {
         .strip_prefix('p')
         .and_then(|number| number.parse().ok())
         .ok_or_else(|| format!("`{text}` is not a quantile; write it like `p99` or `p99.9`"))?;
-    if percent <= 0.0 || percent >= 100.0 {
-        return Err(format!("`{text}` is out of range; a quantile is above p0 and below p100"));
+    // Beyond five nines of either end a quantile would need more probes than a day has.
+    if !(0.001..=99.999).contains(&percent) {
+        return Err(format!("`{text}` is out of range; a quantile is from p0.001 to p99.999"));
     }
     Ok(percent / 100.0)
 }
@@ -258,7 +262,7 @@ mod tests {
         check(quantile("99"), expect!["`99` is not a quantile; write it like `p99` or `p99.9`"]);
         check(
             quantile("p100"),
-            expect!["`p100` is out of range; a quantile is above p0 and below p100"],
+            expect!["`p100` is out of range; a quantile is from p0.001 to p99.999"],
         );
     }
 

@@ -372,7 +372,9 @@ fn a_series_beside_its_baseline_can_only_veto() {
                     let points = (0..60).map(|i| 0.1 + f64::from(i % 7) * 0.001).collect();
                     Some((-3_600_000, Seen::Baseline { points }))
                 }
-                _ => (index % 30 == 0).then_some((began, Seen::Point { value: Some(point) })),
+                _ => {
+                    index.is_multiple_of(30).then_some((began, Seen::Point { value: Some(point) }))
+                }
             }
         }
     };

@@ -78,7 +78,8 @@ fn the_core_depends_on_nothing_that_does_anything() {
         "serde-saphyr",
         "strsim",
         "thiserror",
-        // For its tests alone.
+        // For its tests and benches alone.
+        "criterion",
         "expect-test",
         "proptest",
         "serde_json",

@@ -5,6 +5,9 @@ use std::ops::Range;
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet, renderer::DecorStyle};
 use serde::Serialize;
 
+/// Faults shown with their excerpts: each costs a walk through the document, and nobody reads a thousand.
+const SHOWN_MAX: usize = 50;
+
 /// The rule a document breaks. The name is stable: tools may match on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub enum FaultCode {
@@ -74,12 +77,13 @@ impl Fault {
     }
 }
 
-/// All faults with their excerpts, in the style of rustc. `text` is the document they are about.
+/// The first faults with their excerpts, in the style of rustc, and how many more there are. `text` is the
+/// document they are about.
 pub fn render(faults: &[Fault], text: &str, colour: bool) -> String {
     let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
     let renderer = renderer.decor_style(DecorStyle::Ascii);
     let mut rendered = String::new();
-    for fault in faults {
+    for fault in faults.iter().take(SHOWN_MAX) {
         let id = format!("{:?}", fault.code);
         let span = fault.span.start.min(text.len())..fault.span.end.min(text.len());
         let snippet: Snippet<'_, annotate_snippets::Annotation<'_>> =
@@ -89,6 +93,10 @@ pub fn render(faults: &[Fault], text: &str, colour: bool) -> String {
         let group: Group<'_> = title.element(snippet).element(Level::HELP.message(&fault.help));
         rendered.push_str(&renderer.render(&[group]));
         rendered.push_str("\n\n");
+    }
+    let more = faults.len().saturating_sub(SHOWN_MAX);
+    if more > 0 {
+        rendered.push_str(&format!("{more} more faults are not shown\n\n"));
     }
     rendered
 }

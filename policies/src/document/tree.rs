@@ -17,6 +17,8 @@ const NODES_MAX: usize = 10_000;
 const DEPTH_MAX: usize = 16;
 /// Anchors and aliases a policy may use: enough to share a header block, too few for a bomb.
 const ALIASES_MAX: usize = 32;
+/// Bytes kept of the parser's message, which quotes the document: a key said twice may be all of it.
+const MESSAGE_MAX_BYTES: usize = 240;
 
 /// A value with its place.
 #[derive(Clone, Debug)]
@@ -98,12 +100,15 @@ pub(super) fn parse(file: &str, text: &str) -> Result<Node, Box<Fault>> {
     }
 }
 
-/// The parser's message without the place it repeats.
+/// The parser's message without the place it repeats, short and safe to show in a terminal.
 fn sentence(error: &serde_saphyr::Error) -> String {
     let text = error.without_snippet().to_string();
     let text = text.lines().next().unwrap_or_default();
     let end = text.rfind(" at line ").unwrap_or(text.len());
-    text.get(..end).unwrap_or(text).trim_end_matches([':', ',', ' ']).to_owned()
+    let text = text.get(..end).unwrap_or(text).trim_end_matches([':', ',', ' ']);
+    let (kept, rest) = text.split_at(text.floor_char_boundary(MESSAGE_MAX_BYTES));
+    let cut = if rest.is_empty() { "" } else { "…" };
+    format!("{}{cut}", kept.replace(char::is_control, "\u{fffd}"))
 }
 
 fn place(location: &Location, text: &str) -> Place {

@@ -15,14 +15,16 @@ pub struct Part {
     pub evidence: Evidence,
 }
 
-/// Folds the parts. Without any part there is no evidence for anything.
+/// Folds the parts. Without any part that weighs something there is no evidence for anything.
 pub fn fold(parts: &[Part]) -> Evidence {
-    let total: f64 = parts.iter().map(|part| part.weight).sum();
+    let total: f64 = parts.iter().map(|part| part.weight.max(0.0)).sum();
     if parts.is_empty() || total <= 0.0 {
         return Evidence { rollback: f64::NEG_INFINITY, keep: f64::NEG_INFINITY };
     }
+    // A share of nothing is left out even of infinite evidence: their product would be NaN.
+    let shares = parts.iter().map(|part| (part.weight / total, part.evidence.rollback));
     let rollback =
-        log_sum(parts.iter().map(|part| (part.weight / total).ln() + part.evidence.rollback));
+        log_sum(shares.filter(|&(share, _)| share > 0.0).map(|(share, log)| share.ln() + log));
     let keep = parts.iter().map(|part| part.evidence.keep).fold(f64::INFINITY, f64::min);
     Evidence { rollback, keep }
 }

@@ -2,7 +2,7 @@
 //!
 //! Statistics.md §8. For display only, and it assumes independent probes: no decision rests on it.
 
-use super::numerics::times_log;
+use super::numerics::{is_count, times_log};
 use super::ratio::Refused;
 
 /// Halvings of each side: beyond f64's 53 bits nothing changes.
@@ -23,8 +23,7 @@ pub fn share(
     optimal_count: f64,
     optimal_alpha: f64,
 ) -> Result<(f64, f64), Refused> {
-    let counts = [bad, all, optimal_count];
-    if !counts.iter().all(|count| (0.0..f64::INFINITY).contains(count)) {
+    if ![bad, all, optimal_count].into_iter().all(is_count) {
         return Err(Refused::NotACount);
     }
     if bad > all {

@@ -119,12 +119,10 @@ impl Rank {
         let below = self.pool.partition_point(|&other| other < tolerant);
         let rank = u64::try_from(self.pool.len() - below).unwrap_or(u64::MAX) + 1;
         let places = u64::try_from(self.pool.len()).unwrap_or(u64::MAX) + 1;
-        let factors: Vec<f64> = KAPPAS
-            .iter()
-            .zip(self.sums)
-            .map(|(kappa, sum)| (kappa - 1.0) * count(rank).ln() + count(places).ln() - sum.ln())
-            .collect();
-        self.rollback = self.mixture.step(&factors);
+        let (log_rank, log_places) = (count(rank).ln(), count(places).ln());
+        let factors = KAPPAS.iter().zip(self.sums);
+        let factors = factors.map(|(kappa, sum)| (kappa - 1.0) * log_rank + log_places - sum.ln());
+        self.rollback = self.mixture.take(factors);
         self.pool.insert(below, tolerant);
         for (sum, kappa) in self.sums.iter_mut().zip(KAPPAS) {
             *sum += count(places + 1).powf(kappa - 1.0);

@@ -6,12 +6,19 @@
 
 use super::Evidence;
 use super::mixture::{FROM_THE_START, LATER_STARTS, Mixture};
-use super::numerics::{count, divergence, times_log};
+use super::numerics::{count, divergence, is_count, times_log};
 
 /// Largest share of the account staked on one tick; below 1 so that a clean tick never ruins it.
 const STAKE_MAX: f64 = 0.9;
 /// Bets that go on the rollback side are tested against this margin below [`STAKE_MAX`].
 const STAKE_EDGE: f64 = STAKE_MAX * 0.999;
+/// Smallest stake a tick is designed for: it keeps the bets, which are this doubled and doubled, at 16.
+/// Only an objective of 0.01 % and less, at a probe or so in a tick, asks for less; then the bet at a
+/// quarter of it stands in.
+const STAKE_MIN: f64 = 1e-4;
+/// Stakes of [`Accept::Tick`] and their weights (statistics.md §3).
+const TICK_STAKES: [f64; 3] = [0.5, 0.9, 0.99];
+const TICK_WEIGHTS: [f64; 3] = [0.2, 0.4, 0.4];
 
 /// How evidence to continue is gathered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -63,8 +70,8 @@ impl RatioLimits {
 /// An input the engine refused; its state is untouched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    /// A count was negative, infinite or not a number.
-    #[error("a count is negative or not a finite number")]
+    /// A count was negative, not a number, or above 2^53.
+    #[error("a count is negative, not a number, or above 2^53")]
     NotACount,
     /// More bad events than events.
     #[error("more bad events than events")]
@@ -80,24 +87,26 @@ pub enum Refused {
     Limits,
 }
 
-/// Evidence about one ratio of bad events; about 600 bytes.
+/// Evidence about one ratio of bad events; 200 to 700 bytes.
 #[derive(Clone, Debug)]
 pub struct Ratio {
-    limits: RatioLimits,
+    acceptable: f64,
+    unacceptable: f64,
+    bad_min: f64,
     rollback: Mixture,
-    stakes: Vec<f64>,
+    stakes: Box<[f64]>,
     keep: Mixture,
-    /// Probe mode: `(ln(q/p1), ln((1-q)/(1-p1)))`. Tick mode: stakes.
-    keep_atoms: KeepAtoms,
+    keep_bets: KeepBets,
     bad: f64,
     evidence: Evidence,
-    ticks: u64,
 }
 
 #[derive(Clone, Debug)]
-enum KeepAtoms {
-    Probe(Vec<(f64, f64)>),
-    Tick(Vec<f64>),
+enum KeepBets {
+    /// `(ln(q/p1), ln((1-q)/(1-p1)))` of each bet: its factors for a bad probe and for a good one.
+    Probe(Box<[(f64, f64)]>),
+    /// [`TICK_STAKES`].
+    Tick,
 }
 
 impl Ratio {
@@ -121,16 +130,17 @@ impl Ratio {
         let (stakes, weights) = stakes(p0, p1, per_tick);
         let rollback =
             Mixture::new(&weights, limits.horizon_ticks, limits.first_weight, limits.starts);
-        let (keep_atoms, keep_weights) = keep_atoms(limits);
+        let (keep_bets, keep) = keep_bets(limits);
         Ok(Self {
-            limits,
+            acceptable: p0,
+            unacceptable: p1,
+            bad_min: limits.bad_min,
             rollback,
-            stakes,
-            keep: Mixture::whole_window(&keep_weights),
-            keep_atoms,
+            stakes: stakes.into(),
+            keep,
+            keep_bets,
             bad: 0.0,
             evidence: Evidence::NONE,
-            ticks: 0,
         })
     }
 
@@ -139,11 +149,16 @@ impl Ratio {
     /// # Errors
     /// Refuses what is no count; the state is untouched.
     pub fn step(&mut self, bad: f64, all: f64) -> Result<Evidence, Refused> {
-        let Some(logs) = self.log_factors(bad, all, all)? else { return Ok(self.evidence) };
-        let rollback = self.rollback.step(&logs.rollback);
-        let keep = self.keep.step(&logs.keep);
+        if nothing(bad, all, all)? {
+            return Ok(self.evidence);
+        }
+        let factors = rollback_factors(&self.stakes, self.acceptable, bad / all);
+        let rollback = self.rollback.take(factors);
+        let keep = match &self.keep_bets {
+            KeepBets::Probe(bets) => self.keep.take(probe_factors(bets, bad, all)),
+            KeepBets::Tick => self.keep.take(tick_factors(self.unacceptable, bad / all)),
+        };
         self.bad += bad;
-        self.ticks += 1;
         self.evidence = Evidence { rollback: self.guarded(rollback, self.bad), keep };
         Ok(self.evidence)
     }
@@ -154,11 +169,14 @@ impl Ratio {
     /// # Errors
     /// Refuses what is no count.
     pub fn peek(&self, bad: f64, all: f64, planned: f64) -> Result<Evidence, Refused> {
-        let Some(logs) = self.log_factors(bad, all, planned)? else { return Ok(self.evidence) };
-        let rollback = self.guarded(self.rollback.peek(&logs.rollback), self.bad + bad);
-        let keep = match self.keep_atoms {
-            KeepAtoms::Probe(_) => self.keep.peek(&logs.keep),
-            KeepAtoms::Tick(_) => self.evidence.keep,
+        if nothing(bad, all, planned)? {
+            return Ok(self.evidence);
+        }
+        let factors = rollback_factors(&self.stakes, self.acceptable, bad / planned);
+        let rollback = self.guarded(self.rollback.foresee(factors), self.bad + bad);
+        let keep = match &self.keep_bets {
+            KeepBets::Probe(bets) => self.keep.foresee(probe_factors(bets, bad, all)),
+            KeepBets::Tick => self.evidence.keep,
         };
         Ok(Evidence { rollback, keep })
     }
@@ -170,55 +188,49 @@ impl Ratio {
 
     /// Closed ticks that held events.
     pub fn ticks(&self) -> u64 {
-        self.ticks
-    }
-
-    fn log_factors(&self, bad: f64, all: f64, planned: f64) -> Result<Option<LogFactors>, Refused> {
-        // NaN is in no range.
-        if ![bad, all, planned].iter().all(|count| (0.0..f64::INFINITY).contains(count)) {
-            return Err(Refused::NotACount);
-        }
-        if bad > all {
-            return Err(Refused::MoreBadThanAll);
-        }
-        if planned < all {
-            return Err(Refused::MoreThanPlanned);
-        }
-        if all == 0.0 {
-            return Ok(None);
-        }
-        let p0 = self.limits.acceptable;
-        let excess = bad / planned - p0;
-        let rollback = self.stakes.iter().map(|stake| (stake * excess / p0).ln_1p()).collect();
-        let keep = match &self.keep_atoms {
-            KeepAtoms::Probe(atoms) => atoms
-                .iter()
-                .map(|&(when_bad, when_good)| {
-                    times_log(bad, when_bad) + times_log(all - bad, when_good)
-                })
-                .collect(),
-            KeepAtoms::Tick(stakes) => {
-                let p1 = self.limits.unacceptable;
-                stakes.iter().map(|c| (c * (p1 - bad / all) / (1.0 - p1)).ln_1p()).collect()
-            }
-        };
-        Ok(Some(LogFactors { rollback, keep }))
+        self.keep.ticks()
     }
 
     /// Applies the two rules that stand above the mixture: an objective of zero, and a minimum of bad events.
     fn guarded(&self, log: f64, bad: f64) -> f64 {
-        let log = if self.limits.acceptable == 0.0 {
-            if bad > 0.0 { f64::INFINITY } else { 0.0 }
-        } else {
-            log
-        };
-        if bad < self.limits.bad_min { log.min(0.0) } else { log }
+        let log =
+            if self.acceptable == 0.0 { if bad > 0.0 { f64::INFINITY } else { 0.0 } } else { log };
+        if bad < self.bad_min { log.min(0.0) } else { log }
     }
 }
 
-struct LogFactors {
-    rollback: Vec<f64>,
-    keep: Vec<f64>,
+/// Whether a tick held no events; refuses what is no tick.
+fn nothing(bad: f64, all: f64, planned: f64) -> Result<bool, Refused> {
+    if ![bad, all, planned].into_iter().all(is_count) {
+        return Err(Refused::NotACount);
+    }
+    if bad > all {
+        return Err(Refused::MoreBadThanAll);
+    }
+    if planned < all {
+        return Err(Refused::MoreThanPlanned);
+    }
+    Ok(all == 0.0)
+}
+
+/// Logarithm of what each stake makes of a tick with this bad fraction.
+fn rollback_factors(stakes: &[f64], p0: f64, fraction: f64) -> impl Iterator<Item = f64> {
+    // Finite even for a p0 of next to nothing: an infinite factor on an account not yet opened is NaN.
+    let gain = ((fraction - p0) / p0).min(f64::MAX);
+    stakes.iter().map(move |stake| (stake * gain).ln_1p())
+}
+
+/// Logarithm of what each bet on single probes makes of a tick.
+fn probe_factors(bets: &[(f64, f64)], bad: f64, all: f64) -> impl Iterator<Item = f64> {
+    bets.iter().map(move |&(when_bad, when_good)| {
+        times_log(bad, when_bad) + times_log(all - bad, when_good)
+    })
+}
+
+/// Logarithm of what each of [`TICK_STAKES`] makes of a tick with this bad fraction.
+fn tick_factors(p1: f64, fraction: f64) -> impl Iterator<Item = f64> {
+    let gain = (p1 - fraction) / (1.0 - p1);
+    TICK_STAKES.into_iter().map(move |stake| (stake * gain).ln_1p())
 }
 
 /// Stakes and their weights for the rollback side.
@@ -227,7 +239,7 @@ fn stakes(p0: f64, p1: f64, per_tick: f64) -> (Vec<f64>, Vec<f64>) {
         return (Vec::new(), Vec::new());
     }
     let advantage = per_tick * (p1 - p0) / (1.0 - p0);
-    let design = STAKE_MAX.min(advantage / (1.0 + advantage));
+    let design = (advantage / (1.0 + advantage)).clamp(STAKE_MIN, STAKE_MAX);
     let mut larger = Vec::new();
     let mut stake = design;
     while 2.0 * stake < STAKE_EDGE {
@@ -245,22 +257,19 @@ fn stakes(p0: f64, p1: f64, per_tick: f64) -> (Vec<f64>, Vec<f64>) {
     (stakes, weights)
 }
 
-fn keep_atoms(limits: RatioLimits) -> (KeepAtoms, Vec<f64>) {
+/// The continue side: its bets, and the mixture that weighs them.
+fn keep_bets(limits: RatioLimits) -> (KeepBets, Mixture) {
     let RatioLimits { acceptable: p0, unacceptable: p1, accept, .. } = limits;
+    let bet = |q: f64| ((q / p1).ln(), (-q).ln_1p() - (-p1).ln_1p());
     match accept {
-        Accept::Probe => {
-            let (fractions, weights) = if p0 == 0.0 {
-                (vec![0.0], vec![1.0])
-            } else {
-                (vec![p0, p0 / 4.0, p0 / 16.0, 0.0], vec![0.5, 0.2, 0.15, 0.15])
-            };
-            let atoms = fractions
-                .iter()
-                .map(|&q: &f64| ((q / p1).ln(), (-q).ln_1p() - (-p1).ln_1p()))
-                .collect();
-            (KeepAtoms::Probe(atoms), weights)
+        Accept::Probe if p0 == 0.0 => {
+            (KeepBets::Probe([bet(0.0)].into()), Mixture::whole_window(&[1.0]))
         }
-        Accept::Tick => (KeepAtoms::Tick(vec![0.5, 0.9, 0.99]), vec![0.2, 0.4, 0.4]),
+        Accept::Probe => (
+            KeepBets::Probe([p0, p0 / 4.0, p0 / 16.0, 0.0].map(bet).into()),
+            Mixture::whole_window(&[0.5, 0.2, 0.15, 0.15]),
+        ),
+        Accept::Tick => (KeepBets::Tick, Mixture::whole_window(&TICK_WEIGHTS)),
     }
 }
 
@@ -289,4 +298,40 @@ pub fn auto_unacceptable(
     let unacceptable = |ratio: f64| (acceptable * ratio).min((1.0 + acceptable) / 2.0);
     let fits = |p1: f64| continue_probes(acceptable, p1, false_continue) <= probes_in_half_deadline;
     ratios.into_iter().map(unacceptable).find(|&p1| fits(p1)).unwrap_or_else(|| unacceptable(10.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    impl Ratio {
+        /// Bytes an engine takes, those outside the struct included.
+        pub(in crate::evidence) fn bytes(&self) -> usize {
+            let keep_bets = match &self.keep_bets {
+                KeepBets::Probe(bets) => size_of_val(&**bets),
+                KeepBets::Tick => 0,
+            };
+            size_of::<Self>()
+                + size_of_val(&*self.stakes)
+                + self.rollback.heap()
+                + self.keep.heap()
+                + keep_bets
+        }
+    }
+
+    fn check(p0: f64, p1: f64, per_tick: f64) {
+        let bytes = Ratio::new(RatioLimits::new(p0, p1, per_tick, 300)).unwrap().bytes();
+        assert!(bytes <= 1024, "{bytes} bytes for {p0} to {p1}, {per_tick} a tick");
+    }
+
+    #[test]
+    fn an_engine_takes_at_most_a_kibibyte_whatever_it_is_asked() {
+        check(0.005, 0.01, 40.0);
+        check(0.005, 0.01, 4000.0);
+        check(0.001, 0.002, 1.0);
+        check(0.0, 0.01, 40.0);
+        // The most bets there are: an advantage of nothing at all.
+        check(0.5, 0.500_000_000_000_001, f64::MIN_POSITIVE);
+        check(f64::MIN_POSITIVE, 0.999_999, f64::MAX);
+    }
 }

@@ -6,10 +6,12 @@
 
 use super::Evidence;
 use super::mixture::Mixture;
-use super::numerics::{log_add, times_log};
+use super::numerics::{is_count, log_add, times_log};
 use super::ratio::{Ratio, RatioLimits, Refused};
 
-/// Weights of the bets against "no worse", on growing odds ratios.
+/// Bets against "no worse": how often the step from the acceptable odds ratio to the unacceptable one.
+const ROLLBACK_STEPS: [f64; 5] = [1.0, 0.5, 2.0, 4.0, 8.0];
+/// Their weights.
 const ROLLBACK_WEIGHTS: [f64; 5] = [0.5, 0.1, 0.2, 0.1, 0.1];
 /// Weights of the bets against "this much worse", on shrinking odds ratios.
 const KEEP_WEIGHTS: [f64; 4] = [0.5, 0.2, 0.15, 0.15];
@@ -41,12 +43,12 @@ pub struct Pairs {
 /// Evidence about green relative to blue.
 #[derive(Clone, Debug)]
 pub struct Relative {
+    /// Logarithm of the acceptable odds ratio, and from there to the unacceptable one.
     log_odds: f64,
-    /// Logarithms of the odds ratios bet on.
-    bets: [f64; 5],
+    log_step: f64,
     rollback: Mixture,
     /// `(ln(q/π1), ln((1-q)/(1-π1)))` of each bet.
-    keep_bets: Vec<(f64, f64)>,
+    keep_bets: [(f64, f64); 4],
     keep: Mixture,
     floor: Ratio,
     evidence: Evidence,
@@ -63,21 +65,20 @@ impl Relative {
             return Err(Refused::Limits);
         }
         let log_odds = or0.ln();
-        let step = or1.ln() - log_odds;
-        let bets = [1.0, 0.5, 2.0, 4.0, 8.0].map(|times| log_odds + times * step);
         let rollback =
             Mixture::new(&ROLLBACK_WEIGHTS, floor.horizon_ticks, floor.first_weight, floor.starts);
         let better = (or1 / 2.0).min(1.0);
         let unacceptable = or1 / (1.0 + or1);
-        let keep_bets = [better, better / 2.0, better / 8.0, 0.0].map(|odds| {
-            let q: f64 = odds / (1.0 + odds);
-            ((q / unacceptable).ln(), (-q).ln_1p() - (-unacceptable).ln_1p())
+        // 1-q is 1/(1+odds), whose logarithm stays finite where q is 1 to the last bit.
+        let keep_bets = [better, better / 2.0, better / 8.0, 0.0].map(|odds: f64| {
+            let q = odds / (1.0 + odds);
+            ((q / unacceptable).ln(), or1.ln_1p() - odds.ln_1p())
         });
         Ok(Self {
             log_odds,
-            bets,
+            log_step: or1.ln() - log_odds,
             rollback,
-            keep_bets: keep_bets.to_vec(),
+            keep_bets,
             keep: Mixture::whole_window(&KEEP_WEIGHTS),
             floor: Ratio::new(floor)?,
             evidence: Evidence::NONE,
@@ -91,8 +92,7 @@ impl Relative {
     pub fn step(&mut self, pairs: Pairs) -> Result<Evidence, Refused> {
         let Pairs { neither, green_only, blue_only, both } = pairs;
         let counts = [neither, green_only, blue_only, both];
-        // NaN is in no range.
-        if !counts.iter().all(|count| (0.0..f64::INFINITY).contains(count)) {
+        if !counts.into_iter().all(is_count) {
             return Err(Refused::NotACount);
         }
         let all: f64 = counts.iter().sum();
@@ -102,16 +102,16 @@ impl Relative {
         let floor = self.floor.step(both + green_only, all)?;
         let difference = green_only - blue_only;
         let fair = log_cosh(self.log_odds * difference / 2.0);
-        let factors = self.bets.map(|bet| {
-            (bet - self.log_odds) * difference / 2.0 + fair - log_cosh(bet * difference / 2.0)
-        });
-        let keep_factors: Vec<f64> = self
-            .keep_bets
-            .iter()
-            .map(|&(green, blue)| times_log(green_only, green) + times_log(blue_only, blue))
-            .collect();
-        let worse = self.rollback.step(&factors);
-        let no_worse = self.keep.step(&keep_factors);
+        let worse = self.rollback.take(ROLLBACK_STEPS.iter().map(|times| {
+            let further = times * self.log_step;
+            further * difference / 2.0 + fair
+                - log_cosh((self.log_odds + further) * difference / 2.0)
+        }));
+        let no_worse = self.keep.take(
+            self.keep_bets
+                .iter()
+                .map(|&(green, blue)| times_log(green_only, green) + times_log(blue_only, blue)),
+        );
         // Worse than blue and above the floor; no worse than blue or below it, each at half the weight.
         self.evidence = Evidence {
             rollback: worse.min(floor.rollback),
@@ -134,4 +134,28 @@ impl Relative {
 /// `ln cosh x` without overflow.
 fn log_cosh(x: f64) -> f64 {
     x.abs() + (-2.0 * x.abs()).exp().ln_1p() - std::f64::consts::LN_2
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(floor: RatioLimits) {
+        let limits = RelativeLimits { odds_acceptable: 1.0, odds_unacceptable: 2.0, floor };
+        let engine = Relative::new(limits).unwrap();
+        // The floor's struct lies inside the engine's own.
+        let bytes = size_of::<Relative>() - size_of::<Ratio>()
+            + engine.floor.bytes()
+            + engine.rollback.heap()
+            + engine.keep.heap();
+        assert!(bytes <= 1024, "{bytes} bytes for {floor:?}");
+    }
+
+    #[test]
+    fn an_engine_takes_at_most_a_kibibyte_its_floor_included() {
+        check(RatioLimits::new(0.005, 0.01, 40.0, 300));
+        check(RatioLimits::new(0.001, 0.002, 1.0, 300));
+        // The most bets there are: an advantage of nothing at all.
+        check(RatioLimits::new(0.5, 0.500_000_000_000_001, f64::MIN_POSITIVE, 300));
+    }
 }
