@@ -44,12 +44,20 @@ fn is_zero(count: &u32) -> bool {
 impl Interval {
     /// Adds one latency. Anything longer than an hour counts as an hour and as overflow.
     pub fn record(&mut self, latency: Duration) {
+        self.record_many(latency, 1);
+    }
+
+    /// Adds the same latency several times.
+    pub fn record_many(&mut self, latency: Duration, times: u32) {
+        if times == 0 {
+            return;
+        }
         let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
         if micros > LATENCY_MAX_MICROS {
-            self.overflow = self.overflow.saturating_add(1);
+            self.overflow = self.overflow.saturating_add(times);
         }
         let slot = self.buckets.entry(bucket(micros.clamp(1, LATENCY_MAX_MICROS))).or_default();
-        *slot = slot.saturating_add(1);
+        *slot = slot.saturating_add(times);
     }
 
     /// Samples recorded.
@@ -101,27 +109,30 @@ impl Interval {
 /// Latencies of one arm, or one target, since the judging began.
 #[derive(Clone, Debug)]
 pub struct Histogram {
-    /// `None` only if the library refused its own limits, which the tests rule out.
+    digits: u8,
+    /// From the first sample on: most runs that are simulated never look at theirs.
     dense: Option<hdrhistogram::Histogram<u32>>,
 }
 
 impl Histogram {
     /// Empty, at 3 significant digits (about 70 KiB): for an arm.
     pub fn of_arm() -> Self {
-        Self::with_digits(3)
+        Self { digits: 3, dense: None }
     }
 
     /// Empty, at 2 significant digits (about 10 KiB): for a single target, of which there may be hundreds.
     pub fn of_target() -> Self {
-        Self::with_digits(2)
-    }
-
-    fn with_digits(digits: u8) -> Self {
-        Self { dense: hdrhistogram::Histogram::new_with_bounds(1, LATENCY_MAX_MICROS, digits).ok() }
+        Self { digits: 2, dense: None }
     }
 
     /// Adds one tick's latencies.
     pub fn add(&mut self, interval: &Interval) {
+        if self.dense.is_none() && !interval.buckets.is_empty() {
+            // The library refuses only limits that contradict each other; the tests rule that out.
+            let bounds = (1, LATENCY_MAX_MICROS);
+            self.dense =
+                hdrhistogram::Histogram::new_with_bounds(bounds.0, bounds.1, self.digits).ok();
+        }
         let Some(dense) = &mut self.dense else { return };
         for (&edge, &count) in &interval.buckets {
             dense.saturating_record_n(edge, count);

@@ -53,6 +53,8 @@ pub struct Judge {
     fenced: u64,
     unusable: u64,
     series: Vec<SeriesPoint>,
+    /// Whether what was measured is kept beside the evidence.
+    numbers: bool,
 }
 
 /// What an engine is sized by.
@@ -175,7 +177,15 @@ impl Judge {
             fenced: 0,
             unusable: 0,
             series: Vec::new(),
+            numbers: true,
         })
+    }
+
+    /// Keeps the evidence alone, not what was measured: for simulations.
+    #[must_use]
+    pub fn without_numbers(mut self) -> Self {
+        self.numbers = false;
+        self
     }
 
     /// Takes over what another judge knows of blue's latency: history is no evidence.
@@ -216,11 +226,16 @@ impl Judge {
                 self.unusable += 1;
             }
         }
-        self.green.add(&tick.green);
-        if let (Some(arm), Some(blue)) = (&tick.blue, &blue) {
-            self.blue.add(arm);
+        if let Some(blue) = &blue {
             // Only earlier ticks say what blue's latency is.
             self.history.add(blue);
+        }
+        if !self.numbers {
+            return;
+        }
+        self.green.add(&tick.green);
+        if let Some(blue) = &tick.blue {
+            self.blue.add(blue);
         }
         if self.series.len() < SERIES_MAX {
             let evidence = self.evidence();

@@ -32,6 +32,8 @@ pub mod phase;
 pub mod report;
 pub mod run;
 
+pub mod forecast;
+
 pub use decision::{Answer, Basis, Decision};
 pub use deployment::{Arm, Deployment, Stage, Target};
 pub use document::{Fault, PolicyFile, PolicySet};
