@@ -3,9 +3,12 @@
 mod data;
 mod figures;
 mod kayenta;
+mod latency;
+mod markdown;
 mod ours;
 mod peers;
 mod plot;
+mod policy;
 mod profiles;
 mod random;
 mod simulate;

@@ -7,7 +7,7 @@ use policies::{
 };
 
 use crate::data::{Counts, TICK_SECONDS};
-use crate::profiles::Policy;
+use crate::policy::Policy;
 
 /// How a run ended for gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,11 +52,17 @@ impl Gate {
         Self { run, sees_blue: policy.sees_blue }
     }
 
-    /// Takes tick number `index`; how the run ended, if it did.
+    /// Takes the counts of tick number `index`; how the run ended, if it did.
+    pub fn tick(&mut self, index: u32, green: Counts, blue: Counts) -> Option<Ending> {
+        self.take(index, target(green), target(blue))
+    }
+
+    /// Takes what the targets did in tick number `index`; how the run ended, if it did.
     ///
     /// # Panics
     /// Where the decision rests on anything but the evidence or the lack of it.
-    pub fn tick(&mut self, index: u32, green: Counts, blue: Counts) -> Option<Ending> {
+    pub fn take(&mut self, index: u32, green: TargetTick, blue: TargetTick) -> Option<Ending> {
+        let arm = |id: &str, tick| ArmTick { targets: [(id.to_owned(), tick)].into() };
         let tick = Tick {
             index: u64::from(index),
             green: arm(GREEN, green),
@@ -76,11 +82,10 @@ impl Gate {
 }
 
 /// Bad probes are statuses: a connection refused would be set aside where blue refuses too.
-fn arm(id: &str, counts: Counts) -> ArmTick {
+fn target(counts: Counts) -> TargetTick {
     let outcomes = [(Outcome::Ok, counts.all - counts.bad), (Outcome::Status, counts.bad)];
     let outcomes = outcomes.into_iter().filter(|(_, count)| *count > 0).collect();
-    let tick = TargetTick { due: counts.all, outcomes, ..TargetTick::default() };
-    ArmTick { targets: [(id.to_owned(), tick)].into() }
+    TargetTick { due: counts.all, outcomes, ..TargetTick::default() }
 }
 
 fn deployment(has_blue: bool) -> Deployment {

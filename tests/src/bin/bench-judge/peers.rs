@@ -54,6 +54,9 @@ pub const NAMES: [&str; PEERS] = [
     "naive estimate, every tick",
 ];
 
+/// Places of the calibrated alarms in [`NAMES`].
+pub const CALIBRATED: [usize; 2] = [2, 3];
+
 /// Fresh rules, for an objective of at most `limit` bad.
 pub fn all(limit: f64, calibrated: Calibrated) -> [Box<dyn Peer>; PEERS] {
     [

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use crate::markdown::capital;
 use crate::peers::NAMES;
 use crate::profiles::{Hour, OBJECTIVES, percent};
 use crate::simulate::Endings;
@@ -234,8 +235,3 @@ fn bars(svg: &mut String, survey: &Survey) {
 
 /// The first profile dark, the second light.
 const OPACITY: [f64; 2] = [1.0, 0.5];
-
-fn capital(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
-}

@@ -1,4 +1,4 @@
-//! What is simulated: releases, good and bad, and the policies they are judged by.
+//! What is simulated: releases, good and bad, and how long they are looked at.
 
 use crate::data::{TICK_SECONDS, TICKS_IN_A_MINUTE};
 
@@ -27,9 +27,6 @@ pub const ONSET_SECONDS: u32 = 300;
 /// The shared outages, in seconds, and their share of errors.
 pub const OUTAGES: [(&str, u32); 2] = [("20 s", 20), ("2 min", 120)];
 const OUTAGE_ERRORS: f64 = 0.2;
-
-/// Whether this version's policies know `versus: blue`; the scenarios that need it wait for that.
-pub const VERSUS_BLUE: bool = false;
 
 /// What an arm is like.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -87,15 +84,6 @@ impl Watch {
         match self {
             Self::Hour => 60 * TICKS_IN_A_MINUTE,
             Self::TenMinutes | Self::Default => 10 * TICKS_IN_A_MINUTE,
-        }
-    }
-
-    /// The `decide` of the policy.
-    const fn decide(self) -> &'static str {
-        match self {
-            Self::Hour => "decide: { at-least: 60m, deadline: 61m }\n",
-            Self::TenMinutes => "decide: { at-least: 10m, deadline: 11m }\n",
-            Self::Default => "",
         }
     }
 }
@@ -165,6 +153,7 @@ pub fn hours() -> Vec<Hour> {
         hour(true, one, 20, 1.0, None),
         hour(true, tenth, 100, 1.0, None),
         hour(true, one, 100, 1.0, None),
+        hour(true, tenth, 20, 0.5, Some(0.2)),
         hour(true, one, 20, 0.5, Some(0.2)),
         hour(true, tenth, 20, 0.5, Some(0.4)),
         hour(true, half, 20, 0.5, Some(0.4)),
@@ -261,59 +250,4 @@ pub fn beside_blue() -> Vec<(String, Profile)> {
         found.push((title, Profile { green, blue, ..profile }));
     }
     found
-}
-
-/// A policy of gate: what it is called in a table, and its text.
-#[derive(Clone, Debug)]
-pub struct Policy {
-    /// Row of a table.
-    pub name: String,
-    /// The document.
-    pub text: String,
-    /// Whether it is given blue's probes.
-    pub sees_blue: bool,
-}
-
-/// Judged by its absolute objective alone.
-pub fn absolute(profile: &Profile) -> Policy {
-    let objective = at_most(profile.objective);
-    Policy { name: "gate".to_owned(), text: document(profile, &[objective]), sees_blue: false }
-}
-
-/// Every policy that makes something of blue.
-pub fn with_blue(profile: &Profile) -> Vec<Policy> {
-    let absolute = Policy {
-        name: "gate, absolute objective".to_owned(),
-        sees_blue: true,
-        ..absolute(profile)
-    };
-    let versus = "  - errors: { versus: blue, floor: 0.1% }\n".to_owned();
-    let relative = |name: &str, objectives: &[String]| Policy {
-        name: format!("gate, {name}"),
-        text: document(profile, objectives),
-        sees_blue: true,
-    };
-    let mut policies = vec![absolute];
-    if VERSUS_BLUE {
-        policies.push(relative("versus blue", std::slice::from_ref(&versus)));
-        policies.push(relative("both objectives", &[at_most(profile.objective), versus]));
-    }
-    policies
-}
-
-fn at_most(objective: Objective) -> String {
-    format!(
-        "  - errors: {{ at-most: {}, unacceptable: {} }}\n",
-        percent(objective.acceptable).replace(' ', ""),
-        percent(objective.unacceptable).replace(' ', "")
-    )
-}
-
-fn document(profile: &Profile, objectives: &[String]) -> String {
-    format!(
-        "gate: v1\nprobe: {{ http: {{ path: / }}, rate: {}/s }}\nobjectives:\n{}{}",
-        profile.rate,
-        objectives.concat(),
-        profile.watch.decide()
-    )
 }

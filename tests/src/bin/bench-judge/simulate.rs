@@ -8,7 +8,8 @@ use std::thread;
 use crate::data::{Counts, TICK_SECONDS, TICKS_IN_A_MINUTE, World};
 use crate::ours::{Ending, Gate};
 use crate::peers::{self, Calibrated, Looks, PEERS};
-use crate::profiles::{Health, Objective, Policy, Profile, Watch, healthy};
+use crate::policy::Policy;
+use crate::profiles::{Health, Objective, Profile, Watch, healthy};
 
 /// How much to simulate.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +28,8 @@ pub type PeerEnding = Option<u32>;
 /// How every rule ended in every run of a profile.
 #[derive(Debug, Default)]
 pub struct Endings {
+    /// What gate's policies are called.
+    pub policies: Vec<String>,
     /// For each policy of gate, its runs.
     pub gate: Vec<Vec<Ending>>,
     /// For each other rule, its runs; the first ones of gate's, on the same data.
@@ -69,7 +72,8 @@ pub fn simulate(
         let policies = if run < runs { policies } else { &[] };
         one(profile, policies, calibrated, World::new(profile, seed, run), run < peer_runs)
     });
-    let mut endings = Endings::default();
+    let names = policies.iter().map(|policy| policy.name.clone()).collect();
+    let mut endings = Endings { policies: names, ..Endings::default() };
     endings.gate.resize_with(policies.len(), Vec::new);
     endings.peers.resize_with(PEERS, Vec::new);
     for (gate, peers) in ended {
@@ -159,7 +163,8 @@ pub fn calibrate(objective: Objective, probes: u32, rate: f64, seed: u64, runs: 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::profiles::{OBJECTIVES, absolute};
+    use crate::policy;
+    use crate::profiles::OBJECTIVES;
 
     #[test]
     fn the_same_seed_gives_the_same_endings_and_another_seed_others() {
@@ -167,7 +172,7 @@ mod tests {
         let profile = Profile { green: Health::errors(0.03), ..profile };
         let calibrated = Calibrated { one: 0.02, three: 0.02 };
         let run = |seed| {
-            let policies = [absolute(&profile)];
+            let policies = policy::apart(&profile);
             let endings = simulate(&profile, &policies, calibrated, seed, (40, 20));
             assert_eq!((endings.gate[0].len(), endings.peers[9].len()), (40, 20));
             format!("{endings:?}")

@@ -1,8 +1,10 @@
 //! Everything that is simulated for the page, in one pass.
 
 use crate::figures::{Share, time_by};
+use crate::latency::{self, KINDS, Slower};
 use crate::ours::Ending;
 use crate::peers::Calibrated;
+use crate::policy::{self, Policy, VERSUS_BLUE};
 use crate::profiles::{self, Faults, Hour, Objective, Profile};
 use crate::simulate::{Effort, Endings, PeerEnding, calibrate, simulate};
 
@@ -20,8 +22,10 @@ pub struct Survey {
     pub hours: Vec<(Hour, Endings)>,
     /// Broken releases.
     pub faults: Vec<FaultSet>,
-    /// Releases to be seen beside blue: title, names of gate's policies, endings.
-    pub beside_blue: Vec<(String, Vec<String>, Endings)>,
+    /// Releases to be seen beside blue, by their titles.
+    pub beside_blue: Vec<(String, Endings)>,
+    /// Latencies beside blue's: the rate, the kind, how gate ended.
+    pub latency: Vec<(u32, Slower, Vec<Ending>)>,
 }
 
 /// How one set of broken releases ended.
@@ -50,21 +54,21 @@ impl Survey {
             calibrated.push((objective, rate, fresh));
             fresh
         };
-        let mut simulated = |profile: &Profile, policies: &[profiles::Policy], runs| {
+        let mut simulated = |profile: &Profile, policies: &[Policy], runs| {
             progress(&profile.name);
             let calibrated = calibration(profile);
             simulate(profile, policies, calibrated, effort.seed, (runs, effort.runs))
         };
         let every = if quick { 3 } else { 1 };
         let hours = profiles::hours().into_iter().step_by(every).map(|hour| {
-            let policy = profiles::absolute(&hour.profile);
-            let endings = simulated(&hour.profile, &[policy], effort.hour_runs);
+            let policies = policy::apart(&hour.profile);
+            let endings = simulated(&hour.profile, &policies, effort.hour_runs);
             (hour, endings)
         });
         let hours = hours.collect();
         let faults = profiles::faults().into_iter().map(|faults| {
             let mut ten_minutes =
-                |profile: &Profile| simulated(profile, &[profiles::absolute(profile)], effort.runs);
+                |profile: &Profile| simulated(profile, &policy::apart(profile), effort.runs);
             let healthy = ten_minutes(&faults.healthy);
             let broken = faults.broken.iter().step_by(every);
             let broken = broken.map(|(fault, profile)| (*fault, ten_minutes(profile))).collect();
@@ -72,12 +76,19 @@ impl Survey {
         });
         let faults = faults.collect();
         let beside_blue = profiles::beside_blue().into_iter().map(|(title, profile)| {
-            let policies = profiles::with_blue(&profile);
-            let endings = simulated(&profile, &policies, effort.runs);
-            (title, policies.into_iter().map(|policy| policy.name).collect(), endings)
+            let policies = policy::beside_blue(&profile);
+            (title, simulated(&profile, &policies, effort.runs))
         });
         let beside_blue = beside_blue.collect();
-        Self { calibrated, hours, faults, beside_blue }
+        let rates = if VERSUS_BLUE { [20, 50].as_slice() } else { &[] };
+        let latency = rates.iter().flat_map(|&rate| KINDS.map(|kind| (rate, kind)));
+        let latency = latency.step_by(every).map(|(rate, kind)| {
+            progress(&format!("latency, {} at {rate}/s", kind.title));
+            let policy = policy::latency(rate);
+            (rate, kind, latency::simulate(kind, &policy, rate, effort.seed, effort.runs))
+        });
+        let latency = latency.collect();
+        Self { calibrated, hours, faults, beside_blue, latency }
     }
 }
 

@@ -3,11 +3,15 @@
 use std::fmt::Write;
 
 use crate::figures::{Share, time_by};
+use crate::markdown::{capital, grouped, header, row, words};
 use crate::ours::Ending;
-use crate::peers::NAMES;
-use crate::profiles::{VERSUS_BLUE, percent};
+use crate::peers::{CALIBRATED, NAMES};
+use crate::policy::VERSUS_BLUE;
+use crate::profiles::{Hour, percent};
 use crate::simulate::{Effort, Endings};
-use crate::survey::{Detection, FaultSet, Survey, gate_rolled_back, peer_rolled_back};
+use crate::survey::{
+    Detection, FALSE_ROLLBACK, FaultSet, Survey, gate_rolled_back, peer_rolled_back,
+};
 
 /// The page.
 pub fn page(survey: &Survey, effort: Effort) -> String {
@@ -21,12 +25,14 @@ pub fn page(survey: &Survey, effort: Effort) -> String {
         for gate those that continued, and those not proven either way by the deadline, which a policy rolls back\n\
         by default. `healthy` is the share of runs of a release at a quarter of its budget that was rolled back\n\
         in the same time: a quick answer is worth little beside a large figure there. A late fault begins on the\n\
-        minute, which suits the rules that look every minute; runs rolled back before it are not in its times.\n",
+        minute, which suits the rules that look every minute; runs rolled back before it are not in its times, and\n\
+        five minutes are left to see it, fewer than Flagger needs for five failures.\n",
     );
     for set in &survey.faults {
         faults(&mut page, set);
     }
     beside_blue(&mut page, survey);
+    latency(&mut page, survey);
     thresholds(&mut page, survey);
     page
 }
@@ -53,32 +59,6 @@ fn opening(page: &mut String, effort: Effort) {
     );
 }
 
-/// 20000 as `20,000`.
-fn grouped(number: u32) -> String {
-    if number < 1000 {
-        number.to_string()
-    } else {
-        format!("{},{:03}", number / 1000, number % 1000)
-    }
-}
-
-fn row(page: &mut String, cells: impl IntoIterator<Item = String>) {
-    let cells: Vec<String> = cells.into_iter().collect();
-    let _ = writeln!(page, "| {} |", cells.join(" | "));
-}
-
-fn header(page: &mut String, cells: impl IntoIterator<Item = String>) {
-    let cells: Vec<String> = cells.into_iter().collect();
-    let rule = vec!["---".to_owned(); cells.len()];
-    page.push('\n');
-    row(page, cells);
-    row(page, rule);
-}
-
-fn words(words: &[&str]) -> Vec<String> {
-    words.iter().map(|&word| word.to_owned()).collect()
-}
-
 fn hours(page: &mut String, survey: &Survey) {
     page.push_str(
         "\n## A healthy release, looked at for an hour: false rollbacks\n\n\
@@ -86,40 +66,51 @@ fn hours(page: &mut String, survey: &Survey) {
         1 % covers independent bad probes up to the whole budget, and stalls of at most 0.4 s on average (a fifth of\n\
         a tick) up to half of it. The limit is exact (Clopper and Pearson), wrong once in a hundred.\n",
     );
-    header(
-        page,
-        words(&[
-            "bad probes",
-            "objective",
-            "probes/s",
-            "promised",
-            "rolled back",
-            "%",
-            "99 % upper limit, %",
-        ]),
-    );
+    let names = survey.hours.first().map(|(_, endings)| endings.policies.as_slice());
+    for (place, name) in names.unwrap_or_default().iter().enumerate() {
+        if place > 0 {
+            let _ =
+                writeln!(page, "\nThe same releases beside a blue like them, judged by {name}:");
+        }
+        promise(page, survey, place);
+    }
+    page.push_str("\nThe other rules on the same releases, % rolled back in the hour:\n");
+    let names = NAMES.iter().map(|&name| name.to_owned());
+    header(page, words(&["bad probes", "objective", "probes/s", "gate"]).into_iter().chain(names));
+    for (hour, endings) in &survey.hours {
+        let looked = endings.peers[0].len();
+        let gate = gate_rolled_back(&endings.gate[0][..looked]).to_string();
+        let peers = endings.peers.iter().map(|runs| peer_rolled_back(runs).to_string());
+        row(page, hour_cells(hour).into_iter().chain([gate]).chain(peers));
+    }
+}
+
+fn hour_cells(hour: &Hour) -> [String; 3] {
+    let profile = &hour.profile;
+    [hour.badness.clone(), percent(profile.objective.acceptable), profile.rate.to_string()]
+}
+
+/// How often one policy of gate rolled back, and whether that is what was promised.
+fn promise(page: &mut String, survey: &Survey, place: usize) {
+    let counted = ["promised", "rolled back", "%", "99 % upper limit, %"];
+    header(page, words(&[&["bad probes", "objective", "probes/s"], &counted[..]].concat()));
     let (mut inside, mut broken) = (0, Vec::new());
     for (hour, endings) in &survey.hours {
-        let share = gate_rolled_back(&endings.gate[0]);
-        let objective = percent(hour.profile.objective.acceptable);
+        let share = gate_rolled_back(&endings.gate[place]);
         if hour.inside {
             inside += 1;
-            if share.upper_limit() >= 1.0 {
-                broken.push(format!("{} ({objective}, {}/s)", hour.badness, hour.profile.rate));
+            if share.upper_limit() >= 100.0 * FALSE_ROLLBACK {
+                let [badness, objective, rate] = hour_cells(hour);
+                broken.push(format!("{badness} ({objective}, {rate}/s)"));
             }
         }
-        row(
-            page,
-            [
-                hour.badness.clone(),
-                objective,
-                hour.profile.rate.to_string(),
-                if hour.inside { "yes" } else { "no" }.to_owned(),
-                format!("{} of {}", share.part, grouped(share.of)),
-                share.to_string(),
-                format!("{:.3}", share.upper_limit()),
-            ],
-        );
+        let counted = [
+            if hour.inside { "yes" } else { "no" }.to_owned(),
+            format!("{} of {}", grouped(share.part), grouped(share.of)),
+            share.to_string(),
+            format!("{:.3}", share.upper_limit()),
+        ];
+        row(page, hour_cells(hour).into_iter().chain(counted));
     }
     let _ = write!(
         page,
@@ -130,24 +121,6 @@ fn hours(page: &mut String, survey: &Survey) {
         [] => writeln!(page, "."),
         broken => writeln!(page, ", and not in: {}.", broken.join("; ")),
     };
-    page.push_str("\nThe other rules on the same releases, % rolled back in the hour:\n");
-    let names = NAMES.iter().map(|&name| name.to_owned());
-    header(page, words(&["bad probes", "objective", "probes/s", "gate"]).into_iter().chain(names));
-    for (hour, endings) in &survey.hours {
-        let looked = endings.peers[0].len();
-        let gate = gate_rolled_back(&endings.gate[0][..looked]).to_string();
-        let start = [
-            hour.badness.clone(),
-            percent(hour.profile.objective.acceptable),
-            hour.profile.rate.to_string(),
-            gate,
-        ];
-        row(page, start.into_iter().chain(peer_cells(endings)));
-    }
-}
-
-fn peer_cells(endings: &Endings) -> impl Iterator<Item = String> {
-    endings.peers.iter().map(|runs| peer_rolled_back(runs).to_string())
 }
 
 fn faults(page: &mut String, set: &FaultSet) {
@@ -155,16 +128,34 @@ fn faults(page: &mut String, set: &FaultSet) {
     let columns = set.broken.iter().map(|(fault, _)| percent(*fault));
     header(page, words(&["rule", "healthy"]).into_iter().chain(columns));
     let from = set.faults.from_seconds;
-    let healthy = format!("{} %", gate_rolled_back(&set.healthy.gate[0]));
-    let cells = set.broken.iter().map(|(_, runs)| cell(Detection::of_gate(&runs.gate[0], from)));
-    row(page, ["**gate**".to_owned(), healthy].into_iter().chain(cells));
+    for (place, name) in set.healthy.policies.iter().enumerate() {
+        let healthy = format!("{} %", gate_rolled_back(&set.healthy.gate[place]));
+        let cells =
+            set.broken.iter().map(|(_, runs)| cell(Detection::of_gate(&runs.gate[place], from)));
+        row(page, [format!("**{name}**"), healthy].into_iter().chain(cells));
+    }
     for (place, name) in NAMES.iter().enumerate() {
         let healthy = format!("{} %", peer_rolled_back(&set.healthy.peers[place]));
         let cells =
             set.broken.iter().map(|(_, runs)| cell(Detection::of_peer(&runs.peers[place], from)));
         row(page, [(*name).to_owned(), healthy].into_iter().chain(cells));
     }
+    let gains = set.broken.iter().map(|(_, runs)| gain(runs, from));
+    row(page, words(&["calibrated alarm's median : gate's", ""]).into_iter().chain(gains));
     continued(page, set);
+}
+
+/// How often gate's median goes into that of the faster calibrated alarm, never rounded up.
+fn gain(runs: &Endings, from_seconds: u32) -> String {
+    let gate = Detection::of_gate(&runs.gate[0], from_seconds).median;
+    let alarms =
+        CALIBRATED.map(|place| Detection::of_peer(&runs.peers[place], from_seconds).median);
+    match (gate, alarms.into_iter().flatten().min()) {
+        (Some(gate), Some(alarm)) => {
+            format!("{:.1}", (10.0 * f64::from(alarm) / f64::from(gate)).floor() / 10.0)
+        }
+        _ => "–".to_owned(),
+    }
 }
 
 /// When a healthy release may go on: the others have nothing that says so before their ten minutes are over.
@@ -210,11 +201,6 @@ fn cell(found: Detection) -> String {
     cell
 }
 
-fn capital(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
-}
-
 fn beside_blue(page: &mut String, survey: &Survey) {
     page.push_str(
         "\n## Releases that only blue explains\n\n\
@@ -222,12 +208,11 @@ fn beside_blue(page: &mut String, survey: &Survey) {
         20 probes a second. The outage falls on both arms at a random time, and gate is made to watch all ten minutes.\n\
         In brackets the share not proven either way by the deadline.\n",
     );
-    let titles = survey.beside_blue.iter().map(|(title, ..)| title.clone());
+    let titles = survey.beside_blue.iter().map(|(title, _)| title.clone());
     header(page, words(&["rule"]).into_iter().chain(titles));
-    let names =
-        survey.beside_blue.first().map(|(_, names, _)| names.as_slice()).unwrap_or_default();
-    for (place, name) in names.iter().enumerate() {
-        let cells = survey.beside_blue.iter().map(|(_, _, endings)| {
+    let names = survey.beside_blue.first().map(|(_, endings)| endings.policies.as_slice());
+    for (place, name) in names.unwrap_or_default().iter().enumerate() {
+        let cells = survey.beside_blue.iter().map(|(_, endings)| {
             let runs = &endings.gate[place];
             let not_proven = Share::count(runs, |ending| *ending == Ending::NotProven);
             let rolled_back = gate_rolled_back(runs);
@@ -240,12 +225,42 @@ fn beside_blue(page: &mut String, survey: &Survey) {
     }
     for (place, name) in NAMES.iter().enumerate() {
         let cells = survey.beside_blue.iter();
-        let cells =
-            cells.map(|(_, _, endings)| peer_rolled_back(&endings.peers[place]).to_string());
+        let cells = cells.map(|(_, endings)| peer_rolled_back(&endings.peers[place]).to_string());
         row(page, [(*name).to_owned()].into_iter().chain(cells));
     }
     if !VERSUS_BLUE {
         page.push_str("\nPolicies of this version have absolute objectives alone; `versus: blue` is to come.\n");
+    }
+}
+
+fn latency(page: &mut String, survey: &Survey) {
+    if survey.latency.is_empty() {
+        return;
+    }
+    page.push_str(
+        "\n## Latency beside blue\n\n\
+        Gate alone, `p99 versus blue at most +20 %`, no blue known before; latencies are lognormal (σ = 0.5). Seconds\n\
+        are median / 95th percentile over all runs.\n",
+    );
+    let shares = ["rolled back, %", "after, s", "continued, %", "after, s", "not proven, %"];
+    header(page, words(&[&["green", "probes/s"], &shares[..]].concat()));
+    for (rate, kind, runs) in &survey.latency {
+        let of = |wanted: fn(&Ending) -> Option<u32>| {
+            let times: Vec<Option<u32>> = runs.iter().map(wanted).collect();
+            let share = Share::count(&times, Option::is_some).to_string();
+            [share, pair(time_by(&times, 0.5), time_by(&times, 0.95))]
+        };
+        let rolled_back = of(|ending| match ending {
+            Ending::RolledBack(seconds) => Some(*seconds),
+            Ending::Continued(_) | Ending::NotProven => None,
+        });
+        let continued = of(|ending| match ending {
+            Ending::Continued(seconds) => Some(*seconds),
+            Ending::RolledBack(_) | Ending::NotProven => None,
+        });
+        let not_proven = Share::count(runs, |ending| *ending == Ending::NotProven).to_string();
+        let start = [kind.title.to_owned(), rate.to_string()];
+        row(page, start.into_iter().chain(rolled_back).chain(continued).chain([not_proven]));
     }
 }
 
