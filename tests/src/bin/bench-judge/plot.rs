@@ -14,9 +14,11 @@ const BAR_ROW: f64 = 40.0;
 
 /// Colour-blind safe (Okabe and Ito), gate's the strongest.
 const GATE: &str = "#0072b2";
-const COLOURS: [&str; 5] = ["#d55e00", "#e69f00", "#009e73", "#cc79a7", "#555555"];
-/// Of [`NAMES`]: the rules that false rollbacks alone do not rule out.
-const DRAWN: [usize; 5] = [2, 3, 5, 7, 8];
+const COLOURS: [&str; 6] = ["#d55e00", "#e69f00", "#009e73", "#cc79a7", "#555555", "#999999"];
+/// Of [`NAMES`]: one of each kind, the one that rolls back fewer healthy releases.
+const DRAWN: [usize; 6] = [2, 3, 5, 7, 8, NAIVE];
+/// Drawn dashed: as quick as it is wrong.
+const NAIVE: usize = 9;
 
 /// Where a value stands between two others on a scale of decades.
 struct Decades {
@@ -134,9 +136,10 @@ fn lines(svg: &mut String, survey: &Survey) {
             .map(|&(fault, seconds)| format!("{:.1},{:.1}", x.at(fault), y.at(seconds)))
             .collect();
         let (colour, width) = (curve.colour, curve.width);
+        let dashes = if curve.name == NAMES[NAIVE] { " stroke-dasharray=\"5 4\"" } else { "" };
         let _ = writeln!(
             svg,
-            "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"{width}\" stroke-linejoin=\"round\"/>",
+            "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"{width}\" stroke-linejoin=\"round\"{dashes}/>",
             points.join(" ")
         );
         for &(fault, seconds) in &curve.points {

@@ -156,6 +156,7 @@ pub fn hours() -> Vec<Hour> {
         hour(true, tenth, 20, 0.5, Some(0.2)),
         hour(true, one, 20, 0.5, Some(0.2)),
         hour(true, tenth, 20, 0.5, Some(0.4)),
+        hour(true, tenth, 100, 0.5, Some(0.4)),
         hour(true, half, 20, 0.5, Some(0.4)),
         hour(true, one, 20, 0.5, Some(0.4)),
         hour(true, one, 100, 0.5, Some(0.4)),
