@@ -2,6 +2,7 @@
 
 mod check;
 mod health;
+mod plan;
 mod relay;
 mod schema;
 mod serve;
@@ -33,6 +34,8 @@ enum Command {
     Verify(verify::Verify),
     /// Check policy files and show every fault in them.
     Check(check::Check),
+    /// Simulate a policy: how soon a healthy release passes and faults are caught.
+    Plan(plan::Plan),
     /// Print the JSON Schema of a policy, for editors.
     Schema(schema::Schema),
     /// Run as the Lambda function that CodeDeploy's hooks invoke, and forward them to the daemon.
@@ -79,6 +82,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Check(check) => with_runtime(check.run()),
         Command::Relay(relay) => with_runtime(relay.run()),
         Command::Health(health) => with_runtime(health.run()),
+        Command::Plan(plan) => with_runtime(plan.run()),
         Command::Schema(schema) => schema.run(),
         Command::Stat(stat) => stat.run(),
     };

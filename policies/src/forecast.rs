@@ -10,7 +10,7 @@ use rand_pcg::rand_core::SeedableRng;
 use serde::Serialize;
 
 use crate::decision::Answer;
-use crate::evidence::numerics::{count, divergence, whole};
+use crate::evidence::numerics::{divergence, whole};
 use crate::judge::{Judge, Silence, Standing};
 use crate::moment::Moment;
 use crate::policy::{Limits, Policy};
@@ -219,12 +219,6 @@ fn draw(of: u32, chance: f64, dice: &mut Pcg64Mcg) -> u32 {
     u32::try_from(drawn).unwrap_or(of).min(of)
 }
 
-/// Seconds of probing that a healthy release needs by the rule of thumb, for advice.
-pub fn needed_rate(policy: &Policy, seconds_needed: f64) -> f64 {
-    let available = policy.decide.deadline.as_secs_f64() - policy.probe.warm_up.as_secs_f64();
-    policy.probe.rate_per_second * seconds_needed / available.max(count(1))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -262,7 +256,8 @@ mod tests {
 
     #[test]
     fn no_forecast_beats_the_physical_limit() {
-        let policy = policy("objectives: [ { errors: { at-most: 1% } } ]\ndecide: { at-least: 1s }\n");
+        let policy =
+            policy("objectives: [ { errors: { at-most: 1% } } ]\ndecide: { at-least: 1s }\n");
         for scenario in scenarios(&policy) {
             let seen = simulate(&policy, &scenario, RUNS);
             let limit = seen.limit_seconds.unwrap();
@@ -276,7 +271,8 @@ mod tests {
             "objectives: [ { errors: { at-most: 5% } }, { each-target: { errors: { at-most: 10% } } } ]\n",
         );
         let runs = Runs { targets: 20, ..RUNS };
-        let of_one = scenarios(&policy).into_iter().find(|s| matches!(s.fault, Fault::OneTarget(_)));
+        let of_one =
+            scenarios(&policy).into_iter().find(|s| matches!(s.fault, Fault::OneTarget(_)));
         let seen = simulate(&policy, &of_one.unwrap(), runs);
         assert!(seen.rollback > 0.9, "{seen:?}");
     }
