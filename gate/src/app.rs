@@ -19,6 +19,7 @@ use crate::aws::Aws;
 use crate::config::{Checked, Mode, Settings};
 use crate::journal::{Accepted, Entry, Journal, JournalError, Listed, Stored, Token, unix_millis};
 use crate::library::Library;
+use crate::record::Record;
 use crate::shell::{Conduct, Conducted, HookCase, conduct};
 use crate::telemetry::Metrics;
 use crate::{intake, server, signature, web};
@@ -311,6 +312,11 @@ impl Gate {
             let accepted_at = stored.accepted.accepted_unix_millis;
             (replay(stored).0.report(), accepted_at)
         }))
+    }
+
+    /// Everything needed to explain and to replay a decision, from the journal.
+    pub(crate) async fn record(&self, id: &str) -> Result<Option<Record>, JournalError> {
+        Ok(self.journal.load(id).await?.map(Record::of))
     }
 
     /// The newest questions.

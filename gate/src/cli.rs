@@ -1,9 +1,11 @@
 //! The command line: one file for each command.
 
 mod check;
+mod explain;
 mod health;
 mod plan;
 mod relay;
+mod replay;
 mod schema;
 mod serve;
 mod stat;
@@ -36,6 +38,10 @@ enum Command {
     Check(check::Check),
     /// Simulate a policy: how soon a healthy release passes and faults are caught.
     Plan(plan::Plan),
+    /// Say why a release was let through or taken back, in ten lines.
+    Explain(explain::Explain),
+    /// Replay records: the same decision, or what another policy would have done.
+    Replay(replay::Replay),
     /// Print the JSON Schema of a policy, for editors.
     Schema(schema::Schema),
     /// Run as the Lambda function that CodeDeploy's hooks invoke, and forward them to the daemon.
@@ -83,6 +89,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Relay(relay) => with_runtime(relay.run()),
         Command::Health(health) => with_runtime(health.run()),
         Command::Plan(plan) => with_runtime(plan.run()),
+        Command::Explain(explain) => explain.run(),
+        Command::Replay(replay) => with_runtime(replay.run()),
         Command::Schema(schema) => schema.run(),
         Command::Stat(stat) => stat.run(),
     };

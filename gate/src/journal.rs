@@ -162,6 +162,18 @@ impl Journal {
     }
 }
 
+/// Reads a journal on its own, beside the daemon that may be writing it: one question, or all of them.
+///
+/// # Errors
+/// The file cannot be opened, is no journal, or was written by a newer gate.
+pub(crate) fn read(path: &Path, id: Option<&str>) -> Result<Vec<Stored>, JournalError> {
+    let database = Sqlite::read(path)?;
+    match id {
+        Some(id) => Ok(database.load(id)?.into_iter().collect()),
+        None => database.all(),
+    }
+}
+
 /// Does what is asked, one request at a time, until everybody is gone or the journal is ended.
 fn serve(mut database: Sqlite, mut waiting: mpsc::Receiver<Request>) {
     while let Some(request) = waiting.blocking_recv() {

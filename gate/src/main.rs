@@ -8,6 +8,7 @@ mod config;
 mod intake;
 mod journal;
 mod library;
+mod record;
 mod resolve;
 mod server;
 mod shell;

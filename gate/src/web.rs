@@ -20,6 +20,7 @@ pub(crate) fn pages(gate: Arc<Gate>) -> Router {
         .route("/", get(|| async { Redirect::temporary("/evaluations") }))
         .route("/evaluations", get(list))
         .route("/evaluations/{id}", get(evaluation))
+        .route("/evaluations/{id}/record", get(record))
         .with_state(gate)
 }
 
@@ -66,12 +67,22 @@ async fn evaluation(
             page(pages::evaluation(&report, accepted_at))
         }
         Ok(Some((report, _))) => Json(report).into_response(),
-        Ok(None) => {
-            let body = json!({ "error": "no such evaluation in this journal" });
-            (StatusCode::NOT_FOUND, Json(body)).into_response()
-        }
+        Ok(None) => unknown(),
         Err(error) => internal(&error),
     }
+}
+
+async fn record(State(gate): State<Arc<Gate>>, Path(id): Path<String>) -> Response {
+    match gate.record(&id).await {
+        Ok(Some(record)) => Json(record).into_response(),
+        Ok(None) => unknown(),
+        Err(error) => internal(&error),
+    }
+}
+
+fn unknown() -> Response {
+    let body = json!({ "error": "no such evaluation in this journal" });
+    (StatusCode::NOT_FOUND, Json(body)).into_response()
 }
 
 /// Browsers name HTML; programs and `curl` do not.

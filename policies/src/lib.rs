@@ -33,6 +33,7 @@ pub mod report;
 pub mod run;
 
 pub mod forecast;
+pub mod replay;
 
 pub use decision::{Answer, Basis, Decision};
 pub use deployment::{Arm, Deployment, Stage, Target};

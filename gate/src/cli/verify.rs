@@ -1,8 +1,8 @@
 //! `gate verify`: the same run as the daemon's, asked for by a shell.
 
 use std::io::{IsTerminal, Write, stderr};
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use clap::Args;
@@ -17,8 +17,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{NOT_PROVEN, Output, USAGE, complain, say, serve::stop_on_signal, story};
-use crate::journal::unix_millis;
+use crate::journal::{Entry, unix_millis};
 use crate::library::read_text;
+use crate::record::Record;
 use crate::shell::{Case, Conduct, Conducted, Doing, conduct, sendable};
 use crate::telemetry::{self, Metrics};
 
@@ -41,6 +42,9 @@ pub(super) struct Verify {
     /// Decide by then, whatever the policy's deadline.
     #[arg(long, value_name = "DURATION", value_parser = policies::units::duration)]
     deadline: Option<Duration>,
+    /// Write a record of the run there, for `gate explain` and `gate replay`.
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
     /// How the result is printed.
     #[arg(long, value_enum, default_value_t)]
     output: Output,
@@ -51,6 +55,16 @@ pub(super) struct Verify {
 struct ShellCase {
     deployment: Deployment,
     policy: PolicyInForce,
+    /// What happened, where a record is wanted.
+    entries: Option<Mutex<Vec<(Moment, Entry)>>>,
+}
+
+impl ShellCase {
+    fn note(&self, at: Moment, entry: impl FnOnce() -> Entry) {
+        if let Some(entries) = &self.entries {
+            entries.lock().unwrap_or_else(PoisonError::into_inner).push((at, entry()));
+        }
+    }
 }
 
 impl Case for ShellCase {
@@ -69,11 +83,13 @@ impl Case for ShellCase {
         Box::pin(async { Event::Delivered { delivery: Delivery::Confirmed } })
     }
 
-    fn record<'a>(&'a self, _: Moment, _: &'a Event) -> Doing<'a, ()> {
+    fn record<'a>(&'a self, at: Moment, fact: &'a Event) -> Doing<'a, ()> {
+        self.note(at, || Entry::Fact { fact: fact.clone() });
         Box::pin(async {})
     }
 
-    fn decided<'a>(&'a self, _: Moment, _: &'a Decision) -> Doing<'a, ()> {
+    fn decided<'a>(&'a self, at: Moment, decision: &'a Decision) -> Doing<'a, ()> {
+        self.note(at, || Entry::Decided { decision: decision.clone() });
         Box::pin(async {})
     }
 
@@ -97,7 +113,7 @@ impl Verify {
     }
 
     async fn verify(&self) -> Result<u8, String> {
-        let case = self.case().await?;
+        let case = Arc::new(self.case().await?);
         let question = Question {
             id: format!("verify-{}", std::process::id()),
             // The run answers a margin before the limit; here the deadline is meant to the second.
@@ -108,11 +124,11 @@ impl Verify {
         let stop = CancellationToken::new();
         stop_on_signal(stop.clone())
             .map_err(|error| format!("signals cannot be caught: {error}"))?;
-        let run = Run::new(question);
+        let run = Run::new(question.clone());
         let first = run.start();
         let conducted = Conducted::new(run, unix_millis());
         let conducting = Conduct {
-            case: Arc::new(case),
+            case: Arc::<ShellCase>::clone(&case),
             prober: Arc::new(Prober::start().map_err(|error| story(&error))?),
             metrics: Arc::new(Metrics::new().map_err(|error| story(&error))?),
             stop,
@@ -128,6 +144,9 @@ impl Verify {
             let run = conducted.lock();
             (run.report(), run.decision().cloned())
         };
+        if let Some(path) = &self.record {
+            write_record(path, question, conducted.accepted_unix_millis, &case)?;
+        }
         self.print(&report)?;
         Ok(decision.map_or(NOT_PROVEN, |decision| decision.exit_code()))
     }
@@ -170,7 +189,8 @@ impl Verify {
             remaining_seconds: None,
             warnings: Vec::new(),
         };
-        Ok(ShellCase { deployment, policy: PolicyInForce::Chosen { file: name, text } })
+        let policy = PolicyInForce::Chosen { file: name, text };
+        Ok(ShellCase { deployment, policy, entries: self.record.is_some().then(Mutex::default) })
     }
 
     fn print(&self, report: &Report) -> Result<(), String> {
@@ -187,12 +207,32 @@ impl Verify {
             return Ok(());
         }
         for objective in &report.objectives {
-            say(&format!("{:7} {}: {}", objective.verdict, objective.name, objective.text));
+            let apart = if objective.observe { " (only observed)" } else { "" };
+            say(&format!("{:7} {}{apart}: {}", objective.verdict, objective.name, objective.text));
+        }
+        if let Some(otherwise) = &report.counterfactual {
+            say(&format!("otherwise: it {otherwise}"));
         }
         say(&format!("decision: {}", report.decision.unwrap_or(Answer::Rollback.name())));
         say(&format!("reason: {}", report.reason.as_deref().unwrap_or(INTERRUPTED)));
         Ok(())
     }
+}
+
+fn write_record(
+    path: &Path,
+    question: Question,
+    accepted_unix_millis: u64,
+    case: &ShellCase,
+) -> Result<(), String> {
+    let entries = case.entries.as_ref().map(|entries| {
+        std::mem::take(&mut *entries.lock().unwrap_or_else(PoisonError::into_inner))
+    });
+    let entries = entries.unwrap_or_default();
+    let record = Record::new(question, "verify".to_owned(), accepted_unix_millis, entries);
+    let json = serde_json::to_vec(&record).map_err(|error| error.to_string())?;
+    std::fs::write(path, json)
+        .map_err(|error| format!("the record {} cannot be written: {error}", path.display()))
 }
 
 const INTERRUPTED: &str = "interrupted before anything was proven";

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use policies::Moment;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 
 use super::{Accepted, Entry, Listed, Stored};
 
@@ -59,8 +59,8 @@ pub(crate) enum JournalError {
 #[derive(Debug)]
 pub(super) struct Sqlite {
     connection: Connection,
-    /// Held for as long as the journal is open; gone with the process, however that ends.
-    _lock: File,
+    /// Held for as long as the journal is open to write; gone with the process, however that ends.
+    _lock: Option<File>,
 }
 
 fn failed(attempt: &'static str) -> impl FnOnce(rusqlite::Error) -> JournalError {
@@ -98,7 +98,29 @@ impl Sqlite {
             let create = format!("BEGIN; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;");
             connection.execute_batch(&create).map_err(opened)?;
         }
-        Ok(Self { connection, _lock: lock })
+        Ok(Self { connection, _lock: Some(lock) })
+    }
+
+    /// Opens a journal to read, beside the daemon that may be writing it.
+    pub(super) fn read(path: &Path) -> Result<Self, JournalError> {
+        let opened = |source| JournalError::Open { path: path.to_owned(), source };
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let open = || -> Result<(Connection, i64), rusqlite::Error> {
+            let connection = Connection::open_with_flags(path, flags)?;
+            connection.busy_timeout(BUSY_TIMEOUT)?;
+            let version = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+            Ok((connection, version))
+        };
+        let (connection, found) = open().map_err(opened)?;
+        if found > VERSION {
+            return Err(JournalError::Newer { path: path.to_owned(), found });
+        }
+        Ok(Self { connection, _lock: None })
+    }
+
+    /// Every question, oldest first.
+    pub(super) fn all(&self) -> Result<Vec<Stored>, JournalError> {
+        self.questions("SELECT body FROM questions ORDER BY accepted_unix_millis")
     }
 
     pub(super) fn accept(&mut self, accepted: &Accepted) -> Result<bool, JournalError> {
@@ -129,7 +151,10 @@ impl Sqlite {
     }
 
     pub(super) fn unfinished(&self) -> Result<Vec<Stored>, JournalError> {
-        let sql = "SELECT body FROM questions WHERE closed = 0 ORDER BY accepted_unix_millis";
+        self.questions("SELECT body FROM questions WHERE closed = 0 ORDER BY accepted_unix_millis")
+    }
+
+    fn questions(&self, sql: &str) -> Result<Vec<Stored>, JournalError> {
         let bodies = || -> rusqlite::Result<Vec<String>> {
             self.connection.prepare(sql)?.query_map([], |row| row.get(0))?.collect()
         };

@@ -72,7 +72,13 @@ pub fn scenarios(policy: &Policy) -> Vec<Scenario> {
     let bounds = policy.objectives.iter().filter_map(|objective| match &objective.measure {
         Measure::Share { signal: Signal::SlowerThan(bound), .. }
         | Measure::EachTarget { signal: Signal::SlowerThan(bound), .. } => Some(*bound),
-        _ => None,
+        Measure::Share { signal: Signal::Errors, .. }
+        | Measure::EachTarget { signal: Signal::Errors, .. }
+        | Measure::Versus { .. }
+        | Measure::Counts { .. }
+        | Measure::Series { .. }
+        | Measure::HealthyTargets { .. }
+        | Measure::Alarms { .. } => None,
     });
     let fastest = bounds.clone().min().unwrap_or(policy.probe.timeout / 10);
     let slowest = bounds.max().unwrap_or(policy.probe.timeout / 10);
