@@ -49,11 +49,11 @@ $(DENY):
 
 unit: build
 	cargo test $(ALL) --lib --bins --test bench_judge --test corpus --test golden --test hostile --test judging \
-		--test life --test misbehaviour --test properties --test stat --test workspace
+		--test life --test memory --test misbehaviour --test properties --test stat --test workspace
 
 ## What evidence costs for an objective and tick.
 bench:
-	cargo bench -p policies --locked --bench evidence
+	cargo bench -p policies --locked --bench evidence --bench run
 
 ## Any input into the policy reader and the engines, SECONDS each. Needs a nightly compiler; `make unit`
 ## replays what this found before without one.

@@ -17,7 +17,7 @@ pub enum Verdict {
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+        f.pad(match self {
             Self::Kept => "Kept",
             Self::Broken => "Broken",
             Self::Unknown => "Unknown",

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use jiff::Timestamp;
+use policies::Stage;
 use policies::replay::{recorded, replay};
 use policies::report::{ArmReport, Report};
 use policies::units::spell;
@@ -99,10 +100,11 @@ fn headline(record: &Record, report: &Report, decided: bool) -> String {
     let millis = i64::try_from(record.accepted_unix_millis).unwrap_or(i64::MAX);
     let asked = Timestamp::from_millisecond(millis)
         .map_or_else(|_out_of_range| String::new(), |time| format!(", asked {time:.0}"));
-    let about = report.deployment.as_ref().map_or_else(
-        || record.deployment_id.clone(),
-        |d| format!("{} of {} {} at {}", d.id, d.application, d.group, d.stage).replace("  ", " "),
-    );
+    let about = match &report.deployment {
+        Some(d) if d.stage == Stage::Shell => "gate verify".to_owned(),
+        Some(d) => format!("{} of {} {} at {}", d.id, d.application, d.group, d.stage),
+        None => record.deployment_id.clone(),
+    };
     let took = std::time::Duration::from_secs_f64(report.duration_seconds.max(0.0));
     let answer = match report.decision.filter(|_| decided) {
         Some(answer) => answer.to_uppercase(),
