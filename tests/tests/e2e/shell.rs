@@ -6,7 +6,7 @@ use serde_json::Value;
 use tests::place::{self, Folder};
 use tokio::process::{Child, Command};
 
-const POLICY: &str = "
+pub(crate) const POLICY: &str = "
 gate: v1
 probe: { http: { path: /shop }, rate: 100/s, timeout: 1s }
 objectives:
@@ -16,7 +16,7 @@ decide: { at-least: 6s, deadline: 60s }
 ";
 
 /// Our sample service on an address of its own, answering.
-async fn service(arguments: &[&str]) -> (Child, String) {
+pub(crate) async fn service(arguments: &[&str]) -> (Child, String) {
     let address = format!("{}:8080", place::address());
     let child = Command::new(place::binary("service"))
         .args(["--listen", &address])
