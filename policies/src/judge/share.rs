@@ -25,6 +25,8 @@ pub(super) struct Share {
 struct Beside {
     blue: Ratio,
     relative: Relative,
+    /// The most evidence there ever was against blue: an e-process proves what it proves whenever it does.
+    against_blue: f64,
 }
 
 impl Share {
@@ -45,20 +47,29 @@ impl Share {
                 floor: limits,
             };
             let (blue, relative) = (Ratio::new(limits)?, Relative::new(odds)?);
-            self.beside = Some(Box::new(Beside { blue, relative }));
+            self.beside =
+                Some(Box::new(Beside { blue, relative, against_blue: f64::NEG_INFINITY }));
         }
         if let Some(beside) = &mut self.beside {
-            beside.blue.step(blue.0, blue.1)?;
+            let seen = beside.blue.step(blue.0, blue.1)?;
+            beside.against_blue = beside.against_blue.max(seen.rollback);
             beside.relative.step(pairs(green, blue))?;
         }
         Ok(())
     }
 
-    /// Whether blue itself breaks the objective, so that green is held to blue instead (design.md §6,
-    /// fix-forward).
+    /// Whether blue itself was proven to break the objective, so that green is held to blue instead
+    /// (design.md §6, fix-forward). It stays so for the question: what blue did in an outage is not undone
+    /// by its end, and green's share of the same outage is in green's evidence too.
     pub(super) fn suspended(&self) -> bool {
-        let against_blue = self.beside.as_ref().map(|beside| beside.blue.evidence().rollback);
-        against_blue.is_some_and(|log| log >= self.setting.log_rollback_at())
+        let beside = self.beside.as_ref();
+        beside.is_some_and(|beside| beside.against_blue >= self.setting.log_rollback_at())
+    }
+
+    /// Whether the evidence speaks against blue at all. Where both arms are equally broken, it is chance
+    /// whose evidence gets there first; green is not rolled back for having been first.
+    fn suspicious(&self) -> bool {
+        self.beside.as_ref().is_some_and(|beside| beside.blue.evidence().rollback > 0.0)
     }
 
     /// Evidence about green alone, whatever blue does.
@@ -66,10 +77,17 @@ impl Share {
         self.own.evidence()
     }
 
+    /// What counts. Relative evidence stands on the same floor as green's own, so holding green to blue can
+    /// only take a rollback back, never add one: the false-rollback rate is as stated.
     pub(super) fn evidence(&self) -> Evidence {
+        let own = self.own.evidence();
         match &self.beside {
             Some(beside) if self.suspended() => beside.relative.evidence(),
-            _ => self.own.evidence(),
+            Some(beside) if self.suspicious() => {
+                let rollback = own.rollback.min(beside.relative.evidence().rollback);
+                Evidence { rollback, keep: own.keep }
+            }
+            _ => own,
         }
     }
 }
