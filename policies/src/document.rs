@@ -262,7 +262,7 @@ mod tests {
         check(
             &[("all", ""), ("torn", "applies-to: {")],
             expect![[
-                r#"Broken { faults: ["torn:4:1: while parsing a flow mapping, did not find expected ',' or '}'"] }"#
+                r#"Broken { faults: ["torn:4:1: not YAML: while parsing a flow mapping, did not find expected ',' or '}'"] }"#
             ]],
         );
         check(

@@ -42,7 +42,7 @@ pub(in crate::document) static POLICY: Shape = Shape {
             "no watch",
             "judging on after Continue, while traffic shifts",
         ),
-        key("notify", Form::List(&Form::Map(&NOTIFY)), "nobody", "who is told of a decision"),
+        key("notify", Form::Some(&Form::Map(&NOTIFY)), "nobody", "who is told of a decision"),
     ],
 };
 
@@ -148,7 +148,7 @@ pub(in crate::document) static EXPECT: Shape = Shape {
 };
 
 pub(in crate::document) static SECRET: Shape = Shape {
-    what: "a header that is no text",
+    what: "a reference to a secret",
     about: "A reference to a secret, resolved late and never recorded.",
     one_of: false,
     keys: &[must(
@@ -298,7 +298,7 @@ pub(in crate::document) static SLO: Shape = Shape {
     keys: &[
         must(
             "availability",
-            Form::Part,
+            Form::Share,
             "write `availability: 99.9%`",
             "target, above 0 and below 100 %",
         ),
