@@ -11,7 +11,7 @@ export PYTHONPATH := tests/aws
 # is compiled again.
 ALL := --workspace --locked
 
-.PHONY: demo demo-stop test aws build lint deny unit e2e emulator-test venv
+.PHONY: demo demo-stop test aws build lint deny unit e2e emulator-test schema-test venv
 
 ## The main job: a bad and a good release through CodeDeploy's hook, on this machine. KEEP=1 leaves it running.
 demo: venv build
@@ -22,7 +22,7 @@ demo-stop:
 	@if [ -f target/demo.pids ]; then kill $$(cat target/demo.pids); rm target/demo.pids; fi
 
 ## Everything CI runs.
-test: lint build emulator-test unit e2e
+test: lint build emulator-test schema-test unit e2e
 
 ## The emulated AWS by itself; any AWS CLI or SDK can use it by AWS_ENDPOINT_URL (tests/aws/README.md).
 aws: venv
@@ -44,13 +44,17 @@ $(DENY):
 	cargo install cargo-deny --locked --version 0.20.2 --root target/tools
 
 unit: build
-	cargo test $(ALL) --lib --bins --test golden --test life --test misbehaviour --test stat --test workspace
+	cargo test $(ALL) --lib --bins --test bad --test golden --test life --test misbehaviour --test schema \
+		--test stat --test workspace
 
 e2e: venv build
 	cargo test $(ALL) --test e2e -- --test-threads=$(E2E_AT_ONCE)
 
 emulator-test: venv
 	$(VENV) -m pytest -q tests/aws/selftest
+
+schema-test: venv
+	$(VENV) -m pytest -q tests/schema
 
 venv: .venv/installed
 

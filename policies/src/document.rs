@@ -17,6 +17,11 @@ use tree::Place;
 pub use fault::{Fault, FaultCode, FaultLevel, render};
 pub use schema::schema;
 
+/// Every key of every map of a policy: what faults call the map, and the key; the docs are held to it.
+pub fn keys() -> impl Iterator<Item = (&'static str, &'static str)> {
+    shape::keys().into_iter().map(|(map, key)| (map, key.name))
+}
+
 /// The largest policy file read; a policy of every kind is a few kilobytes.
 pub const DOCUMENT_MAX_BYTES: usize = 256 * 1024;
 
