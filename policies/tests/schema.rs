@@ -74,3 +74,10 @@ fn a_number_keeps_the_text_it_was_written_in() {
         policy.probe.request.expect_json.iter().map(|expected| expected.value.as_str()).collect();
     assert_eq!(expected, ["ok", "true", "1.20"]);
 }
+#[test]
+fn every_key_is_in_the_docs() {
+    let docs = fs::read_to_string(root().join("docs/policy.md")).unwrap();
+    let code: BTreeSet<&str> = docs.split('`').skip(1).step_by(2).collect();
+    let missing: Vec<(&str, &str)> = keys().filter(|(_, key)| !code.contains(key)).collect();
+    assert!(missing.is_empty(), "not in docs/policy.md: {missing:?}");
+}
