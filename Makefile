@@ -15,7 +15,7 @@ export PYTHONPATH := tests/aws
 # is compiled again.
 ALL := --workspace --locked
 
-.PHONY: demo demo-stop test aws build lint deny unit bench bench-judge fuzz e2e emulator-test venv
+.PHONY: demo demo-stop test aws build lint deny unit bench bench-judge fuzz e2e emulator-test schema-test venv
 
 ## The main job: a bad and a good release through CodeDeploy's hook, on this machine. KEEP=1 leaves it running.
 demo: venv build
@@ -26,7 +26,7 @@ demo-stop:
 	@if [ -f target/demo.pids ]; then kill $$(cat target/demo.pids); rm target/demo.pids; fi
 
 ## Everything CI runs.
-test: lint build emulator-test unit e2e
+test: lint build emulator-test schema-test unit e2e
 
 ## The emulated AWS by itself; any AWS CLI or SDK can use it by AWS_ENDPOINT_URL (tests/aws/README.md).
 aws: venv
@@ -48,8 +48,8 @@ $(DENY):
 	cargo install cargo-deny --locked --version 0.20.2 --root target/tools
 
 unit: build
-	cargo test $(ALL) --lib --bins --test bench_judge --test corpus --test golden --test hostile --test judging \
-		--test life --test memory --test misbehaviour --test properties --test stat --test workspace
+	cargo test $(ALL) --lib --bins --test bad --test bench_judge --test corpus --test golden --test hostile --test judging \
+		--test life --test memory --test misbehaviour --test properties --test schema --test stat --test workspace
 
 ## What evidence costs for an objective and tick.
 bench:
@@ -71,6 +71,9 @@ e2e: venv build
 
 emulator-test: venv
 	$(VENV) -m pytest -q tests/aws/selftest
+
+schema-test: venv
+	$(VENV) -m pytest -q tests/schema
 
 ## Gate's rule beside those of other systems on simulated releases: docs/benchmarks/judge.md. Minutes of all
 ## processors. Only here the simulation is optimised: `make test` should not compile its harness so slowly.

@@ -17,6 +17,11 @@ use tree::Place;
 pub use fault::{Fault, FaultCode, FaultLevel, render};
 pub use schema::schema;
 
+/// Every key of every map of a policy: what faults call the map, and the key; the docs are held to it.
+pub fn keys() -> impl Iterator<Item = (&'static str, &'static str)> {
+    shape::keys().into_iter().map(|(map, key)| (map, key.name))
+}
+
 /// The largest policy file read; a policy of every kind is a few kilobytes.
 pub const DOCUMENT_MAX_BYTES: usize = 256 * 1024;
 
@@ -262,7 +267,7 @@ mod tests {
         check(
             &[("all", ""), ("torn", "applies-to: {")],
             expect![[
-                r#"Broken { faults: ["torn:4:1: while parsing a flow mapping, did not find expected ',' or '}'"] }"#
+                r#"Broken { faults: ["torn:4:1: not YAML: while parsing a flow mapping, did not find expected ',' or '}'"] }"#
             ]],
         );
         check(

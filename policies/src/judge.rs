@@ -88,6 +88,13 @@ pub struct Silence {
     pub blue: Option<Duration>,
 }
 
+impl Silence {
+    /// At the start: nobody is silent yet.
+    pub fn of(there_is_blue: bool) -> Self {
+        Self { green: Duration::ZERO, blue: there_is_blue.then_some(Duration::ZERO) }
+    }
+}
+
 /// What all objectives together say now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {

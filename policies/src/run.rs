@@ -244,6 +244,7 @@ impl Run {
             self.warm_up_ticks = u64::try_from(ticks).unwrap_or(u64::MAX);
         }
         self.judge = Some(judge);
+        self.silence = Silence::of(!plan.blue.is_empty());
         self.look_at_health();
         self.phase = if self.warm_up_ticks > 0 { Phase::WarmUp } else { Phase::Judging };
         let probe = Action::Probe(Box::new(plan));

@@ -23,21 +23,23 @@ pub fn duration(text: &str) -> Result<Duration, String> {
         return Ok(Duration::ZERO);
     }
     if !text.starts_with(|first: char| first.is_ascii_digit()) {
-        return Err(format!("`{text}` is not a duration; write `500ms`, `2s`, `1m 30s` or `10m`"));
+        return Err(format!(
+            "`{text}` is not a duration; write `500ms`, `2s`, `1m 30s`, `10m` or `24h`"
+        ));
     }
     if text.parse::<f64>().is_ok() {
-        return Err(format!("`{text}` has no unit; write `{text}s` or `{text}m`"));
+        return Err(format!("`{text}` has no unit; write `{text}ms`, `{text}s` or `{text}m`"));
     }
     let signed: SignedDuration = text.parse().map_err(|_refused| {
-        format!("`{text}` is not a duration; write `500ms`, `2s`, `1m 30s` or `10m`")
+        format!("`{text}` is not a duration; write `500ms`, `2s`, `1m 30s`, `10m` or `24h`")
     })?;
     let duration = Duration::try_from(signed)
         .map_err(|_refused| format!("`{text}` is negative; a duration is zero or more"))?;
     if duration > DURATION_MAX {
-        return Err(format!("`{text}` is longer than 14 days, the longest wait AWS allows"));
+        return Err(format!("`{text}` is too long; AWS waits for 14 days (`336h`) at most"));
     }
     if !duration.is_zero() && duration < Duration::from_millis(1) {
-        return Err(format!("`{text}` is below a millisecond, the finest gate can keep"));
+        return Err(format!("`{text}` is too short; write at least `1ms`"));
     }
     Ok(duration)
 }
@@ -49,21 +51,28 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 pub fn share(text: &str) -> Result<f64, String> {
     let text = text.trim();
     let Some(number) = text.strip_suffix('%') else {
-        return Err(match text.parse::<f64>() {
-            Ok(value) if value.is_finite() => {
-                format!("`{text}` has no `%`; write `{}%` if you mean a share", value * 100.0)
+        return Err(match plain(text) {
+            // Of `0.5` nobody can tell whether it is half of all or half a percent.
+            Some(value) if value > 0.0 && value < 1.0 => {
+                let fraction = exact_percent(value).replace(' ', "");
+                format!("`{text}` has no `%`; write `{fraction}` or `{text}%`")
             }
-            _ => format!("`{text}` is not a share; write it like `0.5%`"),
+            Some(_) => format!("`{text}` has no `%`; write `{text}%`"),
+            None => format!("`{text}` is not a share; write it like `0.5%`"),
         });
     };
-    let percent: f64 = number
-        .trim()
-        .parse()
-        .map_err(|_refused| format!("`{text}` is not a share; write it like `0.5%`"))?;
+    let percent = plain(number.trim_end())
+        .ok_or_else(|| format!("`{text}` is not a share; write it like `0.5%`"))?;
     if !(0.0..=SHARE_MAX_PERCENT).contains(&percent) {
         return Err(format!("`{text}` is out of range; a share is at least 0% and below 100%"));
     }
     Ok(percent / 100.0)
+}
+
+/// A number in digits: neither signs nor exponents, which mean something else here or are a slip.
+fn plain(text: &str) -> Option<f64> {
+    let digits = text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    text.parse().ok().filter(|_| digits)
 }
 
 /// `100%`: a part of a whole, above 0 and at most 100 %, as a fraction.
@@ -71,12 +80,11 @@ pub fn share(text: &str) -> Result<f64, String> {
 /// # Errors
 /// A sentence saying what is wrong and how it should look.
 pub fn part(text: &str) -> Result<f64, String> {
-    if text.trim() == "100%" {
-        return Ok(1.0);
-    }
-    match share(text) {
-        Ok(0.0) => Err(format!("`{}` is nothing; write it like `100%`", text.trim())),
-        part => part,
+    let text = text.trim();
+    match text.strip_suffix('%').and_then(|number| plain(number.trim_end())) {
+        Some(percent) if percent > 0.0 && percent <= 100.0 => Ok(percent / 100.0),
+        Some(_) => Err(format!("`{text}` is out of range; write it above 0% and at most 100%")),
+        None => share(text),
     }
 }
 
@@ -100,10 +108,9 @@ fn signed(text: &str, sign: char, most: f64) -> Result<f64, String> {
     let text = text.trim();
     let shape = || format!("`{text}` is not a difference; write it like `{sign}20%`");
     let number = text.strip_prefix(sign).and_then(|rest| rest.strip_suffix('%'));
-    let number = number.filter(|n| n.trim_start().starts_with(|c: char| c.is_ascii_digit()));
-    let percent: f64 = number.ok_or_else(shape)?.trim().parse().map_err(|_refused| shape())?;
-    if !(0.0..=most).contains(&percent) {
-        return Err(format!("`{text}` is out of range; write it like `{sign}20%`"));
+    let percent = number.and_then(|number| plain(number.trim())).ok_or_else(shape)?;
+    if percent > most {
+        return Err(format!("`{text}` is out of range; write at most `{sign}{most}%`"));
     }
     Ok(percent / 100.0)
 }
@@ -114,7 +121,7 @@ fn signed(text: &str, sign: char, most: f64) -> Result<f64, String> {
 /// A sentence saying what is wrong and how it should look.
 pub fn number(text: &str) -> Result<f64, String> {
     let text = text.trim();
-    let number: Option<f64> = text.strip_suffix('x').unwrap_or(text).parse().ok();
+    let number = plain(text.strip_suffix('x').unwrap_or(text));
     match number {
         Some(number) if number > 0.0 && number <= 1e6 => Ok(number),
         _ => Err(format!("`{text}` is not a number above 0; write it like `10`")),
@@ -129,7 +136,7 @@ pub fn rate(text: &str) -> Result<f64, String> {
     let text = text.trim();
     let shape = || format!("`{text}` is not a rate; write it like `20/s` or `30/m`");
     let (number, unit) = text.split_once('/').ok_or_else(shape)?;
-    let count: f64 = number.trim().parse().map_err(|_refused| shape())?;
+    let count = plain(number.trim()).ok_or_else(shape)?;
     let per_second = match unit.trim() {
         "s" | "sec" | "second" => count,
         "m" | "min" | "minute" => count / 60.0,
@@ -148,9 +155,9 @@ pub fn rate(text: &str) -> Result<f64, String> {
 /// A sentence saying what is wrong and how it should look.
 pub fn quantile(text: &str) -> Result<f64, String> {
     let text = text.trim();
-    let percent: f64 = text
+    let percent = text
         .strip_prefix('p')
-        .and_then(|number| number.parse().ok())
+        .and_then(plain)
         .ok_or_else(|| format!("`{text}` is not a quantile; write it like `p99` or `p99.9`"))?;
     // Beyond five nines of either end a quantile would need more probes than a day has.
     if !(0.001..=99.999).contains(&percent) {
@@ -181,6 +188,19 @@ pub fn percent(fraction: f64) -> String {
 pub fn exact_percent(fraction: f64) -> String {
     let text = format!("{:.6}", fraction * 100.0);
     format!("{} %", text.trim_end_matches('0').trim_end_matches('.'))
+}
+
+/// A duration to the last digit that was written: `1.25 s`. Names are made of it, so that two are alike only
+/// where they are.
+pub fn exact(duration: Duration) -> String {
+    let (seconds, millis) = (duration.as_secs(), duration.subsec_millis());
+    match (seconds, millis) {
+        (0, millis) => format!("{millis} ms"),
+        (seconds, 0) => format!("{seconds} s"),
+        (seconds, millis) => {
+            format!("{seconds}.{:03}", millis).trim_end_matches('0').to_owned() + " s"
+        }
+    }
 }
 
 /// A duration as a person reads it: `250 ms`, `1.2 s`, `10 min`.
@@ -218,18 +238,18 @@ mod tests {
         check(duration("1m 30s"), expect!["90s"]);
         check(duration("10m"), expect!["600s"]);
         check(duration("0s"), expect!["0ns"]);
-        check(duration("10"), expect!["`10` has no unit; write `10s` or `10m`"]);
+        check(duration("10"), expect!["`10` has no unit; write `10ms`, `10s` or `10m`"]);
         check(
             duration("-2s"),
-            expect!["`-2s` is not a duration; write `500ms`, `2s`, `1m 30s` or `10m`"],
+            expect!["`-2s` is not a duration; write `500ms`, `2s`, `1m 30s`, `10m` or `24h`"],
         );
         check(
             duration("15d"),
-            expect!["`15d` is not a duration; write `500ms`, `2s`, `1m 30s` or `10m`"],
+            expect!["`15d` is not a duration; write `500ms`, `2s`, `1m 30s`, `10m` or `24h`"],
         );
         check(
             duration("400h"),
-            expect!["`400h` is longer than 14 days, the longest wait AWS allows"],
+            expect!["`400h` is too long; AWS waits for 14 days (`336h`) at most"],
         );
     }
 
@@ -237,15 +257,16 @@ mod tests {
     fn shares_need_their_percent_sign() {
         check(share("0.5%"), expect!["0.005"]);
         check(share("0%"), expect!["0.0"]);
-        check(share("0.005"), expect!["`0.005` has no `%`; write `0.5%` if you mean a share"]);
+        check(share("0.005"), expect!["`0.005` has no `%`; write `0.5%` or `0.005%`"]);
+        check(share("5"), expect!["`5` has no `%`; write `5%`"]);
+        check(share("+50%"), expect!["`+50%` is not a share; write it like `0.5%`"]);
+        check(part("100%"), expect!["1.0"]);
+        check(part("0%"), expect!["`0%` is out of range; write it above 0% and at most 100%"]);
         check(
             share("100%"),
             expect!["`100%` is out of range; a share is at least 0% and below 100%"],
         );
-        check(
-            share("NaN%"),
-            expect!["`NaN%` is out of range; a share is at least 0% and below 100%"],
-        );
+        check(share("NaN%"), expect!["`NaN%` is not a share; write it like `0.5%`"]);
     }
 
     #[test]
@@ -260,6 +281,10 @@ mod tests {
     fn quantiles_are_written_like_p99() {
         check(quantile("p99.9"), expect!["0.9990000000000001"]);
         check(quantile("99"), expect!["`99` is not a quantile; write it like `p99` or `p99.9`"]);
+        check(
+            quantile("pNaN"),
+            expect!["`pNaN` is not a quantile; write it like `p99` or `p99.9`"],
+        );
         check(
             quantile("p100"),
             expect!["`p100` is out of range; a quantile is from p0.001 to p99.999"],

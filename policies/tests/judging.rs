@@ -115,6 +115,19 @@ fn a_fix_may_ship_when_blue_is_broken() {
             would have been rolled back if blue were not broken too (`errors at most 1 %`)
         "#]],
     );
+    // Green's evidence gets there first, by chance: blue is under suspicion already.
+    check(
+        ERRORS,
+        |i| match i % 4 {
+            0 => (6, 2),
+            2 => (0, 4),
+            _ => (0, 0),
+        },
+        expect![[r#"
+            continue, proven: every objective is kept after 70 s: `errors at most 1 %`: 54 of 1400 bad; blue is broken too, and green is no worse; evidence at least 105:1 (continue at 100:1)
+            would have been rolled back if blue were not broken too (`errors at most 1 %`)
+        "#]],
+    );
     // Worse than a broken blue.
     check(
         ERRORS,
@@ -183,6 +196,20 @@ fn without_blue_a_comparison_is_let_go_of_unless_its_rule_says_otherwise() {
         rollback, no-data: no data: nothing of blue to compare with for 10 s, for `errors versus blue`; answering rollback by the policy's `no-data` rule
         would have continued if no-data were continue
     "#]].assert_eq(&first("  - errors: { versus: blue }\n"));
+}
+
+#[test]
+fn gate_being_late_is_no_lack_of_blue() {
+    let mut run = Run::new(question());
+    run.step(resolved_to(deployment(), &policy("  - errors: { versus: blue }\n")), at(0));
+    for index in 0..20 {
+        // Every probe of both arms was sent half a second late by gate itself.
+        let late = |id| arm(id, &[(Outcome::Ok, 40)], 500, 505);
+        let (green, blue) = (late("10.0.0.2:80"), Some(late("10.0.0.1:80")));
+        let tick = Box::new(Tick { index, green, blue });
+        run.step(Event::Ticked { tick }, at(2 * index + 2));
+    }
+    assert_eq!(told(&run), "judging: no decision\n");
 }
 
 /// Forty answers, all this slow.

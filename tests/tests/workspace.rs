@@ -165,7 +165,8 @@ fn every_policy_in_the_docs_is_a_good_policy() {
             blocks(&read(path), "yaml").iter().filter(|block| block.starts_with("gate: v1"))
         {
             let file = policies::PolicyFile::parse(path, block);
-            let faults: Vec<String> = file.faults.iter().map(policies::Fault::one_line).collect();
+            // A warning is fine: the docs show what this version does not perform yet, and say so.
+            let faults: Vec<String> = file.errors().map(policies::Fault::one_line).collect();
             assert!(faults.is_empty(), "{faults:#?}\n{block}");
             checked += 1;
         }

@@ -13,7 +13,7 @@ use super::tree::{Node, Place};
 use crate::decision::Answer;
 use crate::deployment::Stage;
 use crate::evidence::ErrorRates;
-use crate::policy::{self, AppliesTo, Decide, Policy, Watch};
+use crate::policy::{self, AppliesTo, Decide, During, Policy, Watch};
 use crate::units;
 use fields::Fields;
 
@@ -110,6 +110,14 @@ fn document(root: &Node, faults: &mut Faults<'_>) -> (Option<Policy>, Option<App
         let setting = objectives::Setting { probe: probe.as_ref(), decide: &decide, watch };
         objectives::objectives(node, setting, faults)
     });
+    if let (Some(_), Some(objectives)) = (watch, &objectives)
+        && !objectives.is_empty()
+        && objectives.iter().all(|objective| objective.during == During::Question)
+    {
+        let help = "write `during: both` or `during: watch` for one, or remove `watch`";
+        let message = "no objective is judged during the watch";
+        faults.add(FaultCode::G0008, fields.place_of("watch"), message, help);
+    }
     if let Some(node) = fields.optional("notify") {
         notify(node, faults);
     }
@@ -156,9 +164,8 @@ fn applies_to(node: &Node, faults: &mut Faults<'_>) -> Option<AppliesTo> {
         match Stage::named(&name) {
             Some(stage) => applies_to.stages.push(stage),
             None => {
-                let known: Vec<&str> = Stage::ALL.iter().map(|stage| stage.name()).collect();
                 let message = format!("`{name}` is not a stage gate knows");
-                let help = format!("one of {}", known.join(", "));
+                let help = fields::words(&name, Stage::ALL.iter().map(|stage| stage.name()));
                 faults.add(FaultCode::G0004, &node.place, message, help);
             }
         }

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::shape::{Form, POLICY, Shape};
+use super::shape::{Form, KeyShape, Needs, POLICY, Shape};
 
 /// The JSON Schema (draft 2020-12) of a policy document.
 pub fn schema() -> Value {
@@ -44,34 +44,72 @@ fn shape(of: &'static Shape) -> Value {
         if !required.is_empty() {
             object.insert("required".to_owned(), json!(required));
         }
-        if of.one_of {
-            object.insert("minProperties".to_owned(), json!(1));
-            object.insert("maxProperties".to_owned(), json!(1));
+        let sets = |sets: &[&[&str]]| {
+            json!(sets.iter().map(|set| json!({ "required": set })).collect::<Vec<_>>())
+        };
+        match of.needs {
+            Needs::Nothing => {}
+            Needs::OneKey => {
+                object.insert("minProperties".to_owned(), json!(1));
+                object.insert("maxProperties".to_owned(), json!(1));
+            }
+            Needs::One(of) => {
+                object.insert("oneOf".to_owned(), sets(of));
+            }
+            Needs::Any(of) => {
+                object.insert("anyOf".to_owned(), sets(of));
+            }
+        }
+        let depending: Vec<Value> = of.keys.iter().filter_map(depending).collect();
+        if !depending.is_empty() {
+            object.insert("allOf".to_owned(), json!(depending));
         }
     }
     schema
 }
 
+/// What the form of a key is where another is there, and where it is not.
+fn depending(key: &'static KeyShape) -> Option<Value> {
+    let Form::Beside(other, with, without) = &key.form else { return None };
+    let of = |value: &'static Form| json!({ "properties": { key.name: form(value) } });
+    Some(json!({ "if": { "required": [other] }, "then": of(with), "else": of(without) }))
+}
+
+/// A number below 100 in digits.
+const BELOW_100: &str = r"(0*[0-9]{1,2}(\.[0-9]*)?|\.[0-9]+)";
+/// Digits, with a point among them or not.
+const DIGITS: &str = r"([0-9]+(\.[0-9]*)?|\.[0-9]+)";
+const HOURS: &str = "h|hrs?|hours?";
+const MINUTES: &str = "m|mins?|minutes?";
+const SECONDS: &str = "s|secs?|seconds?";
+const MILLIS: &str = "ms|msecs?|millis?|milliseconds?";
+const MICROS: &str = "[uµμ]s|[uµμ]secs?|micros?|microseconds?";
+
 fn form(of: &'static Form) -> Value {
-    let text = |pattern: &str, example: &str| json!({ "type": "string", "pattern": pattern, "examples": [example] });
+    let text = |pattern: &str, example: &str| json!({ "type": "string", "pattern": format!(r"^\s*{pattern}\s*$"), "examples": [example] });
     match of {
-        // A bare 0 needs no unit.
-        Form::Duration => json!({
-            "type": ["string", "integer"],
-            "pattern": "^\\s*(0|[0-9].*[a-zµ])\\s*$",
-            "maximum": 0,
-            "minimum": 0,
-            "examples": ["500ms", "2s", "1m 30s", "10m"],
-        }),
-        Form::Share | Form::Part => text("^\\s*[0-9.]+\\s*%\\s*$", "0.5%"),
-        Form::More => text("^\\s*\\+[0-9.]+\\s*%\\s*$", "+20%"),
-        Form::Less => text("^\\s*-[0-9.]+\\s*%\\s*$", "-20%"),
-        Form::Rate => text("^\\s*[0-9.]+\\s*/\\s*(s|sec|second|m|min|minute|h|hour)\\s*$", "20/s"),
-        Form::Quantile => text("^\\s*p[0-9.]+\\s*$", "p99"),
+        Form::Duration => {
+            let units = format!("({HOURS}|{MINUTES}|{SECONDS}|{MILLIS}|{MICROS})");
+            json!({
+                "type": ["string", "integer"],
+                "pattern": format!(r"^\s*(0|({DIGITS}\s*{units}\s*,?\s*)+)\s*$"),
+                // A bare 0 needs no unit.
+                "maximum": 0,
+                "minimum": 0,
+                "examples": ["500ms", "2s", "1m 30s", "10m"],
+            })
+        }
+        Form::Share => text(&format!(r"{BELOW_100}\s*%"), "0.5%"),
+        Form::Part => text(&format!(r"({BELOW_100}|100(\.0*)?)\s*%"), "100%"),
+        Form::More => text(&format!(r"\+\s*{DIGITS}\s*%"), "+20%"),
+        Form::Less => text(&format!(r"-\s*{BELOW_100}\s*%"), "-20%"),
+        Form::Rate => text(&format!(r"{DIGITS}\s*/\s*(s|sec|second|m|min|minute|h|hour)"), "20/s"),
+        Form::Quantile => text(&format!("p{BELOW_100}"), "p99"),
         Form::Number => json!({
             "type": ["number", "string"],
             "exclusiveMinimum": 0,
-            "pattern": "^\\s*[0-9.]+x?\\s*$",
+            "maximum": 1_000_000,
+            "pattern": format!(r"^\s*{DIGITS}x?\s*$"),
         }),
         Form::Bool => json!({ "type": "boolean" }),
         // YAML reads `204` and `true` as what they look like; a policy means their text.
@@ -87,5 +125,7 @@ fn form(of: &'static Form) -> Value {
             let forms: Vec<Value> = forms.iter().map(form).collect();
             json!({ "anyOf": forms })
         }
+        // Which of them is said beside the properties.
+        Form::Beside(..) => json!({}),
     }
 }

@@ -15,8 +15,21 @@ pub(super) struct Shape {
     /// What it is for.
     pub(super) about: &'static str,
     pub(super) keys: &'static [KeyShape],
-    /// Exactly one of its keys is there, and says of what kind it is.
-    pub(super) one_of: bool,
+    /// What must be there of its keys, beside those that must be there each.
+    pub(super) needs: Needs,
+}
+
+/// What must be there of the keys of a map.
+#[derive(Debug)]
+pub(super) enum Needs {
+    /// Nothing.
+    Nothing,
+    /// Exactly one key, which says of what kind it is.
+    OneKey,
+    /// One of these sets of keys, and not another.
+    One(&'static [&'static [&'static str]]),
+    /// At least one of these sets of keys.
+    Any(&'static [&'static [&'static str]]),
 }
 
 /// One key of a map.
@@ -67,12 +80,48 @@ pub(super) enum Form {
     Some(&'static Form),
     /// One of several forms.
     Either(&'static [Form]),
+    /// Where another key is there, the first form; else the second.
+    Beside(&'static str, &'static Form, &'static Form),
 }
 
 impl Shape {
     /// The key of this name.
     pub(super) fn key(&self, name: &str) -> Option<&'static KeyShape> {
         self.keys.iter().find(|key| key.name == name)
+    }
+}
+
+/// Every key of every map, with what faults call the map; in the order of the table.
+pub(super) fn keys() -> Vec<(&'static str, &'static KeyShape)> {
+    let mut found: Vec<(&'static str, &'static KeyShape)> = Vec::new();
+    let mut maps = vec![&POLICY];
+    while let Some(map) = maps.pop() {
+        found.extend(map.keys.iter().map(|key| (map.what, key)));
+        maps.extend(map.keys.iter().rev().filter_map(|key| key.form.map()));
+    }
+    found
+}
+
+impl Form {
+    /// The map in it, if there is one.
+    fn map(&self) -> Option<&'static Shape> {
+        match self {
+            Self::Map(map) => Some(map),
+            Self::MapOf(form) | Self::List(form) | Self::Some(form) => form.map(),
+            Self::Either(forms) => forms.iter().find_map(Self::map),
+            Self::Beside(_, form, other) => form.map().or_else(|| other.map()),
+            Self::Duration
+            | Self::Share
+            | Self::Part
+            | Self::More
+            | Self::Less
+            | Self::Rate
+            | Self::Quantile
+            | Self::Number
+            | Self::Bool
+            | Self::Text
+            | Self::Words(_) => None,
+        }
     }
 }
 

@@ -6,7 +6,9 @@ use std::fmt;
 use std::ops::Range;
 
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_saphyr::{Location, Spanned};
+use serde_saphyr::budget::BudgetBreach;
+use serde_saphyr::options::NonFiniteFloatPolicy;
+use serde_saphyr::{Error, Location, Spanned};
 
 use super::DOCUMENT_MAX_BYTES;
 use super::fault::{Fault, FaultCode, FaultLevel};
@@ -85,13 +87,21 @@ pub(super) fn parse(file: &str, text: &str) -> Result<Node, Box<Fault>> {
             max_documents: 1,
         },
         strict_booleans: true,
+        non_finite_float_policy: NonFiniteFloatPolicy::AsString,
         with_snippet: false,
     };
     match serde_saphyr::from_str_with_options::<Spanned<Raw>>(text, options) {
-        Ok(root) => Ok(node(root, text)),
+        Ok(root) => {
+            let mut root = node(root, text);
+            if matches!(root.value, Value::Null) {
+                root.place = Place { line: 1, column: 1, span: 0..0 };
+            }
+            Ok(root)
+        }
         Err(error) => {
             let place = error.location().map(|location| place(&location, text));
-            let mut fault = refuse(sentence(&error), "correct the YAML at this place");
+            let (message, help) = sentence(&error);
+            let mut fault = refuse(message, help);
             if let Some(place) = place {
                 (fault.line, fault.column, fault.span) = (place.line, place.column, place.span);
             }
@@ -100,56 +110,110 @@ pub(super) fn parse(file: &str, text: &str) -> Result<Node, Box<Fault>> {
     }
 }
 
-/// The parser's message without the place it repeats, short and safe to show in a terminal.
-fn sentence(error: &serde_saphyr::Error) -> String {
-    let text = error.without_snippet().to_string();
-    let text = text.lines().next().unwrap_or_default();
-    let end = text.rfind(" at line ").unwrap_or(text.len());
-    let text = text.get(..end).unwrap_or(text).trim_end_matches([':', ',', ' ']);
+/// Text that quotes a document, short and safe to show in a terminal.
+fn short(text: &str) -> String {
     let (kept, rest) = text.split_at(text.floor_char_boundary(MESSAGE_MAX_BYTES));
     let cut = if rest.is_empty() { "" } else { "…" };
     format!("{}{cut}", kept.replace(char::is_control, "\u{fffd}"))
 }
 
+/// What is wrong in our words, else in the parser's without the place it repeats; and a way out.
+#[allow(clippy::wildcard_enum_match_arm, reason = "most of its errors cannot come of a tree")]
+fn sentence(error: &Error) -> (String, &'static str) {
+    match error {
+        Error::DuplicateMappingKey { key, .. } => {
+            let key = key.as_deref().unwrap_or_default();
+            (format!("the key `{}` is there twice", short(key)), "remove one, or put both into one")
+        }
+        Error::UnknownAnchor { .. } => (
+            "this alias is of an anchor that is not there".to_owned(),
+            "write `&name` before what it repeats",
+        ),
+        Error::Budget { breach: BudgetBreach::Documents { .. }, .. } => {
+            ("a file holds one policy".to_owned(), "write each policy into a file of its own")
+        }
+        Error::Budget { breach: BudgetBreach::Depth { .. }, .. } => {
+            (format!("nested more than {DEPTH_MAX} deep"), "close what was opened before")
+        }
+        Error::Budget {
+            breach: BudgetBreach::Aliases { .. } | BudgetBreach::Anchors { .. },
+            ..
+        } => (format!("more than {ALIASES_MAX} aliases or anchors"), "write out what they repeat"),
+        Error::Budget { .. } => (
+            format!("more than {NODES_MAX} keys and values"),
+            "split it into one policy for each service",
+        ),
+        _ => {
+            let text = error.without_snippet().to_string();
+            let text = text.lines().next().unwrap_or_default();
+            let end = text.rfind(" at line ").unwrap_or(text.len());
+            let text = text.get(..end).unwrap_or(text).trim_end_matches([':', ',', ' ']);
+            (format!("not YAML: {}", short(text)), "correct the YAML at or just before this place")
+        }
+    }
+}
+
 fn place(location: &Location, text: &str) -> Place {
-    let start = location.span().byte_offset().and_then(|at| usize::try_from(at).ok()).unwrap_or(0);
+    let (line, column) = (whole(location.line()), whole(location.column()));
+    let start = location.span().byte_offset().and_then(|at| usize::try_from(at).ok());
     let length = location.span().byte_len().and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
-    let start = start.min(text.len());
+    let start = start.unwrap_or_else(|| offset(text, line, column)).min(text.len());
     // A span of nothing cannot be underlined: take the word it points at.
     let rest = text.get(start..).unwrap_or_default();
     let word = rest.find(|c: char| c.is_whitespace() || c == ',' || c == '}').unwrap_or(rest.len());
     let end = if length == 0 { start + word } else { (start + length).min(text.len()) };
-    Place {
-        line: usize::try_from(location.line()).unwrap_or(1),
-        column: usize::try_from(location.column()).unwrap_or(1),
-        span: start..end,
-    }
+    Place { line, column, span: start..end }
+}
+
+fn whole(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX).max(1)
+}
+
+/// The byte at a line and a column.
+fn offset(text: &str, line: usize, column: usize) -> usize {
+    let before: usize = text.split_inclusive('\n').take(line - 1).map(str::len).sum();
+    let of_line = text.get(before..).unwrap_or_default();
+    before + of_line.char_indices().nth(column - 1).map_or(of_line.len(), |(at, _)| at)
 }
 
 fn node(raw: Spanned<Raw>, text: &str) -> Node {
-    let place = place(&raw.referenced, text);
+    let mut place = place(&raw.referenced, text);
     let value = match raw.value {
         Raw::Null => Value::Null,
         Raw::Bool(value) => Value::Bool(value),
         Raw::Scalar(value) => Value::Scalar(value),
+        // `1.10` and `007` are what was written, not what YAML makes of them.
+        Raw::Number(value) => {
+            let written = text.get(self::place(&raw.defined, text).span).unwrap_or_default();
+            Value::Scalar(if written.is_empty() { value } else { written.to_owned() })
+        }
         Raw::List(items) => Value::List(items.into_iter().map(|item| node(item, text)).collect()),
-        Raw::Map(entries) => Value::Map(
-            entries
-                .into_iter()
-                .map(|(key, value)| {
-                    let at = self::place(&key.referenced, text);
-                    (Key { name: key.value, place: at }, node(value, text))
-                })
-                .collect(),
-        ),
+        Raw::Map(entries) => Value::Map(entries.into_iter().map(|of| entry(of, text)).collect()),
     };
+    if let Value::Map(entries) = &value
+        && let Some((first, _)) = entries.first()
+    {
+        place = first.place.clone();
+    }
     Node { value, place }
+}
+
+/// A key and its value. A map, a list or nothing is pointed at by its key: its own place is a brace or
+/// empty.
+fn entry((key, value): (Spanned<String>, Spanned<Raw>), text: &str) -> (Key, Node) {
+    let at = place(&key.referenced, text);
+    let mut value = node(value, text);
+    if !matches!(value.value, Value::Bool(_) | Value::Scalar(_)) {
+        value.place = at.clone();
+    }
+    (Key { name: key.value, place: at }, value)
 }
 
 enum Raw {
     Null,
     Bool(bool),
     Scalar(String),
+    Number(String),
     List(Vec<Spanned<Raw>>),
     Map(Vec<(Spanned<String>, Spanned<Raw>)>),
 }
@@ -178,15 +242,15 @@ impl<'de> Visitor<'de> for RawVisitor {
     }
 
     fn visit_i64<E: de::Error>(self, value: i64) -> Result<Raw, E> {
-        Ok(Raw::Scalar(value.to_string()))
+        Ok(Raw::Number(value.to_string()))
     }
 
     fn visit_u64<E: de::Error>(self, value: u64) -> Result<Raw, E> {
-        Ok(Raw::Scalar(value.to_string()))
+        Ok(Raw::Number(value.to_string()))
     }
 
     fn visit_f64<E: de::Error>(self, value: f64) -> Result<Raw, E> {
-        Ok(Raw::Scalar(value.to_string()))
+        Ok(Raw::Number(value.to_string()))
     }
 
     fn visit_str<E: de::Error>(self, value: &str) -> Result<Raw, E> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::decision::Answer;
 use crate::evidence::{Direction, auto_unacceptable};
-use crate::units::{percent, spell};
+use crate::units::{exact, exact_percent, spell};
 
 /// One sentence about a signal that must hold.
 #[derive(Clone, Debug, PartialEq)]
@@ -198,36 +198,45 @@ impl Measure {
             Self::Versus { versus: Versus::Errors, odds: (acceptable, _), .. } => {
                 let more = acceptable - 1.0;
                 if more > 0.0 {
-                    format!("errors versus blue at most +{}", percent(more))
+                    format!("errors versus blue at most +{}", exact_percent(more))
                 } else {
                     "errors versus blue".to_owned()
                 }
             }
             Self::Versus { versus: Versus::Latency { quantile, margin }, .. } => {
-                format!("{} versus blue at most +{}", quantile_name(*quantile), percent(*margin))
+                format!(
+                    "{} versus blue at most +{}",
+                    quantile_name(*quantile),
+                    exact_percent(*margin)
+                )
             }
             Self::Counts { counted, limits, .. } => match counted {
                 Counted::CloudWatch { bad, all } => {
-                    format!("{} of {} at most {}", bad.name, all.name, percent(limits.acceptable))
+                    format!(
+                        "{} of {} at most {}",
+                        bad.name,
+                        all.name,
+                        exact_percent(limits.acceptable)
+                    )
                 }
                 Counted::Counters { bad, all } => {
-                    format!("{bad} of {all} at most {}", percent(limits.acceptable))
+                    format!("{bad} of {all} at most {}", exact_percent(limits.acceptable))
                 }
                 Counted::Buckets { histogram, above } => format!(
                     "{} of {histogram} at most {}",
                     quantile_name(1.0 - limits.acceptable),
-                    spell(*above)
+                    exact(*above)
                 ),
             },
             Self::Series { metric, direction, relative, .. } => {
                 let bound = match direction {
-                    Direction::High => format!("at most +{}", percent(*relative)),
-                    Direction::Low => format!("at least -{}", percent(*relative)),
+                    Direction::High => format!("at most +{}", exact_percent(*relative)),
+                    Direction::Low => format!("at least -{}", exact_percent(*relative)),
                 };
                 format!("{} {} {bound}", metric.name, metric.statistic)
             }
             Self::HealthyTargets { at_least, .. } => {
-                format!("healthy targets at least {}", percent(*at_least))
+                format!("healthy targets at least {}", exact_percent(*at_least))
             }
             Self::Alarms { names, .. } => format!("alarms {}", names.join(", ")),
         }
@@ -269,9 +278,9 @@ impl Measure {
 
 fn share_name(signal: Signal, acceptable: f64) -> String {
     match signal {
-        Signal::Errors => format!("errors at most {}", percent(acceptable)),
+        Signal::Errors => format!("errors at most {}", exact_percent(acceptable)),
         Signal::SlowerThan(threshold) => {
-            format!("{} at most {}", quantile_name(1.0 - acceptable), spell(threshold))
+            format!("{} at most {}", quantile_name(1.0 - acceptable), exact(threshold))
         }
     }
 }

@@ -45,7 +45,7 @@ impl Run {
         let plan = self.plan()?;
         self.timeline.note(self.now, text);
         self.watching = Some(watching);
-        self.silence = Silence::default();
+        self.silence = Silence::of(!plan.blue.is_empty());
         self.phase = Phase::Watching;
         Some(vec![Action::Probe(Box::new(plan)), Action::Resolve { after: RESOLVE_EVERY }])
     }

@@ -1,7 +1,7 @@
 //! The entries of one map, taken out one by one; what is left at the end is unknown.
 
 use super::super::fault::FaultCode;
-use super::super::shape::Shape;
+use super::super::shape::{KeyShape, Shape};
 use super::super::tree::{Key, Node, Place, Value};
 use super::Faults;
 use crate::units;
@@ -27,15 +27,18 @@ impl<'a> Fields<'a> {
             Value::Map(entries) => entries.as_slice(),
             Value::Null | Value::Bool(_) | Value::Scalar(_) | Value::List(_) => {
                 let message = format!("{} is a map of keys and values", shape.what);
-                faults.add(FaultCode::G0004, &node.place, message, "write `key: value` pairs");
+                let required = shape.keys.iter().find_map(|key| key.required);
+                let help = required.map_or_else(|| knows(shape), str::to_owned);
+                faults.add(FaultCode::G0004, &node.place, message, help);
                 return None;
             }
         };
         let fields = Self { shape, entries, place: &node.place };
-        fields.unknown(faults);
+        let meant = fields.unknown(faults);
         for key in shape.keys {
             if let Some(help) = key.required
                 && fields.optional(key.name).is_none()
+                && !meant.contains(&key.name)
             {
                 let message = format!("{} has no `{}`", shape.what, key.name);
                 faults.add(FaultCode::G0003, &node.place, message, help);
@@ -82,8 +85,11 @@ impl<'a> Fields<'a> {
         match read(&text(node, faults)?) {
             Ok(value) => Some((node.place.clone(), value)),
             Err(reason) => {
-                let help = format!("correct `{key}` of {}", self.shape.what);
-                faults.add(FaultCode::G0004, &node.place, reason, help);
+                // What is wrong; what to write.
+                let (message, help) = reason.rsplit_once("; ").unwrap_or((&reason, ""));
+                let about = || self.shape.key(key).map_or("", |key| key.about);
+                let help = if help.is_empty() { about() } else { help };
+                faults.add(FaultCode::G0004, &node.place, message, help);
                 None
             }
         }
@@ -102,15 +108,10 @@ impl<'a> Fields<'a> {
         if let Some((_, value)) = choices.iter().find(|(name, _)| *name == word) {
             return *value;
         }
-        let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
         let message = format!("`{word}` is not a value of `{key}`");
-        faults.add(FaultCode::G0004, &node.place, message, format!("one of {}", names.join(", ")));
+        let help = words(&word, choices.iter().map(|(name, _)| *name));
+        faults.add(FaultCode::G0004, &node.place, message, help);
         default
-    }
-
-    /// The place of the whole map.
-    pub(super) fn place(&self) -> &'a Place {
-        self.place
     }
 
     /// The weight of an objective, where its kind has one.
@@ -119,26 +120,52 @@ impl<'a> Fields<'a> {
         self.parsed("weight", units::number, faults)
     }
 
-    /// Refuses what the shape does not have.
-    fn unknown(&self, faults: &mut Faults<'_>) {
+    /// Refuses what the shape does not have. The keys that were probably meant.
+    fn unknown(&self, faults: &mut Faults<'_>) -> Vec<&'static str> {
+        let mut meant = Vec::new();
         for (key, _) in self.entries {
             if self.shape.key(&key.name).is_some() {
                 continue;
             }
-            let names = || self.shape.keys.iter().map(|key| key.name);
-            let similar = names()
-                .map(|known| (strsim::jaro_winkler(known, &key.name), known))
-                .max_by(|a, b| a.0.total_cmp(&b.0))
-                .filter(|(similarity, _)| *similarity >= SIMILAR);
-            let help = match similar {
-                Some((_, known)) => format!("did you mean `{known}`?"),
-                None => {
-                    let known: Vec<&str> = names().collect();
-                    format!("{} knows {}", self.shape.what, known.join(", "))
-                }
-            };
+            let free = self.shape.keys.iter().map(|key| key.name);
+            let similar = similar(&key.name, free.filter(|name| self.optional(name).is_none()));
+            meant.extend(similar);
+            let help = similar.map_or_else(|| knows(self.shape), did_you_mean);
             faults.add(FaultCode::G0002, &key.place, format!("unknown key `{}`", key.name), help);
         }
+        meant
+    }
+}
+
+/// The keys of a map, for somebody who wrote another.
+fn knows(shape: &Shape) -> String {
+    if let [KeyShape { required: Some(how), .. }] = shape.keys {
+        return (*how).to_owned();
+    }
+    let known: Vec<&str> = shape.keys.iter().map(|key| key.name).collect();
+    format!("{} knows {}", shape.what, known.join(", "))
+}
+
+/// The name most similar to what was written, if any is.
+fn similar<'n>(written: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+    names
+        .map(|name| (strsim::jaro_winkler(&name.to_lowercase(), &written.to_lowercase()), name))
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .filter(|(similarity, _)| *similarity >= SIMILAR)
+        .map(|(_, name)| name)
+}
+
+fn did_you_mean(name: &str) -> String {
+    format!("did you mean `{name}`?")
+}
+
+/// What to write instead of a word that is none of these.
+pub(super) fn words<'n>(written: &str, names: impl Iterator<Item = &'n str>) -> String {
+    let names: Vec<&str> = names.collect();
+    match (similar(written, names.iter().copied()), names.as_slice()) {
+        (Some(name), _) => did_you_mean(name),
+        (None, [only]) => format!("write `{only}`"),
+        (None, names) => format!("write one of {}", names.join(", ")),
     }
 }
 
@@ -147,12 +174,18 @@ pub(super) fn text(node: &Node, faults: &mut Faults<'_>) -> Option<String> {
     match &node.value {
         Value::Scalar(text) => Some(text.clone()),
         Value::Bool(value) => Some(value.to_string()),
-        Value::Null | Value::List(_) | Value::Map(_) => {
+        Value::Null => {
+            let help = "write it after the colon, or leave the key out";
+            faults.add(FaultCode::G0004, &node.place, "a value is missing here", help);
+            None
+        }
+        Value::List(_) | Value::Map(_) => {
+            let message = "a single value is wanted here";
             faults.add(
                 FaultCode::G0004,
                 &node.place,
-                "a single value is wanted here",
-                "write it after the colon",
+                message,
+                "write it without brackets or braces",
             );
             None
         }

@@ -11,8 +11,8 @@ use super::signals;
 use crate::decision::Answer;
 use crate::evidence::continue_probes;
 use crate::policy::{
-    self, Decide, During, Limits, Measure, Objective, Probe, Signal, Versus, Watch, auto_limits,
-    slow_share,
+    self, Counted, Decide, During, Limits, Measure, Objective, Probe, Signal, Versus, Watch,
+    auto_limits, slow_share,
 };
 use crate::units;
 
@@ -43,25 +43,33 @@ pub(super) fn objectives(
     if items.is_empty() || items.len() > OBJECTIVES_MAX {
         let message =
             format!("a policy has 1 to {OBJECTIVES_MAX} objectives, this one {}", items.len());
-        faults.add(FaultCode::G0004, &node.place, message, "write `- errors: { at-most: 0.5% }`");
+        let help = if items.is_empty() {
+            "write `- errors: { at-most: 0.5% }`"
+        } else {
+            "keep those that matter most: they share the error rate"
+        };
+        faults.add(FaultCode::G0004, &node.place, message, help);
     }
     let mut objectives: Vec<Objective> = Vec::new();
+    let mut lines: Vec<usize> = Vec::new();
     let mut unreadable = false;
     for item in items {
         let Some(objective) = objective(item, setting, faults) else {
             unreadable = true;
             continue;
         };
-        if objectives.iter().any(|other| other.name == objective.name) {
-            let message = format!("`{}` is there twice", objective.name);
-            faults.add(
-                FaultCode::G0006,
-                &item.place,
-                message,
-                "remove one: each costs a share of the error rate",
-            );
+        let mut others = objectives.iter().zip(&lines);
+        // The same sentence may be weighed otherwise before the answer and after it.
+        let apart = |a: During, b: During| a != b && a != During::Both && b != During::Both;
+        if let Some((_, line)) = others.find(|(other, _)| {
+            other.name == objective.name && !apart(other.during, objective.during)
+        }) {
+            let message = format!("`{}` is there twice, first on line {line}", objective.name);
+            let help = "remove one: each takes a share of the error rate";
+            faults.add(FaultCode::G0006, &item.place, message, help);
         }
         objectives.push(objective);
+        lines.push(item.place.line);
     }
     let proves =
         |o: &Objective| !o.observe && o.during != During::Watch && o.measure.can_continue();
@@ -89,9 +97,10 @@ fn objective(item: &Node, setting: Setting<'_>, faults: &mut Faults<'_>) -> Opti
             }
             return None;
         }
-        _ => {
-            let help = "write each with its own `- `";
-            faults.add(FaultCode::G0008, &item.place, "two objectives in one list item", help);
+        [first, second, ..] => {
+            let message = format!("`{first}` and `{second}` are one list item");
+            let help = "begin each with a `- ` of its own";
+            faults.add(FaultCode::G0008, fields.place_of(second), message, help);
             return None;
         }
     };
@@ -130,19 +139,70 @@ fn objective(item: &Node, setting: Setting<'_>, faults: &mut Faults<'_>) -> Opti
         faults.add(FaultCode::G0008, fields.place_of("during"), message, help);
     }
     let objective = Objective { name, measure, weight, observe, no_data, during };
+    unread(&item.place, &objective, setting.decide, faults);
     if let Some(probe) = setting.probe.filter(|_| during != During::Watch && !observe) {
         decidable(&item.place, &objective, probe, setting.decide, faults);
     }
     Some(objective)
 }
 
+/// Warns of an objective that nothing is read for yet, and of what comes of that.
+fn unread(place: &Place, objective: &Objective, decide: &Decide, faults: &mut Faults<'_>) {
+    let what = match &objective.measure {
+        Measure::Counts { counted: Counted::CloudWatch { .. }, .. } | Measure::Series { .. } => {
+            "CloudWatch"
+        }
+        Measure::Counts { .. } => "the service's own metrics",
+        Measure::Alarms { .. } => "alarms",
+        Measure::Share { .. }
+        | Measure::Versus { .. }
+        | Measure::EachTarget { .. }
+        | Measure::HealthyTargets { .. } => return,
+    };
+    let rolls_back = objective.no_data.unwrap_or(decide.no_data) == Answer::Rollback;
+    let (effect, help) = if objective.observe || objective.during == During::Watch {
+        ("so this objective has no data and decides nothing", "it can stay for a later version")
+    } else if rolls_back {
+        (
+            "so this objective has no data, and its `no-data` rule rolls every release back",
+            "write `no-data: continue` beside it, or `observe: true`",
+        )
+    } else {
+        (
+            "so this objective has no data, and its `no-data` rule lets it go",
+            "it can stay for a later version",
+        )
+    };
+    faults.warn(place, format!("this version of gate does not read {what} yet, {effect}"), help);
+}
+
 type Found<'a> = (Measure, Fields<'a>);
+
+/// As `read`, of a value whose form depends on another key.
+pub(super) fn or_else<T>(
+    read: impl Fn(&str) -> Result<T, String>,
+    other: impl Fn(&str) -> bool,
+    hint: &str,
+) -> impl Fn(&str) -> Result<T, String> {
+    move |text| {
+        read(text).map_err(|reason| match other(text) {
+            true => format!("{reason}, or {hint}"),
+            false => reason,
+        })
+    }
+}
+
+fn is_more(text: &str) -> bool {
+    units::more(text).is_ok()
+}
 
 fn errors<'a>(node: &'a Node, setting: Setting<'_>, faults: &mut Faults<'_>) -> Option<Found<'a>> {
     let fields = Fields::of(node, &shape::ERRORS, faults)?;
     let unacceptable = fields.parsed("unacceptable", units::share, faults);
     if fields.choice("versus", &[("blue", true)], false, faults) {
-        let more = fields.parsed("at-most", units::more, faults);
+        let absolute = |text: &str| units::share(text).is_ok();
+        let more = or_else(units::more, absolute, "remove `versus`");
+        let more = fields.parsed("at-most", more, faults);
         let floor = fields.parsed("floor", units::share, faults);
         let failed = (fields.optional("at-most").is_some() && more.is_none())
             || (fields.optional("floor").is_some() && floor.is_none());
@@ -161,7 +221,8 @@ fn errors<'a>(node: &'a Node, setting: Setting<'_>, faults: &mut Faults<'_>) -> 
         let message = "`errors` has no `at-most`";
         faults.add(FaultCode::G0003, &node.place, message, "write `at-most: 0.5%`");
     }
-    let (_, acceptable) = fields.parsed("at-most", units::share, faults)?;
+    let share = or_else(units::share, is_more, "add `versus: blue`");
+    let (_, acceptable) = fields.parsed("at-most", share, faults)?;
     let limits = limits(unacceptable, acceptable, setting, faults)?;
     Some((Measure::Share { signal: Signal::Errors, limits }, fields))
 }
@@ -171,7 +232,9 @@ fn latency<'a>(node: &'a Node, setting: Setting<'_>, faults: &mut Faults<'_>) ->
     let quantile = fields.parsed("quantile", units::quantile, faults);
     let unacceptable = fields.parsed("unacceptable", units::share, faults);
     if fields.choice("versus", &[("blue", true)], false, faults) {
-        let (_, margin) = fields.parsed("at-most", units::more, faults)?;
+        let absolute = |text: &str| units::duration(text).is_ok();
+        let more = or_else(units::more, absolute, "remove `versus`");
+        let (_, margin) = fields.parsed("at-most", more, faults)?;
         let (_, quantile) = quantile?;
         let acceptable = slow_share(quantile);
         // Twice the share, as the agreed method has it (statistics.md §4), where it fits.
@@ -183,7 +246,8 @@ fn latency<'a>(node: &'a Node, setting: Setting<'_>, faults: &mut Faults<'_>) ->
         let versus = Versus::Latency { quantile, margin };
         return Some((Measure::Versus { versus, odds: (1.0, 2.0), floor }, fields));
     }
-    let threshold = fields.parsed("at-most", units::duration, faults);
+    let duration = or_else(units::duration, is_more, "add `versus: blue`");
+    let threshold = fields.parsed("at-most", duration, faults);
     let (threshold, (_, quantile)) = (slow_bound(threshold, setting, faults)?, quantile?);
     let limits = limits(unacceptable, slow_share(quantile), setting, faults)?;
     Some((Measure::Share { signal: Signal::SlowerThan(threshold), limits }, fields))
@@ -202,11 +266,12 @@ fn slow_bound(
     }
     if let Some(probe) = setting.probe.filter(|probe| threshold >= probe.timeout) {
         let message = format!(
-            "a probe is given up after {}: nothing could be told of {}",
+            "a probe is given up after {}: whether it took {} cannot be told",
             units::spell(probe.timeout),
             units::spell(threshold)
         );
-        faults.add(FaultCode::G0008, &place, message, "raise `probe.timeout` above it");
+        let help = "raise `probe.timeout` above it, or lower it";
+        faults.add(FaultCode::G0008, &place, message, help);
     }
     Some(threshold)
 }
@@ -354,8 +419,9 @@ fn decidable(
     if needed_seconds > decide.deadline.as_secs_f64() {
         let strictly = if decide.strict { ", or drop `strict`" } else { "" };
         let message = format!(
-            "`{}` cannot be decided before the deadline: a healthy release needs about {probes:.0} probes, {needed_seconds:.0} s at {}/s, and has {}",
+            "`{}` cannot be decided before the deadline: a healthy release needs about {probes:.0} probes, which take {} at {}/s, and has {}",
             objective.name,
+            units::spell(Duration::try_from_secs_f64(needed_seconds).unwrap_or(Duration::MAX)),
             probe.rate_per_second,
             units::spell(decide.deadline),
         );

@@ -11,6 +11,8 @@ use crate::plan::{ExpectJson, HeaderValue, Request, StatusRange};
 use crate::policy::{self, Decide, Probe, Via};
 use crate::units;
 
+/// Characters of a path and its query.
+const PATH_MAX: usize = 2048;
 /// Probes of one arm that may be in flight: rate times time-out, and what one core can carry.
 const IN_FLIGHT_MAX: f64 = 10_000.0;
 
@@ -80,18 +82,17 @@ fn request(
         // RFC 3986, path and query: anything else has to be percent-encoded.
         let plain =
             text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@%/?".contains(&b));
-        if text.starts_with('/') && plain && text.len() <= 2048 {
+        let (message, help) = if !text.starts_with('/') {
+            (format!("`{text}` does not begin with `/`"), "write the path alone, like `/healthz`")
+        } else if !plain {
+            let help = "percent-encode it: a space is `%20`";
+            (format!("`{text}` has a character that no URL may have"), help)
+        } else if text.len() > PATH_MAX {
+            (format!("a path of {} characters", text.len()), "write at most 2048")
+        } else {
             return Some(text);
-        }
-        let message = format!(
-            "`{text}` is not a path: it starts with `/` and has at most 2048 characters that a URL may have"
-        );
-        faults.add(
-            FaultCode::G0004,
-            &node.place,
-            message,
-            "write it percent-encoded, like `/healthz?deep=1`",
-        );
+        };
+        faults.add(FaultCode::G0004, &node.place, message, help);
         None
     });
     let method = fields.choice("method", &[("GET", "GET"), ("HEAD", "HEAD")], "GET", faults);
@@ -163,6 +164,8 @@ fn status(text: &str) -> Option<StatusRange> {
     Some(StatusRange { from: status, to: status })
 }
 
+/// Characters of a header's value.
+const HEADER_MAX: usize = 4096;
 /// Headers that gate or the connection set, so that a policy must not.
 const OWN_HEADERS: [&str; 6] =
     ["host", "connection", "content-length", "transfer-encoding", "upgrade", "user-agent"];
@@ -174,30 +177,32 @@ fn headers(node: &Node, faults: &mut Faults<'_>) -> Vec<(String, HeaderValue)> {
         let name = key.name.to_ascii_lowercase();
         let token = !name.is_empty()
             && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
-        if !token || OWN_HEADERS.contains(&name.as_str()) {
-            let message = format!("`{}` is not a header a policy may set", key.name);
-            let help = "use `http.host` for the host; gate sets the connection's own headers and its user-agent";
-            faults.add(FaultCode::G0004, &key.place, message, help);
+        let (message, help) = if !token {
+            let help = "write letters, digits, `-`, `_` and `.` alone";
+            (format!("`{}` is not the name of a header", key.name), help)
+        } else if name == "host" {
+            (format!("`{}` is set by gate", key.name), "write it as `host` of `probe.http`")
+        } else if OWN_HEADERS.contains(&name.as_str()) {
+            (format!("`{}` is set by gate", key.name), "remove it")
+        } else {
+            if let Some(value) = header_value(node, faults) {
+                headers.push((name, value));
+            }
             continue;
-        }
-        if let Some(value) = header_value(node, faults) {
-            headers.push((name, value));
-        }
+        };
+        faults.add(FaultCode::G0004, &key.place, message, help);
     }
     headers
 }
 
 fn header_value(node: &Node, faults: &mut Faults<'_>) -> Option<HeaderValue> {
-    if let Value::Scalar(text) = &node.value {
-        if text.len() <= 4096 && text.bytes().all(|b| (0x20..0x7f).contains(&b)) {
-            return Some(HeaderValue::Literal(text.clone()));
+    if !matches!(node.value, Value::Map(_)) {
+        let text = fields::text(node, faults)?;
+        if text.len() <= HEADER_MAX && text.bytes().all(|b| (0x20..0x7f).contains(&b)) {
+            return Some(HeaderValue::Literal(text));
         }
-        faults.add(
-            FaultCode::G0004,
-            &node.place,
-            "not a header value",
-            "printable ASCII, at most 4096 characters",
-        );
+        let message = "a header's value is printable ASCII, at most 4096 characters";
+        faults.add(FaultCode::G0004, &node.place, message, "encode it, as the service expects it");
         return None;
     }
     let fields = Fields::of(node, &shape::SECRET, faults)?;
@@ -216,7 +221,8 @@ fn header_value(node: &Node, faults: &mut Faults<'_>) -> Option<HeaderValue> {
         _ => {
             let help =
                 "write `{ secret: \"env:NAME\" }` or `{ secret: \"file:/run/secrets/name\" }`";
-            faults.add(FaultCode::G0004, &node.place, "not a reference to a secret", help);
+            let message = format!("`{text}` is not a reference to a secret");
+            faults.add(FaultCode::G0004, &node.place, message, help);
             None
         }
     }

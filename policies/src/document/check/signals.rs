@@ -7,7 +7,7 @@ use super::super::shape;
 use super::super::tree::{Node, Value};
 use super::Faults;
 use super::fields::{self, Fields};
-use super::objectives::multiple;
+use super::objectives::{multiple, or_else};
 use crate::evidence::Direction;
 use crate::policy::{Counted, Measure, Metric, slow_share};
 use crate::units;
@@ -33,7 +33,6 @@ pub(super) fn unnamed((measure, fields): Found<'_>) -> (Measure, Option<String>,
 
 pub(super) fn cloudwatch<'a>(node: &'a Node, faults: &mut Faults<'_>) -> Option<Found<'a>> {
     let fields = Fields::of(node, &shape::CLOUDWATCH, faults)?;
-    unread(&fields, "CloudWatch", faults);
     let text = |key: &str, faults: &mut Faults<'_>| {
         fields.optional(key).and_then(|node| fields::text(node, faults))
     };
@@ -63,17 +62,22 @@ pub(super) fn cloudwatch<'a>(node: &'a Node, faults: &mut Faults<'_>) -> Option<
     let measure = match (of, bounds) {
         (Some(of), (Some(_), None)) => {
             if let Some(statistic) = statistic.as_ref().filter(|statistic| *statistic != "Sum") {
-                let message = format!("counts are summed up; `{statistic}` is none");
+                let message =
+                    format!("a share `of` something is of sums: `{statistic}` has no place in it");
                 let place = fields.place_of("statistic");
                 faults.add(FaultCode::G0008, place, message, "leave `statistic` out");
             }
-            let (_, acceptable) = fields.parsed("at-most", units::share, faults)?;
+            let difference = |text: &str| units::more(text).is_ok();
+            let share = or_else(units::share, difference, "remove `of` to judge a series");
+            let (_, acceptable) = fields.parsed("at-most", share, faults)?;
             let limits = multiple(unacceptable, acceptable, faults)?;
             let (bad, all) = (metric(name?, "Sum"), metric(of, "Sum"));
             Measure::Counts { counted: Counted::CloudWatch { bad, all }, limits, period }
         }
         (None, (Some(_), None)) => {
-            let (_, relative) = fields.parsed("at-most", units::more, faults)?;
+            let share = |text: &str| units::share(text).is_ok();
+            let more = or_else(units::more, share, "add `of: RequestCount` to judge a share");
+            let (_, relative) = fields.parsed("at-most", more, faults)?;
             let metric = metric(name?, "Average");
             Measure::Series { metric, direction: Direction::High, relative, period }
         }
@@ -108,8 +112,9 @@ fn dimensions(fields: &Fields<'_>, faults: &mut Faults<'_>) -> Vec<(String, Stri
     let how = "write `dimensions: { LoadBalancer: app/web/1234 }`";
     let entries = fields::entries(node, "`dimensions`", how, faults);
     if entries.len() > DIMENSIONS_MAX {
-        let message = format!("a metric has at most {DIMENSIONS_MAX} dimensions");
-        faults.add(FaultCode::G0004, &node.place, message, how);
+        let message =
+            format!("a metric has at most {DIMENSIONS_MAX} dimensions, this one {}", entries.len());
+        faults.add(FaultCode::G0004, &node.place, message, "keep those that CloudWatch shows");
     }
     let pairs = entries
         .iter()
@@ -119,7 +124,6 @@ fn dimensions(fields: &Fields<'_>, faults: &mut Faults<'_>) -> Vec<(String, Stri
 
 pub(super) fn metrics<'a>(node: &'a Node, faults: &mut Faults<'_>) -> Option<Found<'a>> {
     let fields = Fields::of(node, &shape::METRICS, faults)?;
-    unread(&fields, "the service's own metrics", faults);
     let selector = |key: &str, faults: &mut Faults<'_>| {
         let node = fields.optional(key)?;
         let text = fields::text(node, faults)?;
@@ -138,9 +142,10 @@ pub(super) fn metrics<'a>(node: &'a Node, faults: &mut Faults<'_>) -> Option<Fou
     let present = |key: &str| fields.optional(key).is_some();
     let of_counters = present("bad") || present("of");
     let of_histogram = present("histogram") || present("quantile");
-    let refuse = |message: &str, faults: &mut Faults<'_>| {
+    let refuse = |code: FaultCode, message: &str, faults: &mut Faults<'_>| {
         let help = "write `{ bad: …, of: …, at-most: 0.5% }` or `{ histogram: …, quantile: p99, at-most: 250ms }`";
-        faults.add(FaultCode::G0008, &node.place, message, help);
+        faults.add(code, &node.place, message, help);
+        None
     };
     let (counted, limits) = match (of_counters, of_histogram) {
         (true, false) if present("bad") && present("of") => {
@@ -154,12 +159,20 @@ pub(super) fn metrics<'a>(node: &'a Node, faults: &mut Faults<'_>) -> Option<Fou
             (Counted::Buckets { histogram: histogram?, above }, limits)
         }
         (true, true) => {
-            refuse("`metrics` is of counters or of a histogram, not of both", faults);
-            return None;
+            let message = "`metrics` is of counters or of a histogram, not of both";
+            return refuse(FaultCode::G0008, message, faults);
         }
-        (true | false, _) => {
-            refuse("`metrics` has neither two counters nor a histogram and a quantile", faults);
-            return None;
+        (true, false) => {
+            let message = "`metrics` of counters needs both `bad` and `of`";
+            return refuse(FaultCode::G0003, message, faults);
+        }
+        (false, true) => {
+            let message = "`metrics` of a histogram needs both `histogram` and `quantile`";
+            return refuse(FaultCode::G0003, message, faults);
+        }
+        (false, false) => {
+            let message = "`metrics` has neither counters nor a histogram";
+            return refuse(FaultCode::G0003, message, faults);
         }
     };
     Some((Measure::Counts { counted, limits, period: SCRAPE_PERIOD }, fields))
@@ -185,7 +198,6 @@ pub(super) fn healthy_targets<'a>(node: &'a Node, faults: &mut Faults<'_>) -> Op
 
 pub(super) fn alarms<'a>(node: &'a Node, faults: &mut Faults<'_>) -> Option<Found<'a>> {
     let fields = Fields::of(node, &shape::ALARMS, faults)?;
-    unread(&fields, "alarms", faults);
     let lasting = lasting(&fields, faults);
     let node = fields.optional("names")?;
     let list = fields::list(node);
@@ -201,12 +213,4 @@ pub(super) fn alarms<'a>(node: &'a Node, faults: &mut Faults<'_>) -> Option<Foun
 fn lasting(fields: &Fields<'_>, faults: &mut Faults<'_>) -> Duration {
     let written = fields.parsed("for", units::duration, faults);
     written.map_or(LASTING_DEFAULT, |(_, lasting)| lasting)
-}
-
-/// Says that there is no reader of this yet.
-fn unread(fields: &Fields<'_>, what: &str, faults: &mut Faults<'_>) {
-    let message = format!(
-        "this version of gate does not read {what} yet: the objective has no data, and its no-data rule applies"
-    );
-    faults.warn(fields.place(), message, "write `no-data: continue` beside it, or `observe: true`");
 }

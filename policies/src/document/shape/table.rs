@@ -1,6 +1,6 @@
 //! Every key of a policy.
 
-use super::{Form, KeyShape, Shape, key, must};
+use super::{Form, KeyShape, Needs, Shape, key, must};
 
 const ANSWERS: Form = Form::Words(&["continue", "rollback"]);
 
@@ -8,7 +8,7 @@ const ANSWERS: Form = Form::Words(&["continue", "rollback"]);
 pub(in crate::document) static POLICY: Shape = Shape {
     what: "a policy",
     about: "What must hold before a release takes traffic, and how to find out.",
-    one_of: false,
+    needs: Needs::Nothing,
     keys: &[
         must("gate", Form::Words(&["v1"]), "write `gate: v1` first", "version of the document"),
         key(
@@ -42,14 +42,14 @@ pub(in crate::document) static POLICY: Shape = Shape {
             "no watch",
             "judging on after Continue, while traffic shifts",
         ),
-        key("notify", Form::List(&Form::Map(&NOTIFY)), "nobody", "who is told of a decision"),
+        key("notify", Form::Some(&Form::Map(&NOTIFY)), "nobody", "who is told of a decision"),
     ],
 };
 
 pub(in crate::document) static APPLIES_TO: Shape = Shape {
     what: "`applies-to`",
     about: "Globs (`*`, `?`) over what a deployment is called. The very name counts more than a glob.",
-    one_of: false,
+    needs: Needs::Nothing,
     keys: &[
         key("application", Form::Text, "any", "CodeDeploy application"),
         key("group", Form::Text, "any", "CodeDeploy deployment group"),
@@ -84,7 +84,7 @@ pub(in crate::document) static APPLIES_TO: Shape = Shape {
 pub(in crate::document) static PROBE: Shape = Shape {
     what: "`probe`",
     about: "What to probe, how often, and what to expect.",
-    one_of: false,
+    needs: Needs::Nothing,
     keys: &[
         must(
             "http",
@@ -118,7 +118,7 @@ pub(in crate::document) static PROBE: Shape = Shape {
 pub(in crate::document) static HTTP: Shape = Shape {
     what: "`http`",
     about: "The request every probe makes, and the answer that is good.",
-    one_of: false,
+    needs: Needs::Nothing,
     keys: &[
         must("path", Form::Text, "write `path: /healthz`", "path and query, percent-encoded"),
         key("method", Form::Words(&["GET", "HEAD"]), "GET", "`GET` or `HEAD`"),
@@ -135,7 +135,7 @@ pub(in crate::document) static HTTP: Shape = Shape {
 pub(in crate::document) static EXPECT: Shape = Shape {
     what: "`expect`",
     about: "The answer that is good.",
-    one_of: false,
+    needs: Needs::Nothing,
     keys: &[
         key("status", Form::Some(&Form::Text), "2xx", "a status, a class, or a list of them"),
         key(
@@ -148,9 +148,9 @@ pub(in crate::document) static EXPECT: Shape = Shape {
 };
 
 pub(in crate::document) static SECRET: Shape = Shape {
-    what: "a header that is no text",
+    what: "a reference to a secret",
     about: "A reference to a secret, resolved late and never recorded.",
-    one_of: false,
+    needs: Needs::Nothing,
     keys: &[must(
         "secret",
         Form::Text,
@@ -163,7 +163,7 @@ pub(in crate::document) static SECRET: Shape = Shape {
 pub(in crate::document) static OBJECTIVE: Shape = Shape {
     what: "an objective",
     about: "One sentence about a signal that must hold.",
-    one_of: true,
+    needs: Needs::OneKey,
     keys: &[
         key(
             "errors",
@@ -232,11 +232,11 @@ const LASTING: KeyShape = key("for", Form::Duration, "30s", "broken once it fail
 pub(in crate::document) static ERRORS: Shape = Shape {
     what: "`errors`",
     about: "Probes that were not answered as expected.",
-    one_of: false,
+    needs: Needs::Any(&[&["at-most"], &["versus"]]),
     keys: &[
         key(
             "at-most",
-            Form::Either(&[Form::Share, Form::More]),
+            Form::Beside("versus", &Form::More, &Form::Share),
             "required; `+0%` versus blue",
             "`0.5%`: share of probes that may fail. Versus blue `+50%`: how much the odds of a failure may grow",
         ),
@@ -263,7 +263,7 @@ pub(in crate::document) static ERRORS: Shape = Shape {
 pub(in crate::document) static LATENCY: Shape = Shape {
     what: "`latency`",
     about: "From the moment a probe was due to the last byte of its answer.",
-    one_of: false,
+    needs: Needs::Nothing,
     keys: &[
         must(
             "quantile",
@@ -273,7 +273,7 @@ pub(in crate::document) static LATENCY: Shape = Shape {
         ),
         must(
             "at-most",
-            Form::Either(&[Form::Duration, Form::More]),
+            Form::Beside("versus", &Form::More, &Form::Duration),
             "write `at-most: 250ms`, or `at-most: +20%` versus blue",
             "`250ms`, or versus blue `+20%` above what blue's quantile was so far",
         ),
@@ -294,11 +294,11 @@ pub(in crate::document) static LATENCY: Shape = Shape {
 pub(in crate::document) static SLO: Shape = Shape {
     what: "`slo`",
     about: "Availability by probes, as a multiple of the error budget it leaves.",
-    one_of: false,
+    needs: Needs::Nothing,
     keys: &[
         must(
             "availability",
-            Form::Part,
+            Form::Share,
             "write `availability: 99.9%`",
             "target, above 0 and below 100 %",
         ),
@@ -319,7 +319,7 @@ pub(in crate::document) static SLO: Shape = Shape {
 pub(in crate::document) static EACH_TARGET: Shape = Shape {
     what: "`each-target`",
     about: "The same objective for every target of green on its own. Can only veto.",
-    one_of: false,
+    needs: Needs::One(&[&["errors"], &["latency"]]),
     keys: &[
         key("errors", Form::Map(&EACH_ERRORS), "", "share of one target's probes that may fail"),
         key("latency", Form::Map(&EACH_LATENCY), "", "a quantile of one target's latency"),
@@ -333,7 +333,7 @@ pub(in crate::document) static EACH_TARGET: Shape = Shape {
 pub(in crate::document) static EACH_ERRORS: Shape = Shape {
     what: "`errors`",
     about: "Probes of one target that were not answered as expected.",
-    one_of: false,
+    needs: Needs::Nothing,
     keys: &[
         must(
             "at-most",
@@ -348,7 +348,7 @@ pub(in crate::document) static EACH_ERRORS: Shape = Shape {
 pub(in crate::document) static EACH_LATENCY: Shape = Shape {
     what: "`latency`",
     about: "Latency of one target.",
-    one_of: false,
+    needs: Needs::Nothing,
     keys: &[
         must(
             "quantile",
@@ -364,7 +364,7 @@ pub(in crate::document) static EACH_LATENCY: Shape = Shape {
 pub(in crate::document) static CLOUDWATCH: Shape = Shape {
     what: "`cloudwatch`",
     about: "Real traffic as CloudWatch sees it.",
-    one_of: false,
+    needs: Needs::One(&[&["at-most"], &["at-least"]]),
     keys: &[
         must(
             "metric",
@@ -388,7 +388,7 @@ pub(in crate::document) static CLOUDWATCH: Shape = Shape {
         key("dimensions", Form::MapOf(&Form::Text), "those of green", "name: value"),
         key(
             "at-most",
-            Form::Either(&[Form::Share, Form::More]),
+            Form::Beside("of", &Form::Share, &Form::More),
             "required, or `at-least`",
             "with `of` `1%`; of a series `+20%` above its baseline",
         ),
@@ -405,7 +405,7 @@ pub(in crate::document) static CLOUDWATCH: Shape = Shape {
 pub(in crate::document) static METRICS: Shape = Shape {
     what: "`metrics`",
     about: "The service's own Prometheus metrics, as differences from second to second.",
-    one_of: false,
+    needs: Needs::One(&[&["bad", "of"], &["histogram", "quantile"]]),
     keys: &[
         key("bad", Form::Text, "", "counter of bad events: `http_requests_total{code=\"500\"}`"),
         key("of", Form::Text, "", "counter of all events"),
@@ -413,7 +413,7 @@ pub(in crate::document) static METRICS: Shape = Shape {
         key("quantile", Form::Quantile, "", "of the histogram"),
         must(
             "at-most",
-            Form::Either(&[Form::Share, Form::Duration]),
+            Form::Beside("histogram", &Form::Duration, &Form::Share),
             "write `at-most: 0.5%`, or `at-most: 250ms` of a histogram",
             "share of bad events, or how slow a quantile may be",
         ),
@@ -428,7 +428,7 @@ pub(in crate::document) static METRICS: Shape = Shape {
 pub(in crate::document) static HEALTHY_TARGETS: Shape = Shape {
     what: "`healthy-targets`",
     about: "What the load balancer's own health checks say of green.",
-    one_of: false,
+    needs: Needs::Nothing,
     keys: &[
         must(
             "at-least",
@@ -446,7 +446,7 @@ pub(in crate::document) static HEALTHY_TARGETS: Shape = Shape {
 pub(in crate::document) static ALARMS: Shape = Shape {
     what: "`alarms`",
     about: "CloudWatch alarms. One that was red before the deployment began says nothing about it.",
-    one_of: false,
+    needs: Needs::Nothing,
     keys: &[
         must("names", Form::Some(&Form::Text), "write `names: [checkout-5xx]`", "1 to 100 names"),
         LASTING,
@@ -459,7 +459,7 @@ pub(in crate::document) static ALARMS: Shape = Shape {
 pub(in crate::document) static DECIDE: Shape = Shape {
     what: "`decide`",
     about: "How sure to be, how long to take, what to say when unsure.",
-    one_of: false,
+    needs: Needs::Nothing,
     keys: &[
         key("false-rollback", Form::Share, "1%", "α, over the whole policy, for each question"),
         key("false-continue", Form::Share, "1%", "β"),
@@ -500,7 +500,7 @@ pub(in crate::document) static DECIDE: Shape = Shape {
 pub(in crate::document) static WATCH: Shape = Shape {
     what: "`watch`",
     about: "Judging on after Continue, with evidence and an error rate of its own; ends in silence or in a veto.",
-    one_of: false,
+    needs: Needs::Nothing,
     keys: &[
         key("until", Form::Words(&["end-of-deployment"]), "end-of-deployment", "when it ends"),
         key(
@@ -521,6 +521,6 @@ pub(in crate::document) static WATCH: Shape = Shape {
 pub(in crate::document) static NOTIFY: Shape = Shape {
     what: "a `notify` entry",
     about: "Who is told of a decision.",
-    one_of: false,
+    needs: Needs::Nothing,
     keys: &[must("sns", Form::Text, "write `sns: \"arn:aws:sns:…\"`", "ARN of an SNS topic")],
 };
