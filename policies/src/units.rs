@@ -198,7 +198,7 @@ pub fn exact(duration: Duration) -> String {
         (0, millis) => format!("{millis} ms"),
         (seconds, 0) => format!("{seconds} s"),
         (seconds, millis) => {
-            format!("{seconds}.{:03}", millis).trim_end_matches('0').to_owned() + " s"
+            format!("{seconds}.{millis:03}").trim_end_matches('0').to_owned() + " s"
         }
     }
 }
