@@ -20,7 +20,7 @@ use crate::config::{Checked, Mode, Settings};
 use crate::journal::{Accepted, Entry, Journal, JournalError, Listed, Stored, Token, unix_millis};
 use crate::library::Library;
 use crate::record::Record;
-use crate::shell::{Conduct, Conducted, HookCase, conduct};
+use crate::shell::{Conduct, Conducted, HookCase, Memory, conduct};
 use crate::telemetry::Metrics;
 use crate::{intake, server, signature, web};
 
@@ -202,6 +202,7 @@ impl Gate {
         let origin = Instant::now();
         match self.journal.accept(accepted.clone()).await {
             Ok(true) => {
+                self.take_over_watch_of(&accepted.deployment_id).await;
                 let run = Run::new(accepted.question.clone());
                 let first = run.start();
                 self.begin(accepted, run, first, origin);
@@ -213,6 +214,18 @@ impl Gate {
         }
     }
 
+    /// A further question of a deployment takes over its watch.
+    async fn take_over_watch_of(&self, deployment_id: &str) {
+        let earlier: Vec<Conducted> = {
+            let runs = self.lock();
+            let of = |id: &str| id.rsplit_once('-').is_some_and(|(of, _)| of == deployment_id);
+            runs.iter().filter(|(id, _)| of(id)).map(|(_, conducted)| conducted.clone()).collect()
+        };
+        for conducted in earlier {
+            conducted.tell(policies::Event::TakenOver).await;
+        }
+    }
+
     fn begin(
         self: &Arc<Self>,
         accepted: Accepted,
@@ -221,6 +234,7 @@ impl Gate {
         origin: Instant,
     ) {
         let id = accepted.question.id.clone();
+        let run_decision = run.decision().cloned();
         let conducted = Conducted::new(run, accepted.accepted_unix_millis);
         let span = info_span!(
             "evaluation",
@@ -236,7 +250,7 @@ impl Gate {
             journal: self.journal.clone(),
             library: Arc::clone(&self.library),
             metrics: Arc::clone(&self.metrics),
-            memory: Mutex::default(),
+            memory: Mutex::new(Memory::after(run_decision)),
         };
         let conducting = Conduct {
             case: Arc::new(case),

@@ -6,7 +6,7 @@ mod hook;
 mod run;
 mod secrets;
 
-pub(crate) use hook::{HookCase, trouble};
+pub(crate) use hook::{HookCase, Memory, trouble};
 pub(crate) use run::{Conduct, Conducted, conduct};
 pub(crate) use secrets::{secret, sendable};
 

@@ -71,6 +71,8 @@ pub struct Run {
     decided_at: Moment,
     delivery: Option<Delivery>,
     watching: Option<Watching>,
+    /// A further question of the deployment judges from its beginning on, so that there is no watch here.
+    taken_over: bool,
     /// Judges instead of the policy that was in force: for a replay.
     instead: Option<(String, Policy)>,
     timeline: Timeline,
@@ -98,6 +100,7 @@ impl Run {
             decided_at: Moment::ZERO,
             delivery: None,
             watching: None,
+            taken_over: false,
             instead: None,
             timeline: Timeline::default(),
         }
@@ -116,6 +119,7 @@ impl Run {
     /// Takes a fact and says what to do about it. Time never runs backwards here, whatever clocks do.
     pub fn step(&mut self, event: Event, at: Moment) -> Vec<Action> {
         self.now = self.now.max(at);
+        self.taken_over |= event == Event::TakenOver;
         match (self.phase, event) {
             (Phase::Done, _) => Vec::new(),
             (Phase::Answering, Event::Delivered { delivery }) => self.delivered(delivery),
@@ -166,7 +170,7 @@ impl Run {
             Event::Read { reading } => self.read(&reading),
             Event::Woke => vec![Action::WakeAt(self.deadline())],
             Event::Resumed => self.resumed(),
-            // Each question of a deployment is answered; only a watch can be taken over.
+            // Each question of a deployment is answered; only its watch can be taken over.
             Event::TakenOver | Event::Delivered { .. } | Event::Undelivered { .. } => Vec::new(),
         }
     }

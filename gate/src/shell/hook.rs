@@ -43,6 +43,13 @@ pub(crate) struct Memory {
     stopping: bool,
 }
 
+impl Memory {
+    /// What is known of a run that is taken up again: its decision is on disk.
+    pub(crate) fn after(decision: Option<Decision>) -> Self {
+        Self { decision, ..Self::default() }
+    }
+}
+
 impl HookCase {
     fn memory(&self) -> MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)

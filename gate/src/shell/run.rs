@@ -1,6 +1,6 @@
 //! One run, from its first action to its last.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use policies::{Action, Arm, Event, Moment, Run, Tick};
@@ -35,6 +35,8 @@ pub(crate) struct Conduct {
 pub(crate) struct Conducted {
     run: Arc<Mutex<Run>>,
     changes: watch::Sender<u64>,
+    /// Where facts for the run go, once it is conducted.
+    facts: Arc<OnceLock<mpsc::Sender<Event>>>,
     /// When the question was accepted, in milliseconds since 1970.
     pub(crate) accepted_unix_millis: u64,
 }
@@ -42,12 +44,20 @@ pub(crate) struct Conducted {
 impl Conducted {
     pub(crate) fn new(run: Run, accepted_unix_millis: u64) -> Self {
         let (run, changes) = (Arc::new(Mutex::new(run)), watch::Sender::new(0));
-        Self { run, changes, accepted_unix_millis }
+        Self { run, changes, facts: Arc::default(), accepted_unix_millis }
     }
 
     /// The run as it stands. Held for as long as a step or a report takes: microseconds.
     pub(crate) fn lock(&self) -> MutexGuard<'_, Run> {
         self.run.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reports a fact from outside the run.
+    pub(crate) async fn tell(&self, fact: Event) {
+        if let Some(facts) = self.facts.get() {
+            // The run may be over already.
+            drop(facts.send(fact).await);
+        }
     }
 
     /// Sees a new number after each step.
@@ -65,6 +75,8 @@ impl Conducted {
 /// Conducts a run to its end, or until gate stops. `first` are the actions it begins with.
 pub(crate) async fn conduct(conducted: Conducted, conduct: Conduct, first: Vec<Action>) {
     let (facts, inbox) = mpsc::channel(FACTS_WAITING_MAX);
+    // Conducted once: nobody has set it before.
+    drop(conducted.facts.set(facts.clone()));
     let conductor = Conductor {
         conducted,
         conduct,

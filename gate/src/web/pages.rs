@@ -93,6 +93,16 @@ impl EvaluationPage<'_> {
         })
     }
 
+    /// When to look again, while it is judged.
+    fn expected(&self) -> Option<String> {
+        let seconds = self.report.expected_seconds?;
+        std::time::Duration::try_from_secs_f64(seconds.min(1e6)).ok().map(spell)
+    }
+
+    fn rate(&self, share: &f64) -> String {
+        percent(*share)
+    }
+
     fn took(&self) -> String {
         spell(std::time::Duration::from_secs_f64(self.report.duration_seconds))
     }

@@ -38,7 +38,7 @@ impl Run {
         let confirmed = matches!(self.delivery, Some(Delivery::Confirmed));
         // A shell has its answer and goes on; there is no deployment that could be stopped.
         let shell = self.deployment.as_ref().is_none_or(|d| d.stage == Stage::Shell);
-        if !goes_on || !confirmed || shell {
+        if !goes_on || !confirmed || shell || self.taken_over {
             return None;
         }
         let (watching, text) = self.window(1)?;

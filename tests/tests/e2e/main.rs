@@ -7,6 +7,7 @@ mod records;
 mod relay;
 mod shell;
 mod trouble;
+mod watch;
 
 use std::sync::LazyLock;
 use std::time::Duration;
