@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use policies::{Action, Arm, Event, Moment, Run, Tick};
+use policies::{Action, Arm, Event, Moment, Phase, Run, Tick};
 use probes::{Order, Prober, Session};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -124,7 +124,11 @@ impl Conductor {
             let Some(fact) = fact else { return };
             let at = self.now();
             self.conduct.case.record(at, &fact).await;
+            let answering = self.conducted.lock().phase() == Phase::Answering;
             let actions = self.judge(fact, at);
+            if answering && self.conducted.lock().phase() == Phase::Watching {
+                self.conduct.metrics.decided(&self.conducted.lock().report());
+            }
             if self.perform(actions).await {
                 return;
             }
@@ -180,7 +184,11 @@ impl Conductor {
                 }
                 Action::Close => {
                     self.conduct.case.closed().await;
-                    self.conduct.metrics.closed(&self.conducted.lock().report());
+                    let report = self.conducted.lock().report();
+                    match report.watch {
+                        Some(_) => self.conduct.metrics.watched(&report),
+                        None => self.conduct.metrics.decided(&report),
+                    }
                     return true;
                 }
             }

@@ -17,6 +17,7 @@ pub(crate) struct Metrics {
     registry: Registry,
     questions: IntCounterVec,
     decisions: IntCounterVec,
+    watches: IntCounterVec,
     evaluations_active: IntGauge,
     decision_seconds: HistogramVec,
     probes: IntCounterVec,
@@ -91,6 +92,11 @@ impl Metrics {
                 "Runs that ended, by answer, by what it rests on, and by how its delivery ended.",
                 &["application", "answer", "reason", "delivery"],
             )?,
+            watches: table.counter(
+                "gate_watches_total",
+                "Watches after an answer that ended, by outcome: silence, veto.",
+                &["application", "outcome"],
+            )?,
             evaluations_active: table.gauge("gate_evaluations_active", "Runs under way.")?,
             decision_seconds: table.histogram(
                 "gate_decision_duration_seconds",
@@ -156,7 +162,8 @@ impl Metrics {
         self.evaluations_active.dec();
     }
 
-    pub(crate) fn closed(&self, report: &Report) {
+    /// An answer is where it belongs, or its question is over.
+    pub(crate) fn decided(&self, report: &Report) {
         let delivery = match &report.delivery {
             Some(policies::Delivery::Confirmed) => "confirmed",
             Some(policies::Delivery::AlreadyCompleted) => "already-completed",
@@ -167,6 +174,13 @@ impl Metrics {
         let basis = report.basis.unwrap_or("ended-by-others");
         self.decisions.with_label_values(&[application(report), answer, basis, delivery]).inc();
         self.decision_seconds.with_label_values(&[answer]).observe(report.duration_seconds);
+    }
+
+    /// A watch is over.
+    pub(crate) fn watched(&self, report: &Report) {
+        let vetoed = report.watch.as_ref().is_some_and(|watch| watch.veto.is_some());
+        let outcome = if vetoed { "veto" } else { "silence" };
+        self.watches.with_label_values(&[application(report), outcome]).inc();
     }
 
     pub(crate) fn probed(&self, arm: Arm, tick: &TargetTick) {

@@ -36,13 +36,11 @@ impl Run {
     }
 
     pub(super) fn read(&mut self, reading: &Reading) -> Vec<Action> {
-        if self.phase != Phase::Judging {
-            return Vec::new();
-        }
         if let Some(judge) = &mut self.judge {
             judge.read(reading, self.now);
         }
-        self.stand()
+        // A baseline and the state of alarms are of use before the judging; nothing decides then.
+        if self.phase == Phase::Judging { self.stand() } else { Vec::new() }
     }
 
     /// Whether a tick was not seen before.

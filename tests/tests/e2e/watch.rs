@@ -26,7 +26,13 @@ async fn a_release_that_breaks_while_traffic_shifts_is_vetoed() {
     let veto = outcome["watch"]["veto"].as_str().unwrap_or_else(|| panic!("{outcome:#}"));
     assert!(veto.contains("`errors at most 2 %` is broken"), "{veto}");
     assert_eq!(outcome["watch"]["ended"], "veto deployment stopped with rollback");
-    // The record tells the whole story, veto included.
+    let metrics = tests::http::get(&format!("{}/metrics", gate.admin())).await.unwrap().text;
+    for line in [
+        r#"gate_watches_total{application="veto",outcome="veto"} 1"#,
+        r#"gate_decisions_total{answer="continue",application="veto",delivery="confirmed",reason="proven"} 1"#,
+    ] {
+        assert!(metrics.contains(line), "{line} is not in {metrics}");
+    }
     let url = format!("{}/evaluations/{}", gate.url(), outcome["id"].as_str().unwrap());
     let page = tests::http::send("GET", &url, &[("accept", "text/html")], "").await.unwrap().text;
     assert!(page.contains("Watch after the answer") && page.contains("Vetoed"), "{page}");
