@@ -1,5 +1,6 @@
 //! `make bench-judge`: gate's decision beside those of other systems, simulated on the same data.
 
+mod beside;
 mod data;
 mod figures;
 mod kayenta;

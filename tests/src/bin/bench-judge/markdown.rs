@@ -36,3 +36,9 @@ pub fn capital(text: &str) -> String {
     let mut letters = text.chars();
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
+
+/// Two times in seconds, `–` where too few runs ended.
+pub fn pair(median: Option<u32>, p95: Option<u32>) -> String {
+    let show = |time: Option<u32>| time.map_or_else(|| "–".to_owned(), |time| time.to_string());
+    format!("{} / {}", show(median), show(p95))
+}

@@ -20,6 +20,24 @@ pub enum Ending {
     NotProven,
 }
 
+impl Ending {
+    /// When it was rolled back on evidence.
+    pub fn rolled_back(&self) -> Option<u32> {
+        match self {
+            Self::RolledBack(seconds) => Some(*seconds),
+            Self::Continued(_) | Self::NotProven => None,
+        }
+    }
+
+    /// When it was let through on evidence.
+    pub fn continued(&self) -> Option<u32> {
+        match self {
+            Self::Continued(seconds) => Some(*seconds),
+            Self::RolledBack(_) | Self::NotProven => None,
+        }
+    }
+}
+
 /// A run of gate.
 #[derive(Debug)]
 pub struct Gate {
@@ -102,13 +120,13 @@ fn deployment(has_blue: bool) -> Deployment {
         application: "web".into(),
         group: "web-group".into(),
         service: "prod:web".into(),
+        function: String::new(),
+        pipeline: String::new(),
         stage: Stage::AfterAllowTestTraffic,
         is_rollback: false,
         rolls_back_on_failure: true,
         green: vec![target(GREEN)],
         blue: if has_blue { vec![target(BLUE)] } else { Vec::new() },
-        function: String::new(),
-        pipeline: String::new(),
         remaining_seconds: None,
         warnings: Vec::new(),
     }

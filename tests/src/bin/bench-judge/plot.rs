@@ -12,8 +12,11 @@ const WIDTH: f64 = 960.0;
 const LINES_HEIGHT: f64 = 440.0;
 const BAR_ROW: f64 = 40.0;
 
+/// Gate's policies, in the order of their endings.
+const OURS: [&str; 2] = ["gate", "gate, versus blue"];
 /// Colour-blind safe (Okabe and Ito), gate's the strongest.
 const GATE: &str = "#0072b2";
+const VERSUS: &str = "#56b4e9";
 const COLOURS: [&str; 6] = ["#d55e00", "#e69f00", "#009e73", "#cc79a7", "#555555", "#999999"];
 /// Of [`NAMES`]: one of each kind, the one that rolls back fewer healthy releases.
 const DRAWN: [usize; 6] = [2, 3, 5, 7, 8, NAIVE];
@@ -45,8 +48,8 @@ struct Curve {
 
 /// The whole picture.
 pub fn plot(survey: &Survey) -> String {
-    let rows = NAMES.len() + 1;
-    let height = LINES_HEIGHT + 120.0 + rows as f64 * BAR_ROW;
+    let rows = NAMES.len() + OURS.len();
+    let height = LINES_HEIGHT + 104.0 + rows as f64 * BAR_ROW;
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" width=\"{WIDTH}\" \
         height=\"{height}\" font-family=\"Helvetica, Arial, sans-serif\" font-size=\"13\" fill=\"#222\">\n\
@@ -84,8 +87,10 @@ fn curves(survey: &Survey) -> Vec<Curve> {
             .filter_map(|(fault, endings)| Some((*fault, f64::from(detection(endings).median?))));
         Curve { name, colour, width, points: points.collect() }
     };
-    let mut curves =
-        vec![curve("gate", GATE, 3.0, &|endings| Detection::of_gate(&endings.gate[0], from))];
+    let mut curves = vec![
+        curve(OURS[0], GATE, 3.0, &|endings| Detection::of_gate(&endings.gate[0], from)),
+        curve(OURS[1], VERSUS, 3.0, &|endings| Detection::of_gate(&endings.gate[1], from)),
+    ];
     for (place, colour) in DRAWN.into_iter().zip(COLOURS) {
         curves.push(curve(NAMES[place], colour, 1.8, &|endings| {
             Detection::of_peer(&endings.peers[place], from)
@@ -164,7 +169,7 @@ fn labels(svg: &mut String, curves: &[Curve], x: &Decades, y: &Decades) {
         at = end.max(at + APART);
         let (from, to) = ((x.to + 6.0, end), (x.to + 22.0, at));
         line(svg, from, to, &format!("stroke=\"{}\" stroke-opacity=\"0.6\"", curve.colour));
-        let weight = if curve.name == "gate" { "bold" } else { "normal" };
+        let weight = if curve.name.starts_with("gate") { "bold" } else { "normal" };
         let style = format!("fill=\"{}\" font-weight=\"{weight}\"", curve.colour);
         text(svg, (x.to + 26.0, at + 4.5), &style, curve.name);
     }
@@ -212,15 +217,16 @@ fn bars(svg: &mut String, survey: &Survey) {
         text(svg, (582.0, y + 11.0), "", &capital(&hour.badness));
     }
     let top = top + 44.0;
-    for (row, name) in std::iter::once("gate").chain(NAMES).enumerate() {
+    for (row, name) in OURS.into_iter().chain(NAMES).enumerate() {
         let y = top + row as f64 * BAR_ROW;
-        let (colour, weight) = if row == 0 { (GATE, "bold") } else { ("#888", "normal") };
+        let (colour, weight) =
+            [(GATE, "bold"), (VERSUS, "bold")].get(row).copied().unwrap_or(("#888", "normal"));
         let style = format!("text-anchor=\"end\" font-weight=\"{weight}\"");
         text(svg, (left - 10.0, y + 20.0), &style, name);
         for (place, (_, endings)) in shown.iter().enumerate() {
-            let share = match row {
-                0 => gate_rolled_back(&endings.gate[0]),
-                _ => peer_rolled_back(&endings.peers[row - 1]),
+            let share = match endings.gate.get(row) {
+                Some(runs) => gate_rolled_back(runs),
+                None => peer_rolled_back(&endings.peers[row - endings.gate.len()]),
             };
             let width = share.percent() / 100.0 * (right - left);
             let (y, opacity) = (y + 2.0 + 14.0 * place as f64, OPACITY[place]);
@@ -232,7 +238,7 @@ fn bars(svg: &mut String, survey: &Survey) {
             text(svg, (left + width + 6.0, y + 10.0), style, &format!("{share} %"));
         }
     }
-    let bottom = top + (NAMES.len() + 1) as f64 * BAR_ROW - 8.0;
+    let bottom = top + (NAMES.len() + OURS.len()) as f64 * BAR_ROW - 8.0;
     line(svg, (left, top - 4.0), (left, bottom), "stroke=\"#888\"");
 }
 

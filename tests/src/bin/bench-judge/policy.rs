@@ -2,9 +2,6 @@
 
 use crate::profiles::{Objective, Profile, Watch, percent};
 
-/// Whether this version's policies know `versus: blue`; what needs it waits for that.
-pub const VERSUS_BLUE: bool = false;
-
 /// What a policy that compares with blue says.
 const VERSUS: &str = "  - errors: { versus: blue, floor: 0.1% }\n";
 
@@ -26,23 +23,20 @@ pub fn apart(profile: &Profile) -> Vec<Policy> {
         text: document(profile, &at_most(profile.objective)),
         sees_blue: false,
     };
-    let mut policies = vec![absolute];
-    if VERSUS_BLUE {
-        policies.push(seeing_blue("gate, versus blue", document(profile, VERSUS)));
-    }
-    policies
+    vec![absolute, seeing_blue("gate, versus blue", document(profile, VERSUS))]
 }
 
 /// Every policy where there is a blue to be seen.
 pub fn beside_blue(profile: &Profile) -> Vec<Policy> {
     let at_most = at_most(profile.objective);
-    let mut policies = vec![seeing_blue("gate, absolute objective", document(profile, &at_most))];
-    if VERSUS_BLUE {
-        policies.push(seeing_blue("gate, versus blue", document(profile, VERSUS)));
-        let both = at_most + VERSUS;
-        policies.push(seeing_blue("gate, both objectives", document(profile, &both)));
-    }
-    policies
+    let both = format!("{at_most}{VERSUS}");
+    [
+        ("gate, absolute objective", at_most.as_str()),
+        ("gate, versus blue", VERSUS),
+        ("gate, both objectives", &both),
+    ]
+    .map(|(name, objectives)| seeing_blue(name, document(profile, objectives)))
+    .into()
 }
 
 /// Latency beside blue.
@@ -69,7 +63,7 @@ fn at_most(objective: Objective) -> String {
 fn document(profile: &Profile, objectives: &str) -> String {
     let decide = match profile.watch {
         Watch::Hour => "decide: { at-least: 60m, deadline: 61m }\n",
-        Watch::TenMinutes => "decide: { at-least: 10m, deadline: 11m }\n",
+        Watch::TenMinutes => "decide: { at-least: 598s, deadline: 10m }\n",
         Watch::Default => "",
     };
     let rate = profile.rate;

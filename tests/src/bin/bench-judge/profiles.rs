@@ -244,7 +244,7 @@ pub fn beside_blue() -> Vec<(String, Profile)> {
             (title, Profile { outage: Some(outage), ..profile })
         })
         .collect();
-    for (blue, green) in [(0.1, 0.02), (0.03, 0.002), (0.03, 0.03)] {
+    for (blue, green) in [(0.1, 0.02), (0.03, 0.002), (0.03, 0.03), (0.1, 0.1)] {
         let title = format!("blue {}, green {}", percent(blue), percent(green));
         let profile = healthy(&title, objective, 20, Watch::Default);
         let (green, blue) = (Health::errors(green), Health::errors(blue));

@@ -4,7 +4,7 @@ use crate::figures::{Share, time_by};
 use crate::latency::{self, KINDS, Slower};
 use crate::ours::Ending;
 use crate::peers::Calibrated;
-use crate::policy::{self, Policy, VERSUS_BLUE};
+use crate::policy::{self, Policy};
 use crate::profiles::{self, Faults, Hour, Objective, Profile};
 use crate::simulate::{Effort, Endings, PeerEnding, calibrate, simulate};
 
@@ -59,8 +59,8 @@ impl Survey {
             let calibrated = calibration(profile);
             simulate(profile, policies, calibrated, effort.seed, (runs, effort.runs))
         };
-        let every = if quick { 3 } else { 1 };
-        let hours = profiles::hours().into_iter().step_by(every).map(|hour| {
+        let (every, every_hour) = if quick { (3, 4) } else { (1, 1) };
+        let hours = profiles::hours().into_iter().step_by(every_hour).map(|hour| {
             let policies = policy::apart(&hour.profile);
             let endings = simulated(&hour.profile, &policies, effort.hour_runs);
             (hour, endings)
@@ -80,8 +80,7 @@ impl Survey {
             (title, simulated(&profile, &policies, effort.runs))
         });
         let beside_blue = beside_blue.collect();
-        let rates = if VERSUS_BLUE { [20, 50].as_slice() } else { &[] };
-        let latency = rates.iter().flat_map(|&rate| KINDS.map(|kind| (rate, kind)));
+        let latency = [20, 50].into_iter().flat_map(|rate| KINDS.map(|kind| (rate, kind)));
         let latency = latency.step_by(every).map(|(rate, kind)| {
             progress(&format!("latency, {} at {rate}/s", kind.title));
             let policy = policy::latency(rate);
@@ -94,7 +93,7 @@ impl Survey {
 
 /// Share of gate's runs that were rolled back on evidence.
 pub fn gate_rolled_back(runs: &[Ending]) -> Share {
-    Share::count(runs, |ending| matches!(ending, Ending::RolledBack(_)))
+    Share::count(runs, |ending| ending.rolled_back().is_some())
 }
 
 /// Share of another rule's runs that were rolled back.
@@ -118,12 +117,9 @@ pub struct Detection {
 impl Detection {
     /// Gate's runs.
     pub fn of_gate(runs: &[Ending], from_seconds: u32) -> Self {
-        let ends = runs.iter().map(|ending| match ending {
-            Ending::RolledBack(seconds) => Some(*seconds),
-            Ending::Continued(_) | Ending::NotProven => None,
-        });
+        let ends: Vec<PeerEnding> = runs.iter().map(Ending::rolled_back).collect();
         let not_proven = Share::count(runs, |ending| *ending == Ending::NotProven);
-        Self { not_proven, ..Self::of_peer(&ends.collect::<Vec<_>>(), from_seconds) }
+        Self { not_proven, ..Self::of_peer(&ends, from_seconds) }
     }
 
     /// Another rule's runs.

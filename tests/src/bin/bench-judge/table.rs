@@ -2,11 +2,11 @@
 
 use std::fmt::Write;
 
+use crate::beside;
 use crate::figures::{Share, time_by};
-use crate::markdown::{capital, grouped, header, row, words};
+use crate::markdown::{capital, grouped, header, pair, row, words};
 use crate::ours::Ending;
 use crate::peers::{CALIBRATED, NAMES};
-use crate::policy::VERSUS_BLUE;
 use crate::profiles::{Hour, percent};
 use crate::simulate::{Effort, Endings};
 use crate::survey::{
@@ -24,15 +24,17 @@ pub fn page(survey: &Survey, effort: Effort) -> String {
         longer than any other, `–` is beyond ten minutes. In brackets the share of runs that missed the fault:\n\
         for gate those that continued, and those not proven either way by the deadline, which a policy rolls back\n\
         by default. `healthy` is the share of runs of a release at a quarter of its budget that was rolled back\n\
-        in the same time: a quick answer is worth little beside a large figure there. A late fault begins on the\n\
-        minute, which suits the rules that look every minute; runs rolled back before it are not in its times, and\n\
-        five minutes are left to see it, fewer than Flagger needs for five failures.\n",
+        on evidence in the same time: a quick answer is worth little beside a large figure there. A late fault begins\n\
+        on the minute, which suits the rules that look every minute; runs rolled back before it are not in its times,\n\
+        and five minutes are left to see it, fewer than Flagger needs for five failures.\n\n\
+        What compares with blue needs eight ticks, 16 s, at least, and bad probes of both to tell that green is no\n\
+        worse: where a healthy release fails more often than the floor, but seldom, ten minutes can be too few.\n",
     );
     for set in &survey.faults {
         faults(&mut page, set);
     }
-    beside_blue(&mut page, survey);
-    latency(&mut page, survey);
+    beside::errors(&mut page, survey);
+    beside::latency(&mut page, survey);
     thresholds(&mut page, survey);
     page
 }
@@ -44,13 +46,15 @@ fn opening(page: &mut String, effort: Effort) {
         Written by `make bench-judge` (seed {}; {} runs of an hour for gate, in the first {} of which the other\n\
         rules look at the same data; {} runs of ten minutes for every rule). The same seed gives the same page.\n\n\
         Gate is the real thing: the run that answers CodeDeploy, with a policy's text, fed with ticks of 2 s. It acts\n\
-        when a tick closes. The others see the same probes summed over minutes, without the delay of any metric or\n\
-        poll: CloudWatch alarms, Argo Rollouts and Flagger compare each minute's error rate with the objective;\n\
-        Kayenta's Mann-Whitney test compares green's minutes with blue's, at every minute from the second, over a\n\
-        growing window; the naive rule compares the error rate since the start with the objective, every 2 s.\n\
-        `Calibrated` alarms have the lowest threshold that rolls back at most 1 % of the releases that use their\n\
-        whole budget, with independent errors, for an hour; it was found on other random numbers. For an alarm to\n\
-        have it somebody must know the rate of requests and do this sum.\n\n\
+        when a tick closes. `gate` has the objective at the head of a table and probes green alone; `gate, versus blue`\n\
+        has `errors: {{ versus: blue, floor: 0.1% }}` instead, beside a blue like the healthy release. The others see\n\
+        the same probes summed over minutes, without the delay of any metric or poll: CloudWatch alarms, Argo Rollouts\n\
+        and Flagger compare each minute's error rate with the objective; Kayenta's Mann-Whitney test compares green's\n\
+        minutes with blue's, at every minute from the second, over a growing window; the naive rule compares the error\n\
+        rate since the start with the objective, every 2 s. `Calibrated` alarms have the lowest threshold that rolls\n\
+        back at most 1 % of the releases that use their whole budget, with independent errors, for an hour; it was\n\
+        found on other random numbers. For an alarm to have it somebody must know the rate of requests and do this\n\
+        sum.\n\n\
         ![Time to roll back, and false rollbacks over an hour](judge.svg)\n",
         effort.seed,
         grouped(effort.hour_runs),
@@ -74,14 +78,15 @@ fn hours(page: &mut String, survey: &Survey) {
         }
         promise(page, survey, place);
     }
-    page.push_str("\nThe other rules on the same releases, % rolled back in the hour:\n");
-    let names = NAMES.iter().map(|&name| name.to_owned());
-    header(page, words(&["bad probes", "objective", "probes/s", "gate"]).into_iter().chain(names));
+    page.push_str("\nEvery rule on the same runs, % rolled back in the hour:\n");
+    let ours = names.unwrap_or_default().iter().cloned();
+    let names = ours.chain(NAMES.iter().map(|&name| name.to_owned()));
+    header(page, words(&["bad probes", "objective", "probes/s"]).into_iter().chain(names));
     for (hour, endings) in &survey.hours {
         let looked = endings.peers[0].len();
-        let gate = gate_rolled_back(&endings.gate[0][..looked]).to_string();
+        let gate = endings.gate.iter().map(|runs| gate_rolled_back(&runs[..looked]).to_string());
         let peers = endings.peers.iter().map(|runs| peer_rolled_back(runs).to_string());
-        row(page, hour_cells(hour).into_iter().chain([gate]).chain(peers));
+        row(page, hour_cells(hour).into_iter().chain(gate).chain(peers));
     }
 }
 
@@ -163,26 +168,18 @@ fn continued(page: &mut String, set: &FaultSet) {
     if set.faults.from_seconds > 0 {
         return;
     }
-    let runs = &set.healthy.gate[0];
-    let times: Vec<Option<u32>> = runs
-        .iter()
-        .map(|ending| match ending {
-            Ending::Continued(seconds) => Some(*seconds),
-            Ending::RolledBack(_) | Ending::NotProven => None,
-        })
-        .collect();
-    let _ = writeln!(
-        page,
-        "\nGate lets {} % of the healthy releases continue, after {} s; {} % are not proven by the deadline.",
-        Share::count(&times, Option::is_some),
-        pair(time_by(&times, 0.5), time_by(&times, 0.95)),
-        Share::count(runs, |ending| *ending == Ending::NotProven),
-    );
-}
-
-fn pair(median: Option<u32>, p95: Option<u32>) -> String {
-    let show = |time: Option<u32>| time.map_or_else(|| "–".to_owned(), |time| time.to_string());
-    format!("{} / {}", show(median), show(p95))
+    page.push_str("\nOf the healthy releases\n");
+    for (name, runs) in set.healthy.policies.iter().zip(&set.healthy.gate) {
+        let times: Vec<Option<u32>> =
+            runs.iter().map(Ending::continued).filter(Option::is_some).collect();
+        let share = Share { part: times.len() as u32, of: runs.len() as u32 };
+        let not_proven = Share::count(runs, |ending| *ending == Ending::NotProven);
+        let after = pair(time_by(&times, 0.5), time_by(&times, 0.95));
+        let _ = writeln!(
+            page,
+            "- {name} lets {share} % continue, after {after} s; {not_proven} % are not proven by the deadline."
+        );
+    }
 }
 
 fn cell(found: Detection) -> String {
@@ -199,69 +196,6 @@ fn cell(found: Detection) -> String {
         let _ = write!(cell, " ({})", notes.join(", "));
     }
     cell
-}
-
-fn beside_blue(page: &mut String, survey: &Survey) {
-    page.push_str(
-        "\n## Releases that only blue explains\n\n\
-        % rolled back within ten minutes; the right answer is to continue everywhere. Objective: at most 1 % errors,\n\
-        20 probes a second. The outage falls on both arms at a random time, and gate is made to watch all ten minutes.\n\
-        In brackets the share not proven either way by the deadline.\n",
-    );
-    let titles = survey.beside_blue.iter().map(|(title, _)| title.clone());
-    header(page, words(&["rule"]).into_iter().chain(titles));
-    let names = survey.beside_blue.first().map(|(_, endings)| endings.policies.as_slice());
-    for (place, name) in names.unwrap_or_default().iter().enumerate() {
-        let cells = survey.beside_blue.iter().map(|(_, endings)| {
-            let runs = &endings.gate[place];
-            let not_proven = Share::count(runs, |ending| *ending == Ending::NotProven);
-            let rolled_back = gate_rolled_back(runs);
-            match not_proven.part {
-                0 => rolled_back.to_string(),
-                _ => format!("{rolled_back} ({not_proven} not proven)"),
-            }
-        });
-        row(page, [format!("**{name}**")].into_iter().chain(cells));
-    }
-    for (place, name) in NAMES.iter().enumerate() {
-        let cells = survey.beside_blue.iter();
-        let cells = cells.map(|(_, endings)| peer_rolled_back(&endings.peers[place]).to_string());
-        row(page, [(*name).to_owned()].into_iter().chain(cells));
-    }
-    if !VERSUS_BLUE {
-        page.push_str("\nPolicies of this version have absolute objectives alone; `versus: blue` is to come.\n");
-    }
-}
-
-fn latency(page: &mut String, survey: &Survey) {
-    if survey.latency.is_empty() {
-        return;
-    }
-    page.push_str(
-        "\n## Latency beside blue\n\n\
-        Gate alone, `p99 versus blue at most +20 %`, no blue known before; latencies are lognormal (σ = 0.5). Seconds\n\
-        are median / 95th percentile over all runs.\n",
-    );
-    let shares = ["rolled back, %", "after, s", "continued, %", "after, s", "not proven, %"];
-    header(page, words(&[&["green", "probes/s"], &shares[..]].concat()));
-    for (rate, kind, runs) in &survey.latency {
-        let of = |wanted: fn(&Ending) -> Option<u32>| {
-            let times: Vec<Option<u32>> = runs.iter().map(wanted).collect();
-            let share = Share::count(&times, Option::is_some).to_string();
-            [share, pair(time_by(&times, 0.5), time_by(&times, 0.95))]
-        };
-        let rolled_back = of(|ending| match ending {
-            Ending::RolledBack(seconds) => Some(*seconds),
-            Ending::Continued(_) | Ending::NotProven => None,
-        });
-        let continued = of(|ending| match ending {
-            Ending::Continued(seconds) => Some(*seconds),
-            Ending::RolledBack(_) | Ending::NotProven => None,
-        });
-        let not_proven = Share::count(runs, |ending| *ending == Ending::NotProven).to_string();
-        let start = [kind.title.to_owned(), rate.to_string()];
-        row(page, start.into_iter().chain(rolled_back).chain(continued).chain([not_proven]));
-    }
 }
 
 fn thresholds(page: &mut String, survey: &Survey) {
