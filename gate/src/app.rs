@@ -301,16 +301,23 @@ impl Gate {
     }
 
     async fn look_at_policies(&self) {
-        match self.library.read().await {
-            Ok(set) => {
-                let faults: Vec<String> = set.faults().map(policies::Fault::one_line).collect();
-                self.metrics.policy_faults(faults.len());
-                info!(policies = set.files().len(), faults = faults.len(), "policies read");
-                for fault in faults {
-                    error!(fault, "a policy is broken; what it applies to is not judged");
-                }
+        let set = match self.library.read().await {
+            Ok(set) => set.tied(),
+            Err(error) => {
+                error!(error = &error as &dyn std::error::Error, "no policies");
+                return;
             }
-            Err(error) => error!(error = &error as &dyn std::error::Error, "no policies"),
+        };
+        let errors = set.faults().filter(|fault| fault.is_error()).count();
+        self.metrics.policy_faults(errors);
+        info!(policies = set.files().len(), faults = errors, "policies read");
+        for fault in set.faults() {
+            let told = fault.one_line();
+            if fault.is_error() {
+                error!(fault = told, "a policy is broken; what it applies to is not judged");
+            } else {
+                warn!(fault = told, "a policy asks for what this version does not do");
+            }
         }
     }
 

@@ -93,7 +93,13 @@ impl PolicySet {
 
     /// These files as one folder: two that a deployment can match equally well are a fault of the later.
     pub fn of(files: Vec<PolicyFile>) -> Self {
-        let mut set = Self { files };
+        Self { files }.tied()
+    }
+
+    /// The same with a fault for each two that a deployment can match equally well.
+    #[must_use]
+    pub fn tied(self) -> Self {
+        let mut set = self;
         for fault in set.ties() {
             let file = set.files.iter_mut().find(|file| file.name == fault.file);
             if let Some(file) = file {

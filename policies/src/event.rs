@@ -25,6 +25,8 @@ pub enum Event {
         /// The policy for it, from the folder as it was then.
         policy: PolicyInForce,
     },
+    /// The deployment was resolved again and is as it was.
+    Unchanged,
     /// The deployment could not be resolved this time.
     Unresolved {
         /// Why.
@@ -154,8 +156,7 @@ pub enum Action {
         /// Time to wait first: zero, or longer after each failure.
         after: Duration,
     },
-    /// Write the veto down, then stop the deployment with rollback after this wait and report what came
-    /// of it.
+    /// Stop the deployment with rollback after this wait and report what came of it.
     Veto {
         /// Why.
         decision: Box<Decision>,

@@ -131,6 +131,7 @@ impl Run {
             (
                 Phase::Answering,
                 Event::Resolved { .. }
+                | Event::Unchanged
                 | Event::Unresolved { .. }
                 | Event::Ticked { .. }
                 | Event::Read { .. }
@@ -155,7 +156,8 @@ impl Run {
                 self.resolved(*deployment, policy)
             }
             Event::Resolved { .. } => self.out_of_time(),
-            Event::Unresolved { .. }
+            Event::Unchanged
+            | Event::Unresolved { .. }
             | Event::Read { .. }
             | Event::Woke
             | Event::Resumed
@@ -166,6 +168,7 @@ impl Run {
             {
                 self.out_of_time()
             }
+            Event::Unchanged => self.unchanged(),
             Event::Unresolved { trouble } => self.unresolved(trouble),
             Event::Read { reading } => self.read(&reading),
             Event::Woke => vec![Action::WakeAt(self.deadline())],
@@ -291,6 +294,12 @@ impl Run {
         }
         actions.push(Action::Resolve { after: RESOLVE_EVERY });
         actions
+    }
+
+    /// The load balancer was asked again and said the same.
+    fn unchanged(&mut self) -> Vec<Action> {
+        self.look_at_health();
+        vec![Action::Resolve { after: RESOLVE_EVERY }]
     }
 
     fn unresolved(&mut self, trouble: Trouble) -> Vec<Action> {

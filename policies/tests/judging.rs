@@ -188,7 +188,7 @@ fn without_blue_a_comparison_is_let_go_of_unless_its_rule_says_otherwise() {
         -
     "#]].assert_eq(&first(&format!("{ERRORS}  - errors: {{ versus: blue }}\n")));
     expect![[r#"
-        rollback, no-data: no data: nothing of blue to compare with for 10 s, for `errors versus blue`; answering rollback by the policy's `no-data` rule
+        rollback, no-data: no data: nothing of blue to compare with for 10 s, for `errors versus blue`; answering rollback by its own `no-data` rule
         would have continued if no-data were continue
     "#]]
         .assert_eq(&first(&format!("{ERRORS}  - errors: {{ versus: blue, no-data: rollback }}\n")));
@@ -466,7 +466,9 @@ fn a_condition_is_broken_only_after_it_failed_for_its_time() {
 
 #[test]
 fn unhealthy_targets_stand_in_the_way_and_then_roll_back() {
-    let objectives = format!("{ERRORS}  - healthy-targets: {{ at-least: 100%, for: 30s }}\n");
+    let objectives = format!(
+        "{ERRORS}  - healthy-targets: {{ at-least: 100%, for: 30s }}\ndecide: {{ at-least: 3m }}\n"
+    );
     let with = |health: Option<&str>, ticks: u64| {
         let mut run = Run::new(question());
         let mut green = target("10.0.0.2:80");
@@ -482,23 +484,23 @@ fn unhealthy_targets_stand_in_the_way_and_then_roll_back() {
             let good = [(Outcome::Ok, 40)];
             run.step(tick(index, &good, &good), at(2 * index + 2));
             if index % 5 == 4 {
-                run.step(found(), at(2 * index + 2));
+                run.step(Event::Unchanged, at(2 * index + 2));
             }
         }
         told(&run)
     };
     expect![[r#"
-        continue, proven: every objective is kept after 60 s: `errors at most 1 %`: 0 of 1200 bad, `healthy targets at least 100 %` holds; evidence at least over 1000000:1 (continue at 100:1)
-        would have continued as soon with at-most down to 0.23 % (`errors at most 1 %`)
+        continue, proven: every objective is kept after 3 min: `errors at most 1 %`: 0 of 3600 bad, `healthy targets at least 100 %` holds; evidence at least over 1000000:1 (continue at 100:1)
+        would have continued as soon with at-most down to 0.077 % (`errors at most 1 %`)
     "#]].assert_eq(&with(Some("healthy"), 300));
     expect![[r#"
         rollback, condition: `healthy targets at least 100 %` is broken: 0 of 1 targets healthy (0 %); for 30 s now
         would have been watched on if for were above 30 s (`healthy targets at least 100 %`)
     "#]].assert_eq(&with(Some("unhealthy"), 300));
     expect![[r#"
-        continue, proven: every objective is kept after 60 s: `errors at most 1 %`: 0 of 1200 bad, `healthy targets at least 100 %` holds; evidence at least over 1000000:1 (continue at 100:1)
-        would have continued as soon with at-most down to 0.23 % (`errors at most 1 %`)
-    "#]].assert_eq(&with(Some("unused"), 300));
+        continue, proven: every objective is kept after 3 min: `errors at most 1 %`: 0 of 3600 bad, `healthy targets at least 100 %` holds; evidence at least over 1000000:1 (continue at 100:1)
+        would have continued as soon with at-most down to 0.077 % (`errors at most 1 %`)
+    "#]].assert_eq(&with(Some("unused: Target.NotInUse, the target group is not used"), 300));
     expect![[r#"
         rollback, no-data: no data: nothing was read for `healthy targets at least 100 %` for 50 s; answering rollback by the policy's `no-data` rule
         would have continued if no-data were continue

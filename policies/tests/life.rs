@@ -77,6 +77,7 @@ fn run_in(phase: Phase) -> Run {
 fn every_phase_knows_what_to_do_with_every_event() {
     let events: Vec<(&str, Event)> = vec![
         ("resolved", resolved()),
+        ("unchanged", Event::Unchanged),
         ("unresolved", Event::Unresolved { trouble: trouble(false) }),
         ("ticked", tick(99, &[(Outcome::Ok, 40)], &[(Outcome::Ok, 40)])),
         ("read", read("alarms x", Seen::Alarms { alarms: [].into() })),
@@ -99,6 +100,7 @@ fn every_phase_knows_what_to_do_with_every_event() {
     }
     expect![[r#"
         resolving + resolved = warm-up: wake-at, probe, resolve
+        resolving + unchanged = resolving: resolve
         resolving + unresolved = resolving: resolve
         resolving + ticked = resolving: nothing
         resolving + read = resolving: nothing
@@ -109,6 +111,7 @@ fn every_phase_knows_what_to_do_with_every_event() {
         resolving + resumed = resolving: wake-at, resolve
         resolving + taken-over = resolving: nothing
         warm-up + resolved = warm-up: resolve
+        warm-up + unchanged = warm-up: resolve
         warm-up + unresolved = warm-up: resolve
         warm-up + ticked = judging: nothing
         warm-up + read = warm-up: nothing
@@ -119,6 +122,7 @@ fn every_phase_knows_what_to_do_with_every_event() {
         warm-up + resumed = warm-up: wake-at, probe, resolve
         warm-up + taken-over = warm-up: nothing
         judging + resolved = judging: resolve
+        judging + unchanged = judging: resolve
         judging + unresolved = judging: resolve
         judging + ticked = judging: nothing
         judging + read = judging: nothing
@@ -129,6 +133,7 @@ fn every_phase_knows_what_to_do_with_every_event() {
         judging + resumed = judging: wake-at, probe, resolve
         judging + taken-over = judging: nothing
         answering + resolved = answering: nothing
+        answering + unchanged = answering: nothing
         answering + unresolved = answering: nothing
         answering + ticked = answering: nothing
         answering + read = answering: nothing
@@ -139,6 +144,7 @@ fn every_phase_knows_what_to_do_with_every_event() {
         answering + resumed = answering: answer
         answering + taken-over = answering: nothing
         watching + resolved = watching: resolve
+        watching + unchanged = watching: resolve
         watching + unresolved = watching: resolve
         watching + ticked = watching: nothing
         watching + read = watching: nothing
@@ -149,6 +155,7 @@ fn every_phase_knows_what_to_do_with_every_event() {
         watching + resumed = watching: probe, resolve
         watching + taken-over = done: stop-probing, close
         vetoing + resolved = vetoing: nothing
+        vetoing + unchanged = vetoing: nothing
         vetoing + unresolved = vetoing: nothing
         vetoing + ticked = vetoing: nothing
         vetoing + read = vetoing: nothing
@@ -159,6 +166,7 @@ fn every_phase_knows_what_to_do_with_every_event() {
         vetoing + resumed = vetoing: veto
         vetoing + taken-over = vetoing: nothing
         done + resolved = done: nothing
+        done + unchanged = done: nothing
         done + unresolved = done: nothing
         done + ticked = done: nothing
         done + read = done: nothing

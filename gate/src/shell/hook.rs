@@ -55,6 +55,13 @@ impl HookCase {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Once probing has begun, the same resolution again is a short fact: every ten seconds, for hours.
+    fn or_unchanged(&self, resolved: Event) -> Event {
+        let memory = self.memory();
+        let known = memory.probing && memory.resolution.as_ref() == Some(&resolved);
+        if known { Event::Unchanged } else { resolved }
+    }
+
     /// The policy for this deployment: as the folder is now, and later as it was then.
     async fn policy(&self, deployment: &Deployment) -> Result<PolicyInForce, Trouble> {
         {
@@ -141,7 +148,7 @@ impl Case for HookCase {
             let watched = self.memory().decision.is_some();
             match resolve(self.aws.as_ref(), &self.accepted.deployment_id, watched).await {
                 Ok(Resolved::Deployment(deployment)) => match self.policy(&deployment).await {
-                    Ok(policy) => Event::Resolved { deployment, policy },
+                    Ok(policy) => self.or_unchanged(Event::Resolved { deployment, policy }),
                     Err(trouble) => Event::Unresolved { trouble },
                 },
                 Ok(Resolved::Ended(status)) => Event::Ended { status },
@@ -170,14 +177,6 @@ impl Case for HookCase {
 
     fn record<'a>(&'a self, at: Moment, fact: &'a Event) -> Doing<'a, ()> {
         Box::pin(async move {
-            // Before probing every resolution may decide; later the same again decides nothing.
-            let known = {
-                let memory = self.memory();
-                memory.probing && memory.resolution.as_ref() == Some(fact)
-            };
-            if known {
-                return;
-            }
             if self.write(at, Entry::Fact { fact: fact.clone() }).await
                 && matches!(fact, Event::Resolved { .. })
             {

@@ -76,6 +76,9 @@ impl EvaluationPage<'_> {
             ("proven", "rollback") => {
                 "look at the targets below, and at their logs for the time of the probes."
             }
+            ("condition", "rollback") => {
+                "look at what the objective names: the targets in the load balancer, or the alarms."
+            }
             ("undecided", _) => {
                 "nothing is proven against the release. Raise the probe rate or the deadline, or allow more, and deploy again."
             }

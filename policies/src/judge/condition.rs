@@ -45,8 +45,10 @@ impl Condition {
             self.becomes(State::Unknown, now);
             return false;
         }
-        let in_use = said.iter().filter(|health| **health != NOT_IN_USE).count();
-        let healthy = said.iter().filter(|health| **health == HEALTHY).count();
+        // `unused: Target.NotInUse, …`: the state, then its reason.
+        let state = |health: &str| health.split([':', ' ']).next().unwrap_or_default().to_owned();
+        let in_use = said.iter().filter(|health| state(health) != NOT_IN_USE).count();
+        let healthy = said.iter().filter(|health| state(health) == HEALTHY).count();
         if in_use == 0 {
             // Normal before test traffic: there is nothing that could be unhealthy.
             "green is not in use yet, so the load balancer does not check it"

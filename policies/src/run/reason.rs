@@ -128,7 +128,8 @@ pub(super) fn no_data(
         Missing::Blue => format!("nothing of blue to compare with for {time}, for `{name}`"),
         Missing::Reading => format!("nothing was read for `{name}` for {time}"),
     };
-    format!("no data: {missing}; answering {answer} by the policy's `no-data` rule")
+    let whose = if judged.objective.no_data.is_some() { "its own" } else { "the policy's" };
+    format!("no data: {missing}; answering {answer} by {whose} `no-data` rule")
 }
 
 /// `: 11 × status 503, 2 × timeout`, or nothing.

@@ -97,6 +97,7 @@ impl Run {
             (_, Event::Ticked { tick }) => self.watched(&tick),
             (_, Event::Read { reading }) => self.watch_read(&reading),
             (_, Event::Resolved { deployment, .. }) => self.resolved_again(*deployment),
+            (_, Event::Unchanged) => self.unchanged(),
             (_, Event::Unresolved { trouble }) => self.unresolved(trouble),
             (_, Event::Resumed) => {
                 self.timeline
