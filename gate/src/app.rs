@@ -273,7 +273,15 @@ impl Gate {
     /// Takes up every question whose run is not over: the same facts lead to the same state, evidence
     /// included, and what was under way goes on.
     async fn resume(self: &Arc<Self>) -> Result<(), JournalError> {
-        for stored in self.journal.unfinished().await? {
+        let unfinished = self.journal.unfinished().await?;
+        let newest: HashMap<String, String> = unfinished
+            .iter()
+            .map(|stored| &stored.accepted)
+            .map(|accepted| (accepted.deployment_id.clone(), accepted.question.id.clone()))
+            .collect();
+        for stored in unfinished {
+            let taken_over =
+                newest.get(&stored.accepted.deployment_id) != Some(&stored.accepted.question.id);
             let elapsed = elapsed(&stored);
             if stored.unreadable > 0 {
                 self.metrics.lost("journal-entry");
@@ -295,7 +303,15 @@ impl Gate {
             let entry = Entry::Fact { fact: resumed.clone() };
             self.journal.append(&accepted.question.id, at, entry).await?;
             let first = run.step(resumed, at);
+            let id = accepted.question.id.clone();
             self.begin(accepted, run, first, origin);
+            if taken_over {
+                // Its end may not have got to the disk: a later question of the deployment has its watch.
+                let conducted = self.lock().get(&id).cloned();
+                if let Some(conducted) = conducted {
+                    conducted.tell(policies::Event::TakenOver).await;
+                }
+            }
         }
         Ok(())
     }

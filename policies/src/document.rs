@@ -71,6 +71,28 @@ impl PolicyFile {
         }
     }
 
+    /// A file that could not be read at all, and why.
+    pub fn unreadable(name: &str, why: &str) -> Self {
+        let fault = Fault {
+            code: FaultCode::G0001,
+            level: FaultLevel::Error,
+            file: name.to_owned(),
+            line: 1,
+            column: 1,
+            message: why.to_owned(),
+            help: "name a policy file, or a folder of `*.policy.yaml`".to_owned(),
+            span: 0..0,
+        };
+        Self {
+            name: name.to_owned(),
+            text: String::new(),
+            policy: None,
+            applies_to: None,
+            faults: vec![fault],
+            place: None,
+        }
+    }
+
     /// Faults for which the document is refused.
     pub fn errors(&self) -> impl Iterator<Item = &Fault> {
         self.faults.iter().filter(|fault| fault.is_error())

@@ -83,7 +83,16 @@ pub fn simulate(policy: &Policy, scenario: &Scenario, runs: Runs) -> Outcomes {
         undecided: f64::from(runs.number - continues - rollback) / all,
         expected_seconds: seconds.iter().sum::<f64>() / all,
         p95_seconds: at.ok().and_then(|at| seconds.get(at)).copied().unwrap_or(0.0),
-        limit_seconds: scenario.limits.and_then(|limits| wald(policy, limits, scenario.bad_share)),
+        limit_seconds: scenario.limit_seconds(policy),
+    }
+}
+
+impl Scenario {
+    /// The physical limit: of a fault that of the objective it is aimed at, of a healthy release the longest
+    /// of those that must each be proven.
+    fn limit_seconds(&self, policy: &Policy) -> Option<f64> {
+        let limits = self.limits.iter().filter_map(|(share, limits)| wald(policy, *limits, *share));
+        limits.max_by(f64::total_cmp)
     }
 }
 
@@ -113,7 +122,8 @@ fn one_run(
     let Ok(judge) = Judge::of_question(policy, Moment::ZERO) else {
         return (None, deadline.as_secs_f64());
     };
-    let mut judge = judge.without_numbers();
+    let there = usize::try_from(targets).unwrap_or(usize::MAX);
+    let mut judge = judge.without_numbers().of_targets(there);
     let mut probes = Due { per_tick: policy.probes_per_tick(), carried: 0.0 };
     let silence = Silence { green: Duration::ZERO, blue: Some(Duration::ZERO) };
     let (mut now, mut judged) = (Duration::ZERO, Duration::ZERO);

@@ -23,7 +23,7 @@ fn bucket(micros: u64) -> u64 {
 /// The last microsecond of the bucket with this lower edge.
 fn upper_edge(edge: u64) -> u64 {
     let shift = (u64::BITS - edge.leading_zeros()).saturating_sub(SIGNIFICANT_BITS);
-    edge + (1 << shift) - 1
+    edge.saturating_add((1 << shift) - 1)
 }
 
 /// Latencies of one target in one tick: HDR buckets that are not empty.

@@ -25,13 +25,15 @@ use crate::verdict::Verdict;
 use judged::Seeing;
 use versus::History;
 
-pub(crate) use sentence::{Sentence, interval_of, say, sentence};
+pub(crate) use sentence::{Sentence, aside, interval_of, say, sentence};
 
 pub use judged::{BASELINE_POINTS_MIN, Judged, Missing};
 pub use tally::{Counts, TARGETS_KEPT_MAX, Tally};
 
 /// Ticks whose evidence is kept for the page: two hours at the default tick.
 pub const SERIES_MAX: usize = 3600;
+/// Largest magnitude of a logarithm in JSON, which has no infinity.
+pub(crate) const LOG_SHOWN_MAX: f64 = 1e9;
 /// An arm without a finished sample for this long has no data.
 pub const NO_DATA_AFTER: Duration = Duration::from_secs(10);
 
@@ -45,6 +47,8 @@ pub struct Judge {
     began: Moment,
     /// From when readings count: since a probe found green and was judged.
     reached: Option<Moment>,
+    /// Targets of green to probe: those that share the error rate of an objective of each target.
+    targets: usize,
     history: History,
     green: Tally,
     blue: Tally,
@@ -62,6 +66,7 @@ pub struct Judge {
 pub(crate) struct Setting {
     pub(crate) per_tick: f64,
     pub(crate) horizon_ticks: u64,
+    pub(crate) tick: Duration,
     pub(crate) accept: Accept,
     pub(crate) rates: ErrorRates,
 }
@@ -155,6 +160,7 @@ impl Judge {
         let setting = Setting {
             per_tick: policy.probes_per_tick(),
             horizon_ticks: scope.horizon_ticks,
+            tick: policy.decide.tick,
             accept: policy.accept(),
             rates: scope.rates,
         };
@@ -176,6 +182,7 @@ impl Judge {
             tick: policy.decide.tick,
             began: scope.began,
             reached: None,
+            targets: 0,
             history: History::default(),
             green: Tally::new(),
             blue: Tally::new(),
@@ -188,6 +195,13 @@ impl Judge {
         })
     }
 
+    /// Says how many targets green has when the judging begins.
+    #[must_use]
+    pub fn of_targets(mut self, targets: usize) -> Self {
+        self.targets = targets;
+        self
+    }
+
     /// Keeps the evidence alone, not what was measured: for simulations.
     #[must_use]
     pub fn without_numbers(mut self) -> Self {
@@ -195,11 +209,18 @@ impl Judge {
         self
     }
 
-    /// Takes over what another judge knows of blue's latency: history is no evidence.
+    /// Takes over what another judge knows that is no evidence: blue's latency, since when green is reached,
+    /// for how long a condition has failed, and the baseline of a series.
     #[must_use]
     pub fn knowing(mut self, other: &Self) -> Self {
         self.history = other.history.clone();
         self.reached = other.reached;
+        for judged in &mut self.objectives {
+            let name = &judged.objective.name;
+            if let Some(before) = other.objectives.iter().find(|o| o.objective.name == *name) {
+                judged.know(before);
+            }
+        }
         self
     }
 
@@ -211,8 +232,8 @@ impl Judge {
         }
     }
 
-    /// Takes a tick that closed `now` as evidence.
-    pub fn take(&mut self, tick: &Tick, now: Moment) {
+    /// Takes a tick that closed `now` as evidence. Probes of green that were judged in it.
+    pub fn take(&mut self, tick: &Tick, now: Moment) -> u64 {
         let green = tick.green.total();
         let blue = tick.blue.as_ref().map(ArmTick::total);
         // Connections that failed on blue too, in the same tick, are not green's doing.
@@ -223,6 +244,7 @@ impl Judge {
         }
         let seeing = Seeing {
             green_targets: &tick.green,
+            targets: self.targets,
             green: &green,
             blue: blue.as_ref(),
             shared,
@@ -237,8 +259,9 @@ impl Judge {
             // Only earlier ticks say what blue's latency is.
             self.history.add(blue);
         }
+        let judged = green.judged().saturating_sub(shared);
         if !self.numbers {
-            return;
+            return judged;
         }
         self.green.add(&tick.green);
         if let Some(blue) = &tick.blue {
@@ -250,14 +273,19 @@ impl Judge {
                 tick: tick.index,
                 probes: green.judged(),
                 bad: green.bad(),
-                log_rollback: evidence.rollback,
-                log_continue: evidence.keep,
+                log_rollback: evidence.rollback.clamp(-LOG_SHOWN_MAX, LOG_SHOWN_MAX),
+                log_continue: evidence.keep.clamp(-LOG_SHOWN_MAX, LOG_SHOWN_MAX),
             });
         }
+        judged
     }
 
     /// Takes what somebody else measured. What covers a time before green was reached never decides.
     pub fn read(&mut self, reading: &Reading, now: Moment) {
+        if !reading.seen.is_sound() {
+            self.unusable += 1;
+            return;
+        }
         let baseline = matches!(reading.seen, crate::reading::Seen::Baseline { .. });
         let alarms = matches!(reading.seen, crate::reading::Seen::Alarms { .. });
         let began = u64::try_from(reading.began_millis).ok().map(Moment::from_millis);
@@ -447,6 +475,12 @@ impl Setting {
     pub(crate) fn shared_by(&self, targets: u64) -> Self {
         let targets = crate::evidence::numerics::count(targets.max(1));
         Self { per_tick: self.per_tick / targets, ..*self }
+    }
+
+    /// Points expected of a series, and at least one.
+    pub(crate) fn points_of(&self, period: Duration) -> u64 {
+        let ticks = period.as_millis().div_ceil(self.tick.as_millis().max(1));
+        (self.horizon_ticks / u64::try_from(ticks).unwrap_or(u64::MAX).max(1)).max(1)
     }
 
     /// The same for ticks of another size.

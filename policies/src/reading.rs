@@ -69,6 +69,27 @@ pub enum AlarmState {
 }
 
 impl Seen {
+    /// Whether its numbers can be what they are said to be: finite counts, no more bad ones than all.
+    pub fn is_sound(&self) -> bool {
+        let is_count = |count: f64| (0.0..f64::INFINITY).contains(&count);
+        match self {
+            Self::Counts { bad, all } => is_count(*bad) && is_count(*all) && bad <= all,
+            Self::Buckets { cumulative, all } => {
+                let ascend = cumulative.windows(2).all(|pair| match pair {
+                    [one, two] => one.0 < two.0 && one.1 <= two.1,
+                    _ => true,
+                });
+                let counts = cumulative
+                    .iter()
+                    .all(|(upper, count)| !upper.is_nan() && is_count(*count) && count <= all);
+                is_count(*all) && ascend && counts
+            }
+            Self::Point { value } => value.is_none_or(f64::is_finite),
+            Self::Baseline { points } => points.iter().all(|point| point.is_finite()),
+            Self::Alarms { .. } => true,
+        }
+    }
+
     /// Events of a histogram above a bound, and all: `(bad, all)`. A bucket that holds the bound itself has
     /// the benefit of the doubt. `None` where this is no histogram or has no bound as high.
     pub fn above(&self, bound: Duration) -> Option<(f64, f64)> {

@@ -7,14 +7,13 @@ use serde::Serialize;
 
 use crate::deployment::{Deployment, Target};
 use crate::event::Delivery;
-use crate::judge::{Counts, Judge, Judged, SeriesPoint, Tally, interval_of, sentence};
+use crate::judge::{
+    Counts, Judge, Judged, LOG_SHOWN_MAX, SeriesPoint, Tally, interval_of, sentence,
+};
 use crate::moment::Moment;
 use crate::phase::Phase;
 use crate::policy::{Limits, Measure};
 use crate::verdict::{self, Verdict};
-
-/// Largest magnitude of a logarithm in JSON, which has no infinity.
-const LOG_SHOWN_MAX: f64 = 1e9;
 
 /// A run as it stands. The JSON of `GET /evaluations/{id}` and of `gate verify --output json`.
 #[derive(Clone, Debug, Serialize)]
@@ -88,6 +87,8 @@ pub struct WatchReport {
     pub objectives: Vec<ObjectiveReport>,
     /// Why the deployment was stopped, if it was.
     pub veto: Option<String>,
+    /// It would have stopped the deployment, and only observed.
+    pub would_have_vetoed: bool,
     /// How the watch ended, once it did.
     pub ended: Option<String>,
     /// Evidence and errors after each tick of the window in force.

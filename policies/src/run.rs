@@ -73,6 +73,8 @@ pub struct Run {
     watching: Option<Watching>,
     /// A further question of the deployment judges from its beginning on, so that there is no watch here.
     taken_over: bool,
+    /// A resolution is on its way, so that there is never more than one.
+    resolving: bool,
     /// Judges instead of the policy that was in force: for a replay.
     instead: Option<(String, Policy)>,
     timeline: Timeline,
@@ -101,6 +103,7 @@ impl Run {
             delivery: None,
             watching: None,
             taken_over: false,
+            resolving: true,
             instead: None,
             timeline: Timeline::default(),
         }
@@ -120,6 +123,17 @@ impl Run {
     pub fn step(&mut self, event: Event, at: Moment) -> Vec<Action> {
         self.now = self.now.max(at);
         self.taken_over |= event == Event::TakenOver;
+        // What was on its way is lost with a restart.
+        self.resolving &= !matches!(
+            event,
+            Event::Resolved { .. } | Event::Unchanged | Event::Unresolved { .. } | Event::Resumed
+        );
+        let actions = self.happens(event);
+        self.resolving |= actions.iter().any(|action| matches!(action, Action::Resolve { .. }));
+        actions
+    }
+
+    fn happens(&mut self, event: Event) -> Vec<Action> {
         match (self.phase, event) {
             (Phase::Done, _) => Vec::new(),
             (Phase::Answering, Event::Delivered { delivery }) => self.delivered(delivery),
@@ -250,7 +264,7 @@ impl Run {
                 policy.probe.warm_up.as_millis().div_ceil(policy.decide.tick.as_millis().max(1));
             self.warm_up_ticks = u64::try_from(ticks).unwrap_or(u64::MAX);
         }
-        self.judge = Some(judge);
+        self.judge = Some(judge.of_targets(plan.green.len()));
         self.silence = Silence::of(!plan.blue.is_empty());
         self.look_at_health();
         self.phase = if self.warm_up_ticks > 0 { Phase::WarmUp } else { Phase::Judging };

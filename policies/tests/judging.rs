@@ -102,8 +102,8 @@ fn a_fix_may_ship_when_blue_is_broken() {
         ERRORS,
         |_| (1, 4),
         expect![[r#"
-            continue, proven: every objective is kept after 60 s: `errors at most 1 %`: 30 of 1200 bad; blue is broken too, and green is no worse; evidence at least over 1000000:1 (continue at 100:1)
-            would have been rolled back if blue were not broken too (`errors at most 1 %`)
+            continue, proven: every objective is kept after 60 s: `errors at most 1 %`: 30 of 1200 bad, 29 ticks beside a broken blue set aside; blue is broken too, and green is no worse; evidence at least over 1000000:1 (continue at 100:1)
+            would have been held to its own errors if blue were not broken too (`errors at most 1 %`)
         "#]],
     );
     // As bad as blue: neither better nor worse is proven.
@@ -111,8 +111,8 @@ fn a_fix_may_ship_when_blue_is_broken() {
         ERRORS,
         |_| (4, 4),
         expect![[r#"
-            continue, proven: every objective is kept after 60 s: `errors at most 1 %`: 120 of 1200 bad; blue is broken too, and green is no worse; evidence at least 83639:1 (continue at 100:1)
-            would have been rolled back if blue were not broken too (`errors at most 1 %`)
+            continue, proven: every objective is kept after 60 s: `errors at most 1 %`: 120 of 1200 bad, 29 ticks beside a broken blue set aside; blue is broken too, and green is no worse; evidence at least 83639:1 (continue at 100:1)
+            would have been held to its own errors if blue were not broken too (`errors at most 1 %`)
         "#]],
     );
     // Green's evidence gets there first, by chance: blue is under suspicion already.
@@ -124,19 +124,63 @@ fn a_fix_may_ship_when_blue_is_broken() {
             _ => (0, 0),
         },
         expect![[r#"
-            continue, proven: every objective is kept after 70 s: `errors at most 1 %`: 54 of 1400 bad; blue is broken too, and green is no worse; evidence at least 105:1 (continue at 100:1)
-            would have been rolled back if blue were not broken too (`errors at most 1 %`)
+            continue, proven: every objective is kept after 70 s: `errors at most 1 %`: 54 of 1400 bad, 29 ticks beside a broken blue set aside; blue is broken too, and green is no worse; evidence at least 105:1 (continue at 100:1)
+            would have been held to its own errors if blue were not broken too (`errors at most 1 %`)
         "#]],
+    );
+    // An outage of both says nothing of either, and shields nobody once it is over.
+    let shared = |i| if (5..15).contains(&i) { (40, 40) } else { (0, 0) };
+    check(
+        ERRORS,
+        shared,
+        expect![[r#"
+            continue, proven: every objective is kept after 60 s: `errors at most 1 %`: 400 of 1200 bad, 21 ticks beside a broken blue set aside; evidence at least 525:1 (continue at 100:1)
+            would have continued as soon with at-most down to 0.76 % (`errors at most 1 %`)
+        "#]],
+    );
+    let later = |i| match i {
+        0..10 => (0, 40),
+        10..25 => (0, 0),
+        _ => (40, 0),
+    };
+    check(
+        ERRORS,
+        later,
+        expect![[r#"
+        rollback, proven: `errors at most 1 %` is broken: 200 of 1200 probes bad (17 %, at any time 13-21 % with 99 % confidence), 21 ticks beside a broken blue set aside: 200 × status 500; evidence over 1000000:1 that more than 1 % are (rollback at 100:1)
+        would have continued if at-most were 42 % (`errors at most 1 %`)
+    "#]],
     );
     // Worse than a broken blue.
     check(
         ERRORS,
         |i| if i < 4 { (4, 4) } else { (40, 4) },
         expect![[r#"
-            rollback, proven: `errors at most 1 %` is broken: 336 of 480 probes bad (70 %, at any time 62-77 % with 99 % confidence): 336 × status 500; evidence 192:1 that green is worse than blue, which is broken too (rollback at 100:1)
+            rollback, proven: `errors at most 1 %` is broken: 336 of 480 probes bad (70 %, at any time 62-77 % with 99 % confidence), 11 ticks beside a broken blue set aside: 336 × status 500; evidence 192:1 that green is worse than blue, which is broken too (rollback at 100:1)
             -
         "#]],
     );
+}
+
+#[test]
+fn a_blue_that_broke_and_is_gone_shields_nobody() {
+    let mut run = Run::new(question());
+    run.step(resolved_to(deployment(), &policy(ERRORS)), at(0));
+    for index in 0..40 {
+        let bad = [(Outcome::Status, 40)];
+        let green = arm("10.0.0.2:80", if index < 5 { &[(Outcome::Ok, 40)] } else { &bad }, 1, 5);
+        let blue = (index < 5).then(|| arm("10.0.0.1:80", &[(Outcome::Refused, 40)], 1, 5));
+        if index == 5 {
+            let alone = Deployment { blue: vec![], ..deployment() };
+            run.step(resolved_to(alone, &policy(ERRORS)), at(2 * index + 1));
+        }
+        let tick = Box::new(Tick { index, green, blue });
+        run.step(Event::Ticked { tick }, at(2 * index + 2));
+    }
+    expect![[r#"
+        rollback, proven: `errors at most 1 %` is broken: 80 of 280 probes bad (29 %, at any time 19-39 % with 99 % confidence), 5 ticks beside a broken blue set aside: 80 × status 500; evidence 2053:1 that more than 1 % are (rollback at 100:1)
+        would not have been rolled back by then if at-most were 6.9 % (`errors at most 1 %`)
+    "#]].assert_eq(&told(&run));
 }
 
 #[test]
@@ -210,6 +254,48 @@ fn gate_being_late_is_no_lack_of_blue() {
         run.step(Event::Ticked { tick }, at(2 * index + 2));
     }
     assert_eq!(told(&run), "judging: no decision\n");
+}
+
+#[test]
+fn an_arm_that_gives_no_answers_can_be_compared_with_too() {
+    // A fortieth of blue's probes time out, more than a p99 has room for; green is faultless.
+    let latency = policy("  - latency: { quantile: p99, versus: blue, at-most: +20% }\n");
+    let mut run = Run::new(question());
+    run.step(resolved_to(deployment(), &latency), at(0));
+    for index in 0..300 {
+        let blue = [(Outcome::Ok, 39), (Outcome::Timeout, 1)];
+        run.step(tick(index, &[(Outcome::Ok, 40)], &blue), at(2 * index + 2));
+    }
+    expect![[r#"
+        continue, proven: every objective is kept after 60 s: `p99 versus blue at most +20 %`: 0 of 680 bad; evidence at least over 1000000:1 (continue at 100:1)
+        -
+    "#]].assert_eq(&told(&run));
+}
+
+#[test]
+fn time_in_which_everything_was_set_aside_is_not_time_observed() {
+    let mut run = Run::new(question());
+    let lax = policy("  - errors: { at-most: 5% }\n");
+    run.step(resolved_to(deployment(), &lax), at(0));
+    for index in 0..60 {
+        let outcome = if index < 5 { Outcome::Ok } else { Outcome::Refused };
+        run.step(tick(index, &[(outcome, 40)], &[(outcome, 40)]), at(2 * index + 2));
+    }
+    assert_eq!(told(&run), "judging: no decision\n");
+}
+
+#[test]
+fn readings_that_cannot_be_are_no_data() {
+    let metrics = "  - metrics: { histogram: http_seconds, quantile: p90, at-most: 250ms }\n";
+    let impossible = |index: u64| {
+        let cumulative = vec![(0.25, 1e9), (1.0, 40.0)];
+        Some((i64::try_from(index).unwrap() * 2000, Seen::Buckets { cumulative, all: 40.0 }))
+    };
+    let name = "p90 of http_seconds at most 250 ms";
+    expect![[r#"
+        rollback, no-data: no data: nothing was read for `p90 of http_seconds at most 250 ms` for 10 s; answering rollback by the policy's `no-data` rule
+        would have continued if no-data were continue
+    "#]].assert_eq(&told(&reading(&format!("{ERRORS}{metrics}"), name, impossible)));
 }
 
 /// Forty answers, all this slow.
@@ -406,7 +492,7 @@ fn a_series_beside_its_baseline_can_only_veto() {
         }
     };
     expect![[r#"
-        rollback, proven: `TargetResponseTime Average at most +20 %` is broken: 4 points; evidence 445:1 that they are worse than the baseline; together 223:1 (rollback at 100:1)
+        rollback, proven: `TargetResponseTime Average at most +20 %` is broken: 4 points; evidence 446:1 that they are worse than the baseline; together 223:1 (rollback at 100:1)
         -
     "#]].assert_eq(&told(&reading(&objectives, name, with(0.4))));
     expect![[r#"
@@ -541,6 +627,33 @@ fn a_release_that_breaks_after_the_answer_is_vetoed() {
     let report = run.report();
     assert_eq!(report.decision, Some("continue"), "the answer stands; the veto is apart from it");
     assert_eq!(report.watch.unwrap().veto.as_ref(), Some(&decision.reason));
+}
+
+#[test]
+fn a_condition_fails_on_over_the_windows_of_a_watch() {
+    let mut run = Run::new(question());
+    let conditions = "  - healthy-targets: { at-least: 100%, for: 90s }\n";
+    let watched = format!("{}watch: {{ window: 20s }}\n", policy(&format!("{ERRORS}{conditions}")));
+    let with = |health: &str| {
+        let mut green = target("10.0.0.2:80");
+        green.health = Some(health.to_owned());
+        resolved_to(Deployment { green: vec![green], ..deployment() }, &watched)
+    };
+    run.step(with("healthy"), at(0));
+    let good = [(Outcome::Ok, 40)];
+    for index in 0..150 {
+        run.step(tick(index, &good, &good), at(2 * index + 2));
+        if index % 5 == 4 {
+            run.step(
+                if index < 60 { with("healthy") } else { with("unhealthy") },
+                at(2 * index + 2),
+            );
+        }
+        if run.phase() == Phase::Answering {
+            run.step(Event::Delivered { delivery: Delivery::Confirmed }, at(2 * index + 2));
+        }
+    }
+    assert_eq!(run.phase(), Phase::Vetoing, "{:?}", run.report().timeline);
 }
 
 #[test]

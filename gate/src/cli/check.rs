@@ -35,8 +35,9 @@ impl Check {
             match read_text(&path).await {
                 Ok(text) => checked.push(PolicyFile::parse(&path.display().to_string(), &text)),
                 Err(error) => {
-                    complain(&format!("error: {} cannot be read: {error}", path.display()));
-                    return USAGE;
+                    let (name, why) =
+                        (path.display().to_string(), format!("cannot be read: {error}"));
+                    checked.push(PolicyFile::unreadable(&name, &why));
                 }
             }
         }

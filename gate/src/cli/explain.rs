@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use jiff::Timestamp;
 use policies::Stage;
-use policies::replay::{recorded, replay};
+use policies::replay::{Fell, recorded, replay};
 use policies::report::{ArmReport, Report};
 use policies::units::spell;
 use policies::verdict::Verdict;
@@ -58,7 +58,7 @@ fn explain(record: &Record) -> Vec<String> {
     let facts = record.facts();
     let report = replay(record.question.clone(), &facts, None).report;
     let decided = recorded(&facts);
-    let mut lines = vec![headline(record, &report, decided.is_some())];
+    let mut lines = vec![headline(record, &report, decided.as_ref().map(|(fell, _)| fell))];
     // What was written down is what was said, whatever this version would make of it.
     match &decided {
         Some((fell, _)) => {
@@ -96,7 +96,7 @@ fn explain(record: &Record) -> Vec<String> {
     lines
 }
 
-fn headline(record: &Record, report: &Report, decided: bool) -> String {
+fn headline(record: &Record, report: &Report, decided: Option<&Fell>) -> String {
     let millis = i64::try_from(record.accepted_unix_millis).unwrap_or(i64::MAX);
     let asked = Timestamp::from_millisecond(millis)
         .map_or_else(|_out_of_range| String::new(), |time| format!(", asked {time:.0}"));
@@ -105,13 +105,10 @@ fn headline(record: &Record, report: &Report, decided: bool) -> String {
         Some(d) => format!("{} of {} {} at {}", d.id, d.application, d.group, d.stage),
         None => record.deployment_id.clone(),
     };
-    let took = std::time::Duration::from_secs_f64(report.duration_seconds.max(0.0));
-    let answer = match report.decision.filter(|_| decided) {
-        Some(answer) => answer.to_uppercase(),
-        None => "NO DECISION".to_owned(),
-    };
-    let basis = report.basis.filter(|_| decided).map(|b| format!(" ({b})")).unwrap_or_default();
-    format!("{answer}{basis} after {}: {about}{asked}", spell(took))
+    let Some(fell) = decided else { return format!("NO DECISION: {about}{asked}") };
+    let took = spell(std::time::Duration::from_secs_f64(fell.seconds.max(0.0)));
+    let answer = fell.decision.name().to_uppercase();
+    format!("{answer} ({}) after {took}: {about}{asked}", fell.basis)
 }
 
 fn measured(arm: &ArmReport) -> String {

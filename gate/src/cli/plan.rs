@@ -7,6 +7,7 @@ use clap::Args;
 use policies::forecast::{
     Outcomes, Runs, Scenario, TARGETS_MAX, judged_alone, scenarios, simulate,
 };
+use policies::policy::Measure;
 use policies::units::{percent, spell};
 use policies::{Policy, PolicyFile};
 use serde::Serialize;
@@ -18,6 +19,11 @@ use crate::library::read_text;
 const RUNS_MAX: u32 = 100_000;
 /// A policy under which fewer healthy releases continue by themselves is refused.
 const HEALTHY_CONTINUES_MIN: f64 = 0.95;
+/// Target-ticks of all simulated runs: about half a minute on one processor. Above it fewer runs are made,
+/// and said.
+const WORK_MAX: u64 = 40_000_000;
+/// With fewer runs a share says nothing.
+const RUNS_MIN: u64 = 50;
 /// Runs that look for the knob which would help.
 const ADVICE_RUNS: u32 = 300;
 
@@ -93,8 +99,11 @@ impl Plan {
             let rendered = policies::document::render(&parsed.faults, &text, false);
             return Err(format!("{name} is not a good policy\n\n{}", rendered.trim_end()));
         };
-        let runs = Runs { number: self.runs, seed: self.seed, targets: self.targets };
-        let simulated = all(&policy, &scenarios(&policy), runs);
+        let scenarios = scenarios(&policy);
+        let number = self.affordable(&policy, scenarios.len())?;
+        let targets = if by_target(&policy) { self.targets } else { 1 };
+        let runs = Runs { number, seed: self.seed, targets };
+        let simulated = all(&policy, &scenarios, runs);
         let healthy = simulated.first().map_or(0.0, |healthy| healthy.continues);
         let decidable = healthy >= HEALTHY_CONTINUES_MIN;
         let advice = if decidable { Vec::new() } else { advice(&policy, runs) };
@@ -108,7 +117,7 @@ impl Plan {
         Ok(Report {
             policy: name,
             seed: self.seed,
-            runs: self.runs,
+            runs: number,
             targets: self.targets,
             rate_per_second: policy.probe.rate_per_second,
             tick_seconds: policy.decide.tick.as_secs_f64(),
@@ -121,6 +130,30 @@ impl Plan {
             decidable,
             advice,
         })
+    }
+}
+
+/// Whether an objective looks at each target on its own; without one more targets only take longer.
+fn by_target(policy: &Policy) -> bool {
+    let by_target = |measure: &Measure| matches!(measure, Measure::EachTarget { .. });
+    policy.objectives.iter().any(|objective| by_target(&objective.measure))
+}
+
+impl Plan {
+    /// Runs of each scenario that stay within the work allowed.
+    fn affordable(&self, policy: &Policy, scenarios: usize) -> Result<u32, String> {
+        let targets = if by_target(policy) { u64::from(self.targets) } else { 1 };
+        let scenarios = u64::try_from(scenarios).unwrap_or(u64::MAX);
+        let run = policy.horizon_ticks().saturating_mul(scenarios).saturating_mul(targets).max(1);
+        let most = WORK_MAX / run;
+        if most < RUNS_MIN {
+            return Err(format!(
+                "a deadline of {} is {} ticks, too many to simulate {RUNS_MIN} runs of {scenarios} scenarios with {targets} targets; plan it with a shorter `decide.deadline` or fewer --targets",
+                spell(policy.decide.deadline),
+                policy.horizon_ticks(),
+            ));
+        }
+        Ok(self.runs.min(u32::try_from(most).unwrap_or(u32::MAX)))
     }
 }
 

@@ -51,6 +51,8 @@ struct Once {
     recorded: Option<Fell>,
     /// What is decided now; `None` where the record ends before.
     replayed: Option<Fell>,
+    /// Why the replayed watch stops the deployment, where it does.
+    veto: Option<String>,
     /// The same answer on the same basis at the same tick.
     same: bool,
     /// The same to the last letter of the reason.
@@ -155,6 +157,7 @@ fn once(record: &Record, other: Option<&(String, Policy)>) -> Once {
         same,
         identical: same && decision == now.decision,
         ticks: ticks(&before.report, &now.report),
+        veto: now.report.watch.as_ref().and_then(|watch| watch.veto.clone()),
         recorded: then,
         replayed: now.fell.clone(),
     }
@@ -208,7 +211,13 @@ fn text(report: &Report) {
             ));
         }
         None if differ == 0 => {
-            say(&format!("\n{records} of {records}: the same decision at the same tick"));
+            let none = report.records.iter().filter(|once| once.recorded.is_none()).count();
+            let none = if none > 0 {
+                format!("; {none} of them without a decision")
+            } else {
+                String::new()
+            };
+            say(&format!("\n{records} of {records}: the same decision at the same tick{none}"));
         }
         None => say(&format!("\n{differ} of {records} differ from their record")),
     }
@@ -245,6 +254,9 @@ fn one(once: &Once) {
             )
         };
         say(&format!("{:>6}  {:>22}  {:>22}", line.tick, logs(line.recorded), logs(line.replayed)));
+    }
+    if let Some(veto) = &once.veto {
+        say(&format!("veto: {veto}"));
     }
     for (name, fell) in [("recorded", &once.recorded), ("replayed", &once.replayed)] {
         say(&format!("{name}: {}", told(fell.as_ref())));

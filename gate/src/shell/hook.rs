@@ -177,10 +177,10 @@ impl Case for HookCase {
 
     fn record<'a>(&'a self, at: Moment, fact: &'a Event) -> Doing<'a, ()> {
         Box::pin(async move {
-            if self.write(at, Entry::Fact { fact: fact.clone() }).await
-                && matches!(fact, Event::Resolved { .. })
-            {
-                self.memory().resolution = Some(fact.clone());
+            let written = self.write(at, Entry::Fact { fact: fact.clone() }).await;
+            if matches!(fact, Event::Resolved { .. }) {
+                // One that is not on disk must be told in full again.
+                self.memory().resolution = written.then(|| fact.clone());
             }
         })
     }

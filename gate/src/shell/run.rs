@@ -1,6 +1,6 @@
 //! One run, from its first action to its last.
 
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use policies::{Action, Arm, Event, Moment, Phase, Run, Tick};
@@ -35,8 +35,9 @@ pub(crate) struct Conduct {
 pub(crate) struct Conducted {
     run: Arc<Mutex<Run>>,
     changes: watch::Sender<u64>,
-    /// Where facts for the run go, once it is conducted.
-    facts: Arc<OnceLock<mpsc::Sender<Event>>>,
+    /// Where facts for the run go, and where they wait until it is conducted.
+    facts: mpsc::Sender<Event>,
+    inbox: Arc<Mutex<Option<mpsc::Receiver<Event>>>>,
     /// When the question was accepted, in milliseconds since 1970.
     pub(crate) accepted_unix_millis: u64,
 }
@@ -44,7 +45,9 @@ pub(crate) struct Conducted {
 impl Conducted {
     pub(crate) fn new(run: Run, accepted_unix_millis: u64) -> Self {
         let (run, changes) = (Arc::new(Mutex::new(run)), watch::Sender::new(0));
-        Self { run, changes, facts: Arc::default(), accepted_unix_millis }
+        let (facts, inbox) = mpsc::channel(FACTS_WAITING_MAX);
+        let inbox = Arc::new(Mutex::new(Some(inbox)));
+        Self { run, changes, facts, inbox, accepted_unix_millis }
     }
 
     /// The run as it stands. Held for as long as a step or a report takes: microseconds.
@@ -54,10 +57,8 @@ impl Conducted {
 
     /// Reports a fact from outside the run.
     pub(crate) async fn tell(&self, fact: Event) {
-        if let Some(facts) = self.facts.get() {
-            // The run may be over already.
-            drop(facts.send(fact).await);
-        }
+        // The run may be over already.
+        drop(self.facts.send(fact).await);
     }
 
     /// Sees a new number after each step.
@@ -74,13 +75,12 @@ impl Conducted {
 
 /// Conducts a run to its end, or until gate stops. `first` are the actions it begins with.
 pub(crate) async fn conduct(conducted: Conducted, conduct: Conduct, first: Vec<Action>) {
-    let (facts, inbox) = mpsc::channel(FACTS_WAITING_MAX);
-    // Conducted once: nobody has set it before.
-    drop(conducted.facts.set(facts.clone()));
+    let inbox = conducted.inbox.lock().unwrap_or_else(PoisonError::into_inner).take();
+    // Conducted once: nobody has taken it before.
+    let Some(inbox) = inbox else { return };
     let conductor = Conductor {
         conducted,
         conduct,
-        facts,
         inbox,
         tasks: JoinSet::new(),
         session: None,
@@ -92,7 +92,6 @@ pub(crate) async fn conduct(conducted: Conducted, conduct: Conduct, first: Vec<A
 struct Conductor {
     conducted: Conducted,
     conduct: Conduct,
-    facts: mpsc::Sender<Event>,
     inbox: mpsc::Receiver<Event>,
     tasks: JoinSet<()>,
     session: Option<Session>,
@@ -232,7 +231,7 @@ impl Conductor {
     fn later(&mut self, after: Duration, doing: impl Future<Output = Event> + Send + 'static) {
         // Finished tasks are let go of here, so that a long run does not collect them.
         while self.tasks.try_join_next().is_some() {}
-        let facts = self.facts.clone();
+        let facts = self.conducted.facts.clone();
         let reporting = async move {
             tokio::time::sleep(after).await;
             let fact = doing.await;

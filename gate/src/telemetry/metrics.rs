@@ -94,7 +94,7 @@ impl Metrics {
             )?,
             watches: table.counter(
                 "gate_watches_total",
-                "Watches after an answer that ended, by outcome: silence, veto.",
+                "Watches after an answer that ended, by outcome: silence, veto, or observed for a veto not given.",
                 &["application", "outcome"],
             )?,
             evaluations_active: table.gauge("gate_evaluations_active", "Runs under way.")?,
@@ -178,8 +178,11 @@ impl Metrics {
 
     /// A watch is over.
     pub(crate) fn watched(&self, report: &Report) {
-        let vetoed = report.watch.as_ref().is_some_and(|watch| watch.veto.is_some());
-        let outcome = if vetoed { "veto" } else { "silence" };
+        let outcome = match &report.watch {
+            Some(watch) if watch.veto.is_some() => "veto",
+            Some(watch) if watch.would_have_vetoed => "observed",
+            Some(_) | None => "silence",
+        };
         self.watches.with_label_values(&[application(report), outcome]).inc();
     }
 

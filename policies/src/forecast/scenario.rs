@@ -17,8 +17,8 @@ pub struct Scenario {
     pub name: String,
     /// The objective a fault is aimed at.
     pub objective: Option<String>,
-    /// Limits of that objective, for the physical limit.
-    pub limits: Option<Limits>,
+    /// Shares of bad probes and the limits they are held to, for the physical limit.
+    pub limits: Vec<(f64, Limits)>,
     /// What is wrong.
     pub fault: Fault,
     /// Share of bad probes where something is wrong; of a healthy release its largest.
@@ -85,7 +85,7 @@ pub fn scenarios(policy: &Policy) -> Vec<Scenario> {
     let healthy = Scenario {
         name: "healthy".to_owned(),
         objective: None,
-        limits: narrowest(&policy),
+        limits: provers(&policy, errors, slow),
         fault: Fault::None,
         bad_share: errors.max(slow),
         healthy_errors: errors,
@@ -110,7 +110,7 @@ pub fn scenarios(policy: &Policy) -> Vec<Scenario> {
             all.push(Scenario {
                 name: format!("{} {kind}{of}", percent(share)),
                 objective: Some(objective.name.clone()),
-                limits: (!each).then_some(limits),
+                limits: if each { Vec::new() } else { vec![(share, limits)] },
                 fault,
                 bad_share: share,
                 ..healthy.clone()
@@ -138,9 +138,12 @@ fn aim(objective: &Objective) -> Option<(Signal, Limits)> {
     }
 }
 
-/// The limits that take a healthy release longest to prove.
-fn narrowest(policy: &Policy) -> Option<Limits> {
+/// What a healthy release must prove: each objective with the share of bad probes it sees.
+fn provers(policy: &Policy, errors: f64, slow: f64) -> Vec<(f64, Limits)> {
     let provers = policy.objectives.iter().filter(|objective| objective.measure.can_continue());
-    let limits = provers.filter_map(|objective| Some(aim(objective)?.1));
-    limits.min_by(|a, b| a.unacceptable.total_cmp(&b.unacceptable))
+    let held = provers.filter_map(|objective| {
+        let (signal, limits) = aim(objective)?;
+        Some((if signal == Signal::Errors { errors } else { slow }, limits))
+    });
+    held.collect()
 }

@@ -14,7 +14,7 @@ const NOT_IN_USE: &str = "unused";
 const HEALTHY: &str = "healthy";
 
 /// One condition.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Condition {
     lasting: Duration,
     state: State,

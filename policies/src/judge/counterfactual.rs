@@ -67,11 +67,11 @@ impl Judge {
 
     /// What would have rolled a release back that continued, or how much stricter it could have been.
     pub(crate) fn instead_of_continue(&self) -> Option<String> {
-        let suspended = self.objectives.iter().find(|o| !o.objective.observe && o.spared_by_blue());
+        let suspended = self.objectives.iter().find(|o| !o.objective.observe && o.blue_is_broken());
         if let Some(judged) = suspended {
             let name = &judged.objective.name;
             return Some(format!(
-                "would have been rolled back if blue were not broken too (`{name}`)"
+                "would have been held to its own errors if blue were not broken too (`{name}`)"
             ));
         }
         let judged = self.least_sure()?;

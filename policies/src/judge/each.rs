@@ -10,7 +10,7 @@ use crate::evidence::numerics::{count, log_sum};
 use crate::evidence::{Evidence, Ratio, Refused};
 use crate::policy::Limits;
 
-/// Share of the error rate for the targets of the first tick; the rest is for those that join later.
+/// Share of the error rate for the targets of the beginning; the rest is for those that join later.
 const FIRST_TARGETS: f64 = 0.75;
 
 /// Evidence about each target of green.
@@ -19,6 +19,8 @@ pub(super) struct Each {
     setting: Setting,
     limits: Limits,
     targets: BTreeMap<String, One>,
+    /// Targets of the beginning.
+    first: Option<u64>,
     joined: u32,
     /// Targets beyond what is kept apart; they are in the arm's own objectives.
     pub(super) dropped: u64,
@@ -45,20 +47,23 @@ pub(super) struct Suspect {
 
 impl Each {
     pub(super) const fn new(setting: Setting, limits: Limits) -> Self {
-        Self { setting, limits, targets: BTreeMap::new(), joined: 0, dropped: 0 }
+        Self { setting, limits, targets: BTreeMap::new(), first: None, joined: 0, dropped: 0 }
     }
 
-    /// Takes a tick of each target: `(id, bad, all)`.
-    pub(super) fn take(&mut self, tick: &[(&str, u64, u64)]) -> Result<(), Refused> {
-        let first = self.targets.is_empty();
-        let number = u64::try_from(tick.len()).unwrap_or(u64::MAX).max(1);
+    /// Takes a tick of each target: `(id, bad, all)`, of `there` targets that green had at the beginning. At a
+    /// low rate not each has a probe in each tick.
+    pub(super) fn take(&mut self, tick: &[(&str, u64, u64)], there: usize) -> Result<(), Refused> {
+        let size = |of: usize| u64::try_from(of).unwrap_or(u64::MAX).max(1);
+        let number = *self.first.get_or_insert_with(|| size(tick.len().max(there)));
         for &(id, bad, all) in tick {
             if !self.targets.contains_key(id) {
                 if self.targets.len() == TARGETS_KEPT_MAX {
                     self.dropped += 1;
                     continue;
                 }
-                let share = if first { FIRST_TARGETS / count(number) } else { self.later_share() };
+                let is_first = size(self.targets.len() + 1) <= number;
+                let share =
+                    if is_first { FIRST_TARGETS / count(number) } else { self.later_share() };
                 let ratio = Ratio::new(self.setting.shared_by(number).ratio(self.limits))?;
                 self.targets.insert(id.to_owned(), One { ratio, share, bad: 0, all: 0 });
             }
@@ -109,7 +114,13 @@ mod tests {
 
     fn each() -> Each {
         let rates = ErrorRates { false_rollback: 0.01, false_continue: 0.01 };
-        let setting = Setting { per_tick: 200.0, horizon_ticks: 300, accept: Accept::Probe, rates };
+        let setting = Setting {
+            per_tick: 200.0,
+            horizon_ticks: 300,
+            tick: std::time::Duration::from_secs(2),
+            accept: Accept::Probe,
+            rates,
+        };
         Each::new(setting, Limits { acceptable: 0.05, unacceptable: 0.1 })
     }
 
@@ -122,7 +133,7 @@ mod tests {
                 .iter()
                 .map(|id| (id.as_str(), if id == "10.0.0.7:80" { 4 } else { 0 }, 4))
                 .collect();
-            each.take(&tick).unwrap();
+            each.take(&tick, 50).unwrap();
         }
         assert!(each.evidence().rollback > 100_f64.ln());
         assert_eq!(each.suspect().unwrap().id, "10.0.0.7:80");
@@ -131,15 +142,15 @@ mod tests {
     #[test]
     fn targets_that_join_have_a_share_and_all_shares_are_at_most_one() {
         let mut each = each();
-        each.take(&[("a", 0, 4), ("b", 0, 4)]).unwrap();
+        each.take(&[("a", 0, 4), ("b", 0, 4)], 2).unwrap();
         for i in 0..500 {
             let id = format!("later-{i}");
-            each.take(&[(id.as_str(), 0, 4)]).unwrap();
+            each.take(&[(id.as_str(), 0, 4)], 2).unwrap();
         }
         let given: f64 = each.targets.values().map(|one| one.share).sum();
         assert!(given < 1.0 && given > 0.99, "{given}");
         for _ in 0..9 {
-            each.take(&[("later-0", 4, 4)]).unwrap();
+            each.take(&[("later-0", 4, 4)], 2).unwrap();
         }
         assert!(each.evidence().rollback > 100_f64.ln());
     }

@@ -11,7 +11,7 @@ use super::{NO_DATA_AFTER, Setting, Silence};
 use crate::decision::Answer;
 use crate::deployment::Target;
 use crate::evidence::numerics::whole;
-use crate::evidence::{Evidence, Rank, RankLimits, Ratio, Refused};
+use crate::evidence::{Direction, Evidence, Rank, RankLimits, Ratio, Refused};
 use crate::moment::Moment;
 use crate::policy::{Counted, Limits, Measure, Objective};
 use crate::reading::Seen;
@@ -47,8 +47,12 @@ pub(super) enum Engine {
     Each(Each),
     /// From the first reading, whose count sizes the bets.
     Counts(Option<Ratio>),
-    /// From the baseline on.
-    Series(Option<Rank>),
+    Series {
+        /// From the baseline on.
+        rank: Option<Rank>,
+        /// What it is compared with.
+        baseline: Vec<f64>,
+    },
     Condition(Condition),
 }
 
@@ -66,6 +70,7 @@ pub enum Missing {
 /// A tick as an objective sees it.
 pub(super) struct Seeing<'a> {
     pub(super) green_targets: &'a ArmTick,
+    pub(super) targets: usize,
     pub(super) green: &'a TargetTick,
     pub(super) blue: Option<&'a TargetTick>,
     /// Connections that failed on both arms.
@@ -82,13 +87,32 @@ impl Judged {
             }
             Measure::EachTarget { limits, .. } => Engine::Each(Each::new(setting, *limits)),
             Measure::Counts { .. } => Engine::Counts(None),
-            Measure::Series { .. } => Engine::Series(None),
+            Measure::Series { .. } => Engine::Series { rank: None, baseline: Vec::new() },
             Measure::HealthyTargets { lasting, .. } | Measure::Alarms { lasting, .. } => {
                 Engine::Condition(Condition::new(*lasting))
             }
         };
         let memory = Memory::default();
         Ok(Self { objective, share, bad: 0, total: 0, engine, memory, setting, read_at: None })
+    }
+
+    /// Takes over what is no evidence: how long a condition has failed, the baseline of a series.
+    pub(super) fn know(&mut self, before: &Self) {
+        match (&mut self.engine, &before.engine) {
+            (Engine::Condition(mine), Engine::Condition(theirs)) => {
+                mine.clone_from(theirs);
+                self.read_at = before.read_at;
+            }
+            (Engine::Series { rank, baseline }, Engine::Series { baseline: theirs, .. }) => {
+                baseline.clone_from(theirs);
+                if let Measure::Series { direction, relative, period, .. } = &self.objective.measure
+                {
+                    let limits = series_limits(*direction, *relative, *period, self.setting);
+                    *rank = Rank::new(baseline, limits).ok();
+                }
+            }
+            _ => {}
+        }
     }
 
     /// Takes a tick of probes. The engines refuse only what is no count, which counts are by their types.
@@ -98,8 +122,9 @@ impl Judged {
             (Engine::Share(engine), Measure::Share { signal, .. }) => {
                 let of = |arm: &TargetTick| (less(arm.bad_for(*signal)), less(arm.judged()));
                 let green = of(tick.green);
-                engine.take(events(green), tick.blue.map(|blue| events(of(blue))))?;
-                self.memory.add(green);
+                if engine.take(events(green), tick.blue.map(|blue| events(of(blue))))? {
+                    self.memory.add(green);
+                }
                 Some(green)
             }
             (Engine::Versus(engine), Measure::Versus { .. }) => match tick.blue {
@@ -119,7 +144,7 @@ impl Judged {
                         (id.as_str(), bad.saturating_sub(aside), all.saturating_sub(aside))
                     })
                     .collect();
-                engine.take(&targets)?;
+                engine.take(&targets, tick.targets)?;
                 let sum = |(bad, all): (u64, u64), of: &(&str, u64, u64)| (bad + of.1, all + of.2);
                 Some(targets.iter().fold((0, 0), sum))
             }
@@ -153,31 +178,28 @@ impl Judged {
                     counting.step(bad, all)?;
                     let (bad, all) = (whole(bad), whole(all));
                     self.memory.add((bad, all));
-                    (self.bad, self.total) = (self.bad + bad, self.total + all);
+                    self.bad = self.bad.saturating_add(bad);
+                    self.total = self.total.saturating_add(all);
                 }
                 true
             }
-            (Engine::Series(rank), Measure::Series { direction, relative, .. }) => {
-                match (seen, rank.as_mut()) {
-                    (Seen::Baseline { points }, None) if points.len() >= BASELINE_POINTS_MIN => {
-                        let limits = RankLimits {
-                            direction: *direction,
-                            relative: *relative,
-                            horizon_points: self.setting.horizon_ticks,
-                            points_min: SERIES_POINTS_MIN,
-                            ..RankLimits::default()
-                        };
-                        *rank = Some(Rank::new(points, limits)?);
-                        true
-                    }
-                    (Seen::Point { value: Some(value) }, Some(rank)) => {
-                        rank.step(*value)?;
-                        self.total += 1;
-                        true
-                    }
-                    (_, None | Some(_)) => false,
+            (
+                Engine::Series { rank, baseline },
+                Measure::Series { direction, relative, period, .. },
+            ) => match (seen, rank.as_mut()) {
+                (Seen::Baseline { points }, None) if points.len() >= BASELINE_POINTS_MIN => {
+                    let limits = series_limits(*direction, *relative, *period, self.setting);
+                    *rank = Some(Rank::new(points, limits)?);
+                    baseline.clone_from(points);
+                    true
                 }
-            }
+                (Seen::Point { value: Some(value) }, Some(rank)) => {
+                    rank.step(*value)?;
+                    self.total += 1;
+                    true
+                }
+                (_, None | Some(_)) => false,
+            },
             (Engine::Condition(condition), Measure::Alarms { names, .. }) => {
                 if let Seen::Alarms { alarms } = seen {
                     condition.alarms(names, alarms, now);
@@ -209,8 +231,10 @@ impl Judged {
             Engine::Versus(engine) => engine.evidence(),
             Engine::Each(engine) => engine.evidence(),
             Engine::Counts(Some(ratio)) => ratio.evidence(),
-            Engine::Series(Some(rank)) => rank.evidence(),
-            Engine::Series(None) => Evidence { rollback: 0.0, keep: f64::NEG_INFINITY },
+            Engine::Series { rank: Some(rank), .. } => rank.evidence(),
+            Engine::Series { rank: None, .. } => {
+                Evidence { rollback: 0.0, keep: f64::NEG_INFINITY }
+            }
             Engine::Counts(None) | Engine::Condition(_) => Evidence::NONE,
         }
     }
@@ -234,14 +258,12 @@ impl Judged {
 
     /// Whether blue breaks this objective too, so that green is held to blue.
     pub fn blue_is_broken(&self) -> bool {
-        matches!(&self.engine, Engine::Share(share) if share.suspended())
+        matches!(&self.engine, Engine::Share(share) if share.blue_is_broken())
     }
 
-    /// Whether only a broken blue keeps this objective from rolling green back.
-    pub(super) fn spared_by_blue(&self) -> bool {
-        let Engine::Share(share) = &self.engine else { return false };
-        share.suspended()
-            && self.share.ln() + share.own().rollback >= self.setting.log_rollback_at()
+    /// Ticks that were judged beside a broken blue alone.
+    pub(super) fn aside_ticks(&self) -> u64 {
+        if let Engine::Share(share) = &self.engine { share.aside } else { 0 }
     }
 
     /// The target with the most evidence against it, where each is judged on its own.
@@ -279,6 +301,21 @@ impl Judged {
 
     pub(super) const fn setting(&self) -> Setting {
         self.setting
+    }
+}
+
+fn series_limits(
+    direction: Direction,
+    relative: f64,
+    period: Duration,
+    setting: Setting,
+) -> RankLimits {
+    RankLimits {
+        direction,
+        relative,
+        horizon_points: setting.points_of(period),
+        points_min: SERIES_POINTS_MIN,
+        ..RankLimits::default()
     }
 }
 

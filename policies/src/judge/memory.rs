@@ -110,7 +110,13 @@ mod tests {
     #[test]
     fn the_share_that_would_have_been_kept_is_found() {
         let rates = ErrorRates { false_rollback: 0.01, false_continue: 0.01 };
-        let setting = Setting { per_tick: 40.0, horizon_ticks: 300, accept: Accept::Probe, rates };
+        let setting = Setting {
+            per_tick: 40.0,
+            horizon_ticks: 300,
+            tick: std::time::Duration::from_secs(2),
+            accept: Accept::Probe,
+            rates,
+        };
         let limits = Limits { acceptable: 0.005, unacceptable: 0.01 };
         let mut memory = Memory::default();
         for i in 0..60 {

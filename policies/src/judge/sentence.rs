@@ -43,8 +43,8 @@ pub(crate) fn say(judged: &Judged, now: Moment) -> Sentence {
             Some(time) => format!("{}; for {} now", condition.seen, spell(time)),
             None => condition.seen.clone(),
         }),
-        (Engine::Series(None), _) => only("no baseline yet".to_owned()),
-        (Engine::Series(Some(_)), _) => Sentence {
+        (Engine::Series { rank: None, .. }, _) => only("no baseline yet".to_owned()),
+        (Engine::Series { rank: Some(_), .. }, _) => Sentence {
             seen: format!("{} points", judged.total),
             against: worse("they are worse than the baseline"),
             kept: None,
@@ -57,6 +57,9 @@ pub(crate) fn say(judged: &Judged, now: Moment) -> Sentence {
         }
         (Engine::Versus(engine), Measure::Versus { versus, .. }) => {
             let kind = match (versus, engine.bounds_micros) {
+                (Versus::Latency { .. }, Some((_, u64::MAX))) => {
+                    "without an answer (as are too many of blue)".to_owned()
+                }
                 (Versus::Latency { quantile, .. }, Some((green, blue))) => format!(
                     "slower than {} (blue's {} is {})",
                     micros(green),
@@ -116,7 +119,8 @@ fn share(judged: &Judged, what: &str, kind: &str, limits: Limits) -> Sentence {
         format!(", at any time {lower}-{} with 99 % confidence", percent(upper))
     });
     let seen = percent(count(bad) / count(total));
-    let seen = format!("{bad} of {total} {what} {kind} ({seen}{range})");
+    let aside = aside(judged);
+    let seen = format!("{bad} of {total} {what} {kind} ({seen}{range}){aside}");
     let evidence = judged.evidence();
     if judged.blue_is_broken() {
         return Sentence {
@@ -135,6 +139,15 @@ fn share(judged: &Judged, what: &str, kind: &str, limits: Limits) -> Sentence {
         seen,
         against: Some(that(odds(evidence.rollback), "more", limits.acceptable)),
         kept: Some(that(odds(evidence.keep), "fewer", limits.unacceptable)),
+    }
+}
+
+/// `, 3 ticks beside a broken blue set aside`, or nothing.
+pub(crate) fn aside(judged: &Judged) -> String {
+    match judged.aside_ticks() {
+        0 => String::new(),
+        1 => ", 1 tick beside a broken blue set aside".to_owned(),
+        ticks => format!(", {ticks} ticks beside a broken blue set aside"),
     }
 }
 

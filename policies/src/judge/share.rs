@@ -1,90 +1,92 @@
 //! A share of green's probes, with blue's beside it so that a broken blue does not hold a fix back.
 
 use super::Setting;
+use crate::evidence::numerics::times_log;
 use crate::evidence::{Evidence, Pairs, Ratio, Refused, Relative, RelativeLimits};
 use crate::policy::Limits;
 
 /// Odds ratio that is still no worse than blue, and the one that must not pass (statistics.md §4).
 pub(super) const ODDS: (f64, f64) = (1.0, 2.0);
+/// Likelihood against blue from which green is not rolled back for its own evidence alone: 3:1.
+const SUSPICIOUS: f64 = 3.0;
 
 /// Bad events among all events of a tick.
 pub(super) type Events = (f64, f64);
 
 /// Evidence about one share of green's probes.
+///
+/// Ticks in which blue is broken say nothing absolute about green: they are set aside from green's own
+/// evidence and judged beside blue alone (fix-forward, design.md §6). Whether blue is broken is its newest
+/// ticks' to say, so an outage that is over, or a blue that is gone, does not shield a green that breaks.
 #[derive(Debug)]
 pub(super) struct Share {
     setting: Setting,
     limits: Limits,
     own: Ratio,
     /// From the first tick that blue was probed in.
-    beside: Option<Box<Beside>>,
-}
-
-/// What blue's probes say.
-#[derive(Debug)]
-struct Beside {
-    blue: Ratio,
-    relative: Relative,
-    /// The most evidence there ever was against blue: an e-process proves what it proves whenever it does.
+    relative: Option<Box<Relative>>,
+    /// Logarithm of how much likelier blue's newest ticks are if it is broken (a CUSUM: never below 0).
     against_blue: f64,
+    /// Ticks set aside.
+    pub(super) aside: u64,
 }
 
 impl Share {
     pub(super) fn new(setting: Setting, limits: Limits) -> Result<Self, Refused> {
         let own = Ratio::new(setting.ratio(limits))?;
-        Ok(Self { setting, limits, own, beside: None })
+        Ok(Self { setting, limits, own, relative: None, against_blue: 0.0, aside: 0 })
     }
 
-    /// Takes a tick of green and, where blue was probed, of blue.
-    pub(super) fn take(&mut self, green: Events, blue: Option<Events>) -> Result<(), Refused> {
-        self.own.step(green.0, green.1)?;
-        let Some(blue) = blue.filter(|(_, all)| *all > 0.0) else { return Ok(()) };
-        if self.beside.is_none() {
-            let limits = self.setting.ratio(self.limits);
-            let odds = RelativeLimits {
-                odds_acceptable: ODDS.0,
-                odds_unacceptable: ODDS.1,
-                floor: limits,
-            };
-            let (blue, relative) = (Ratio::new(limits)?, Relative::new(odds)?);
-            self.beside =
-                Some(Box::new(Beside { blue, relative, against_blue: f64::NEG_INFINITY }));
+    /// Takes a tick of green and, where blue was probed, of blue. False where it was set aside.
+    pub(super) fn take(&mut self, green: Events, blue: Option<Events>) -> Result<bool, Refused> {
+        match blue.filter(|(_, all)| *all > 0.0) {
+            // Nothing is known of blue now.
+            None => self.against_blue = 0.0,
+            Some(blue) => {
+                self.suspect(blue);
+                let relative = match &mut self.relative {
+                    Some(relative) => relative,
+                    None => self.relative.insert(Box::new(Relative::new(RelativeLimits {
+                        odds_acceptable: ODDS.0,
+                        odds_unacceptable: ODDS.1,
+                        floor: self.setting.ratio(self.limits),
+                    })?)),
+                };
+                relative.step(pairs(green, blue))?;
+            }
         }
-        if let Some(beside) = &mut self.beside {
-            let seen = beside.blue.step(blue.0, blue.1)?;
-            beside.against_blue = beside.against_blue.max(seen.rollback);
-            beside.relative.step(pairs(green, blue))?;
+        let aside = self.blue_is_broken();
+        if aside {
+            self.aside += 1;
+        } else {
+            self.own.step(green.0, green.1)?;
         }
-        Ok(())
+        Ok(!aside)
     }
 
-    /// Whether blue itself was proven to break the objective, so that green is held to blue instead
-    /// (design.md §6, fix-forward). It stays so for the question: what blue did in an outage is not undone
-    /// by its end, and green's share of the same outage is in green's evidence too.
-    pub(super) fn suspended(&self) -> bool {
-        let beside = self.beside.as_ref();
-        beside.is_some_and(|beside| beside.against_blue >= self.setting.log_rollback_at())
+    fn suspect(&mut self, (bad, all): Events) {
+        let Limits { acceptable: p0, unacceptable: p1 } = self.limits;
+        let likelier =
+            times_log(bad, (p1 / p0).ln()) + times_log(all - bad, (-p1).ln_1p() - (-p0).ln_1p());
+        // Bounded, so that a blue that is whole again is soon seen to be.
+        let most = 2.0 * self.setting.log_rollback_at();
+        self.against_blue = (self.against_blue + likelier).clamp(0.0, most);
     }
 
-    /// Whether the evidence speaks against blue at all. Where both arms are equally broken, it is chance
-    /// whose evidence gets there first; green is not rolled back for having been first.
-    fn suspicious(&self) -> bool {
-        self.beside.as_ref().is_some_and(|beside| beside.blue.evidence().rollback > 0.0)
+    /// Whether blue's newest ticks prove that it breaks the objective itself.
+    pub(super) fn blue_is_broken(&self) -> bool {
+        self.against_blue >= self.setting.log_rollback_at()
     }
 
-    /// Evidence about green alone, whatever blue does.
-    pub(super) fn own(&self) -> Evidence {
-        self.own.evidence()
-    }
-
-    /// What counts. Relative evidence stands on the same floor as green's own, so holding green to blue can
-    /// only take a rollback back, never add one: the false-rollback rate is as stated.
+    /// What counts: beside a broken blue the comparison, else green's own. Where both arms are equally
+    /// broken it is chance whose evidence gets there first, so green is not rolled back for being first
+    /// while the likelihood speaks against blue: the comparison must say so too.
     pub(super) fn evidence(&self) -> Evidence {
         let own = self.own.evidence();
-        match &self.beside {
-            Some(beside) if self.suspended() => beside.relative.evidence(),
-            Some(beside) if self.suspicious() => {
-                let rollback = own.rollback.min(beside.relative.evidence().rollback);
+        match &self.relative {
+            Some(relative) if self.blue_is_broken() => relative.evidence(),
+            Some(relative) if self.against_blue >= SUSPICIOUS.ln() => {
+                let rollback = own.rollback.min(relative.evidence().rollback);
                 Evidence { rollback, keep: own.keep }
             }
             _ => own,

@@ -21,7 +21,8 @@ impl History {
     }
 
     /// Blue's quantile, in microseconds (upper edge of its bucket). `None` before `5/(1-q)` samples
-    /// (statistics.md §4), and where more than a share `1-q` got no answer at all.
+    /// (statistics.md §4). Where more than a share `1-q` got no answer at all it is endless: then only a
+    /// probe without an answer is slower.
     fn quantile_micros(&self, quantile: f64) -> Option<u64> {
         let count = crate::evidence::numerics::count;
         let all = count(self.answered.count() + self.unanswered);
@@ -30,7 +31,7 @@ impl History {
         }
         // A hair below, so that 0.99 · 500 is 495 and not 496.
         let beyond = all - (quantile * all - 1e-9).ceil() - count(self.unanswered);
-        if beyond < 0.0 { None } else { self.answered.edge_from_top(beyond) }
+        if beyond < 0.0 { Some(u64::MAX) } else { self.answered.edge_from_top(beyond) }
     }
 }
 
@@ -137,11 +138,12 @@ mod tests {
         assert_eq!(ms(history(1..=1000, 0).quantile_micros(0.5)), Some(500));
         // Unanswered ones are slower than any answer.
         assert_eq!(ms(history(1..=495, 5).quantile_micros(0.99)), Some(495));
-        assert_eq!(ms(history(1..=494, 6).quantile_micros(0.99)), None);
+        assert_eq!(history(1..=494, 6).quantile_micros(0.99), Some(u64::MAX));
     }
 
     #[test]
     fn a_margin_scales_the_bound() {
+        assert_eq!(scaled(u64::MAX, 0.2), u64::MAX);
         assert_eq!((scaled(1000, 0.2), scaled(1000, 0.0), scaled(1001, 0.5)), (1200, 1000, 1501));
     }
 }

@@ -37,6 +37,7 @@ impl Run {
     ) -> Vec<Action> {
         let decision = if self.observing() && answer == Answer::Rollback {
             let reason = format!("only observing; would have answered rollback: {reason}");
+            let counterfactual = Some("would have been rolled back if it decided".to_owned());
             let (answer, basis) = (Answer::Continue, Basis::Observed);
             Decision { answer, basis, reason, objective, counterfactual }
         } else {

@@ -27,10 +27,11 @@ impl Run {
             }
             return if self.now >= self.deadline() { self.out_of_time() } else { Vec::new() };
         }
-        if self.take(tick) {
-            // Time counts from the first judged sample: at a low rate most ticks hold none.
-            let judged = tick.green.total().judged() > 0;
-            self.judged_ticks += u64::from(self.judged_ticks > 0 || judged);
+        if let Some(judged) = self.take(tick) {
+            // Time counts from the first judged sample. At a low rate most ticks hold none, but one whose
+            // probes were all set aside was not observed.
+            let idle = self.judged_ticks > 0 && tick.green.total().due == 0;
+            self.judged_ticks += u64::from(judged > 0 || idle);
         }
         self.stand()
     }
@@ -47,20 +48,21 @@ impl Run {
     pub(super) fn is_next(&mut self, tick: &Tick) -> bool {
         let is_next = tick.index >= self.next_tick;
         if is_next {
-            self.next_tick = tick.index + 1;
+            self.next_tick = tick.index.saturating_add(1);
         }
         is_next
     }
 
-    /// Lets the judge in force take a tick. False where gate itself could not measure in it.
-    pub(super) fn take(&mut self, tick: &Tick) -> bool {
+    /// Lets the judge in force take a tick. Probes of green judged in it; `None` where gate itself could not
+    /// measure.
+    pub(super) fn take(&mut self, tick: &Tick) -> Option<u64> {
         let total = tick.green.total();
         if total.gates_fault() * 2 > u64::from(total.due) {
             // More lost than measured: this says something about gate, nothing about the release.
             self.trouble_ticks += 1;
-            return false;
+            return None;
         }
-        let Some((_, policy)) = &self.policy else { return false };
+        let (_, policy) = self.policy.as_ref()?;
         let (length, now) = (policy.decide.tick, self.now);
         let targets =
             |arm| self.deployment.as_ref().map_or(0, |d| routed(d, arm, policy.probe.via).len());
@@ -73,19 +75,19 @@ impl Run {
         }
         let blue = tick.blue.as_ref().map(crate::tick::ArmTick::total).unwrap_or_default();
         self.silence.blue = match self.silence.blue {
-            _ if blues == 0 => None,
+            // There never was a blue.
+            None if blues == 0 => None,
             _ if blue.judged() > 0 => Some(Duration::ZERO),
-            silent if blue.due > 0 => Some(silent.unwrap_or_default() + length),
+            // What gate itself lost says nothing of blue.
+            silent if blue.gates_fault() * 2 > u64::from(blue.due) => silent,
+            silent if blue.due > 0 || blues == 0 => Some(silent.unwrap_or_default() + length),
             silent => silent.or(Some(Duration::ZERO)),
         };
         let judge = match &mut self.watching {
             Some(watching) => Some(&mut watching.judge),
             None => self.judge.as_mut(),
         };
-        if let Some(judge) = judge {
-            judge.take(tick, now);
-        }
-        true
+        judge.map(|judge| judge.take(tick, now))
     }
 
     /// Hands what the load balancer says of green to the judge in force.

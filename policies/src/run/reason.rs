@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::decision::{Answer, Basis};
 use crate::deployment::Arm;
 use crate::event::Trouble;
-use crate::judge::{Judge, Judged, Missing, Sentence, Silence, say, sentence};
+use crate::judge::{Judge, Judged, Missing, Sentence, Silence, aside, say, sentence};
 use crate::moment::Moment;
 use crate::policy::Policy;
 use crate::units::spell;
@@ -49,7 +49,7 @@ pub(super) fn kept(
             } else if measure.is_condition() {
                 format!("`{name}` holds")
             } else if measure.can_continue() {
-                format!("`{name}`: {} of {} bad", judged.bad, judged.total)
+                format!("`{name}`: {} of {} bad{}", judged.bad, judged.total, aside(judged))
             } else {
                 format!("`{name}` has no veto")
             }

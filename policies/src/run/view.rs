@@ -45,6 +45,7 @@ impl Run {
             false_rollback: watching.judge.rates().false_rollback,
             objectives: ObjectiveReport::all(&watching.judge, self.now),
             veto: watching.veto.as_ref().map(|veto| veto.reason.clone()),
+            would_have_vetoed: watching.would_have_vetoed,
             ended: watching.ended.clone(),
             series: watching.judge.series().to_vec(),
         })

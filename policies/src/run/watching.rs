@@ -28,6 +28,7 @@ pub(super) struct Watching {
     /// Ticks of this window; `None` where the end of the deployment is known, so that there is but one.
     window_ticks: Option<u64>,
     pub(super) veto: Option<Decision>,
+    pub(super) would_have_vetoed: bool,
     pub(super) ended: Option<String>,
 }
 
@@ -35,7 +36,11 @@ impl Run {
     /// What to do first, where the policy wants a watch and the release goes on.
     pub(super) fn begin_watch(&mut self) -> Option<Vec<Action>> {
         let goes_on = self.decision.as_ref().is_some_and(|d| d.answer == Answer::Continue);
-        let confirmed = matches!(self.delivery, Some(Delivery::Confirmed));
+        // Completed already by an earlier try whose reply was lost, as like as not.
+        let delivered = self.delivery.as_ref();
+        let confirmed = delivered.is_some_and(|delivery| {
+            matches!(delivery, Delivery::Confirmed | Delivery::AlreadyCompleted)
+        });
         // A shell has its answer and goes on; there is no deployment that could be stopped.
         let shell = self.deployment.as_ref().is_none_or(|d| d.stage == Stage::Shell);
         if !goes_on || !confirmed || shell || self.taken_over {
@@ -47,7 +52,11 @@ impl Run {
         self.watching = Some(watching);
         self.silence = Silence::of(!plan.blue.is_empty());
         self.phase = Phase::Watching;
-        Some(vec![Action::Probe(Box::new(plan)), Action::Resolve { after: RESOLVE_EVERY }])
+        let mut actions = vec![Action::Probe(Box::new(plan))];
+        if !self.resolving {
+            actions.push(Action::Resolve { after: RESOLVE_EVERY });
+        }
+        Some(actions)
     }
 
     /// A window of evidence, the `number`th.
@@ -57,23 +66,31 @@ impl Run {
         policy.judged_during(During::Watch).next()?;
         let remaining = self.deployment.as_ref().and_then(Deployment::remaining);
         let false_rollback = match remaining {
-            Some(_) => watch.false_rollback,
-            None => window_rate(watch.false_rollback, number),
+            Some(_) if number == 1 => watch.false_rollback,
+            Some(_) | None => window_rate(watch.false_rollback, number),
         };
         let horizon = remaining.unwrap_or(watch.window);
         let rates = ErrorRates { false_rollback, ..policy.decide.rates };
         let horizon_ticks = policy.ticks_in(horizon);
         let scope = Scope { during: During::Watch, rates, horizon_ticks, began: self.now };
         let before = self.watching.as_ref().map_or(before, |watching| &watching.judge);
-        let judge = Judge::new(policy, scope).ok()?.knowing(before);
+        let targets = self.plan()?.green.len();
+        let judge = Judge::new(policy, scope).ok()?.of_targets(targets).knowing(before);
         let text = format!(
             "watching, window {number}: false rollback at most {} in {}",
             crate::units::percent(false_rollback),
             crate::units::spell(horizon)
         );
         let window_ticks = remaining.is_none().then(|| policy.ticks_in(watch.window));
-        let watching =
-            Watching { judge, window: number, ticks: 0, window_ticks, veto: None, ended: None };
+        let watching = Watching {
+            judge,
+            window: number,
+            ticks: 0,
+            window_ticks,
+            veto: None,
+            would_have_vetoed: false,
+            ended: None,
+        };
         Some((watching, text))
     }
 
@@ -150,6 +167,9 @@ impl Run {
             Decision { answer: Answer::Rollback, basis, reason, objective, counterfactual };
         if self.observing() {
             let text = format!("only observing; would have vetoed: {}", decision.reason);
+            if let Some(watching) = &mut self.watching {
+                watching.would_have_vetoed = true;
+            }
             return self.end_watch(text);
         }
         self.timeline.note(self.now, format!("veto: {}", decision.reason));

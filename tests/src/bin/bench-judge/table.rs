@@ -43,8 +43,8 @@ fn opening(page: &mut String, effort: Effort) {
     let _ = write!(
         page,
         "# Gate's rule beside others\n\n\
-        Written by `make bench-judge` (seed {}; {} runs of an hour for gate, in the first {} of which the other\n\
-        rules look at the same data; {} runs of ten minutes for every rule). The same seed gives the same page.\n\n\
+        Written by `make bench-judge` (seed {}; {} runs of an hour for gate, a quarter as many where nothing is\n\
+        promised, in the first {} of which the other rules look at the same data; {} runs of ten minutes for every rule). The same seed gives the same page.\n\n\
         Gate is the real thing: the run that answers CodeDeploy, with a policy's text, fed with ticks of 2 s. It acts\n\
         when a tick closes. `gate` has the objective at the head of a table and probes green alone; `gate, versus blue`\n\
         has `errors: {{ versus: blue, floor: 0.1% }}` instead, beside a blue like the healthy release. The others see\n\
