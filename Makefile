@@ -49,7 +49,7 @@ $(DENY):
 
 unit: build
 	cargo test $(ALL) --lib --bins --test bad --test bench_judge --test corpus --test golden --test hostile --test judging \
-		--test life --test memory --test misbehaviour --test properties --test schema --test stat --test workspace
+		--test life --test memory --test misbehaviour --test properties --test readings --test schema --test stat --test workspace
 
 ## What evidence costs for an objective and tick.
 bench:

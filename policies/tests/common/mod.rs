@@ -12,7 +12,7 @@ use policies::deployment::Route;
 use policies::reading::Seen;
 use policies::{
     Answer, ArmTick, Blame, Deployment, Event, Moment, Outcome, PolicyInForce, Question, Reading,
-    Sample, Stage, Target, TargetTick, Tick, Trouble,
+    Run, Sample, Stage, Target, TargetTick, Tick, Trouble,
 };
 
 /// A hook's question.
@@ -97,4 +97,26 @@ pub(crate) fn read(objective: &str, seen: Seen) -> Event {
 /// A moment by its second.
 pub(crate) fn at(seconds: u64) -> Moment {
     Moment::from_millis(seconds * 1000)
+}
+
+/// An objective that any healthy release keeps.
+pub(crate) const ERRORS: &str = "  - errors: { at-most: 1% }\n";
+
+/// A policy with these objectives.
+pub(crate) fn policy(objectives: &str) -> String {
+    format!("gate: v1\nprobe: {{ http: {{ path: / }} }}\nobjectives:\n{objectives}")
+}
+
+/// The decision and what would have changed it, or the phase.
+pub(crate) fn told(run: &Run) -> String {
+    match run.decision() {
+        Some(decision) => format!(
+            "{}, {}: {}\n{}\n",
+            decision.answer,
+            decision.basis,
+            decision.reason,
+            decision.counterfactual.as_deref().unwrap_or("-")
+        ),
+        None => format!("{}: no decision\n", run.phase()),
+    }
 }

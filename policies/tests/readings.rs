@@ -1,0 +1,300 @@
+//! What others measure, conditions, and the watch after the answer.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "the whole file is a test; clippy knows only `#[test]` functions as such"
+)]
+
+mod common;
+
+use common::{ERRORS, at, deployment, policy, question, resolved_to, target, tick, told};
+use expect_test::expect;
+use policies::reading::{AlarmState, Seen};
+use policies::{Action, Delivery, Deployment, Event, Outcome, Phase, Reading, Run};
+
+/// Healthy ticks, and a reading after each from the sixth on.
+fn reading(objectives: &str, objective: &str, seen: impl Fn(u64) -> Option<(i64, Seen)>) -> Run {
+    let mut run = Run::new(question());
+    run.step(resolved_to(deployment(), &policy(objectives)), at(0));
+    for index in 0..300 {
+        let good = [(Outcome::Ok, 40)];
+        run.step(tick(index, &good, &good), at(2 * index + 2));
+        if let Some((began_millis, seen)) = seen(index) {
+            let reading = Box::new(Reading { objective: objective.into(), began_millis, seen });
+            run.step(Event::Read { reading }, at(2 * index + 2));
+        }
+        if run.decision().is_some() {
+            break;
+        }
+    }
+    run
+}
+
+const REQUESTS: &str =
+    "  - cloudwatch: { metric: HTTPCode_Target_5XX_Count, of: RequestCount, at-most: 1% }\n";
+const REQUESTS_NAME: &str = "HTTPCode_Target_5XX_Count of RequestCount at most 1 %";
+
+/// A minute's counts at the end of each minute.
+fn minutes(bad: f64, all: f64) -> impl Fn(u64) -> Option<(i64, Seen)> {
+    move |index| {
+        let began = i64::try_from(index).unwrap() * 2000 + 2000 - 60_000;
+        ((index + 1) % 30 == 0).then_some((began, Seen::Counts { bad, all }))
+    }
+}
+
+#[test]
+fn counts_of_others_are_judged_a_period_at_a_time() {
+    let objectives = format!("{ERRORS}{REQUESTS}");
+    expect![[r#"
+        rollback, proven: `HTTPCode_Target_5XX_Count of RequestCount at most 1 %` is broken: 1200 of 12000 events bad (10 %, at any time 9-11 % with 99 % confidence); evidence 456:1 that more than 1 % are; together 228:1 (rollback at 100:1)
+        would have continued if at-most were 4 % (`HTTPCode_Target_5XX_Count of RequestCount at most 1 %`)
+    "#]].assert_eq(&told(&reading(&objectives, REQUESTS_NAME, minutes(400.0, 4000.0))));
+    expect![[r#"
+        continue, proven: every objective is kept after 60 s: `errors at most 1 %`: 0 of 1200 bad, `HTTPCode_Target_5XX_Count of RequestCount at most 1 %`: 2 of 4000 bad; evidence at least over 1000000:1 (continue at 100:1)
+        would have continued as soon with at-most down to 0.23 % (`errors at most 1 %`)
+    "#]].assert_eq(&told(&reading(&objectives, REQUESTS_NAME, minutes(2.0, 4000.0))));
+}
+
+#[test]
+fn what_was_measured_before_green_was_reached_never_decides() {
+    let objectives = format!("{ERRORS}{REQUESTS}");
+    let before = |index| (index == 1).then_some((-60_000, Seen::Counts { bad: 9e3, all: 9e3 }));
+    let run = reading(&objectives, REQUESTS_NAME, before);
+    assert_eq!(run.report().fenced_readings, 1);
+    expect![[r#"
+        rollback, no-data: no data: nothing was read for `HTTPCode_Target_5XX_Count of RequestCount at most 1 %` for 5 min; answering rollback by the policy's `no-data` rule
+        would have continued if no-data were continue
+    "#]].assert_eq(&told(&run));
+}
+
+#[test]
+fn an_objective_without_data_follows_its_own_rule() {
+    let never = |_| None;
+    let own = REQUESTS.replace(" }", ", no-data: continue }");
+    expect![[r#"
+        rollback, no-data: no data: nothing was read for `HTTPCode_Target_5XX_Count of RequestCount at most 1 %` for 5 min; answering rollback by the policy's `no-data` rule
+        would have continued if no-data were continue
+    "#]].assert_eq(&told(&reading(&format!("{ERRORS}{REQUESTS}"), REQUESTS_NAME, never)));
+    expect![[r#"
+        continue, proven: every objective is kept after 5 min: `errors at most 1 %`: 0 of 6000 bad, `HTTPCode_Target_5XX_Count of RequestCount at most 1 %` has no data and is let go of; evidence at least over 1000000:1 (continue at 100:1)
+        -
+    "#]].assert_eq(&told(&reading(&format!("{ERRORS}{own}"), REQUESTS_NAME, never)));
+}
+
+#[test]
+fn a_series_beside_its_baseline_can_only_veto() {
+    let series = "  - cloudwatch: { metric: TargetResponseTime, at-most: +20% }\n";
+    let objectives = format!("{ERRORS}{series}");
+    let name = "TargetResponseTime Average at most +20 %";
+    let with = |point: f64| {
+        move |index: u64| {
+            let began = i64::try_from(index).unwrap() * 2000;
+            match index {
+                0 => None,
+                1 => {
+                    let points = (0..60).map(|i| 0.1 + f64::from(i % 7) * 0.001).collect();
+                    Some((-3_600_000, Seen::Baseline { points }))
+                }
+                _ => {
+                    index.is_multiple_of(30).then_some((began, Seen::Point { value: Some(point) }))
+                }
+            }
+        }
+    };
+    expect![[r#"
+        rollback, proven: `TargetResponseTime Average at most +20 %` is broken: 4 points; evidence 446:1 that they are worse than the baseline; together 223:1 (rollback at 100:1)
+        -
+    "#]].assert_eq(&told(&reading(&objectives, name, with(0.4))));
+    expect![[r#"
+        continue, proven: every objective is kept after 5 min: `errors at most 1 %`: 0 of 6040 bad, `TargetResponseTime Average at most +20 %` has no veto; evidence at least over 1000000:1 (continue at 100:1)
+        would have continued as soon with at-most down to 0.046 % (`errors at most 1 %`)
+    "#]].assert_eq(&told(&reading(&objectives, name, with(0.105))));
+}
+
+#[test]
+fn the_services_own_histogram_is_a_share_above_a_bound() {
+    let metrics = "  - metrics: { histogram: http_seconds, quantile: p90, at-most: 250ms }\n";
+    let buckets = |within: f64| {
+        move |index: u64| {
+            let cumulative = vec![(0.1, within / 2.0), (0.25, within), (1.0, 100.0)];
+            Some((i64::try_from(index).unwrap() * 2000, Seen::Buckets { cumulative, all: 100.0 }))
+        }
+    };
+    let name = "p90 of http_seconds at most 250 ms";
+    expect![[r#"
+        rollback, proven: `p90 of http_seconds at most 250 ms` is broken: 200 of 400 events bad (50 %, at any time 41-59 % with 99 % confidence); evidence 270:1 that more than 10 % are; together 135:1 (rollback at 100:1)
+        would not have been rolled back by then if at-most were 11 % (`p90 of http_seconds at most 250 ms`)
+    "#]].assert_eq(&told(&reading(&format!("{ERRORS}{metrics}"), name, buckets(50.0))));
+    expect![[r#"
+        continue, proven: every objective is kept after 60 s: `errors at most 1 %`: 0 of 1200 bad, `p90 of http_seconds at most 250 ms`: 29 of 2900 bad; evidence at least over 1000000:1 (continue at 100:1)
+        would have continued as soon with at-most down to 0.23 % (`errors at most 1 %`)
+    "#]].assert_eq(&told(&reading(&format!("{ERRORS}{metrics}"), name, buckets(99.0))));
+}
+
+#[test]
+fn a_condition_is_broken_only_after_it_failed_for_its_time() {
+    let alarms = format!("{ERRORS}  - alarms: {{ names: [latency, errors], for: 20s }}\n");
+    let state = |of: fn(u64) -> AlarmState| {
+        move |index: u64| {
+            let states = [("latency".to_owned(), of(index)), ("errors".to_owned(), AlarmState::Ok)];
+            Some((0, Seen::Alarms { alarms: states.into() }))
+        }
+    };
+    let told = |of| told(&reading(&alarms, "alarms latency, errors", state(of)));
+    expect![[r#"
+        rollback, condition: `alarms latency, errors` is broken: latency: red; for 20 s now
+        would have been watched on if for were above 20 s (`alarms latency, errors`)
+    "#]]
+    .assert_eq(&told(|_| AlarmState::Alarm));
+    expect![[r#"
+        continue, proven: every objective is kept after 60 s: `errors at most 1 %`: 0 of 1200 bad, `alarms latency, errors` holds; evidence at least over 1000000:1 (continue at 100:1)
+        would have continued as soon with at-most down to 0.23 % (`errors at most 1 %`)
+    "#]].assert_eq(&told(|i| if i < 8 { AlarmState::Alarm } else { AlarmState::Ok }));
+    expect![[r#"
+        continue, proven: every objective is kept after 60 s: `errors at most 1 %`: 0 of 1200 bad, `alarms latency, errors` holds; evidence at least over 1000000:1 (continue at 100:1)
+        would have continued as soon with at-most down to 0.23 % (`errors at most 1 %`)
+    "#]].assert_eq(&told(|_| AlarmState::AlarmBefore));
+    expect![[r#"
+        rollback, undecided: not proven after 10 min (rollback needs 100:1, continue 100:1); least sure of `errors at most 1 %`: 0 of 12000 probes bad (0 %, at any time 0-0.04 % with 99 % confidence); evidence 1:48 that more than 1 % are (rollback at 100:1), over 1000000:1 that fewer than 2 % are; `alarms latency, errors` does not hold: latency: without a state; answering rollback by the policy's `undecided` rule
+        would have continued if `alarms latency, errors` had held, or only observed
+    "#]].assert_eq(&told(|_| AlarmState::Unknown));
+}
+
+#[test]
+fn unhealthy_targets_stand_in_the_way_and_then_roll_back() {
+    let objectives = format!(
+        "{ERRORS}  - healthy-targets: {{ at-least: 100%, for: 30s }}\ndecide: {{ at-least: 3m }}\n"
+    );
+    let with = |health: Option<&str>, ticks: u64| {
+        let mut run = Run::new(question());
+        let mut green = target("10.0.0.2:80");
+        green.health = health.map(str::to_owned);
+        let found = || {
+            resolved_to(
+                Deployment { green: vec![green.clone()], ..deployment() },
+                &policy(&objectives),
+            )
+        };
+        run.step(found(), at(0));
+        for index in 0..ticks {
+            let good = [(Outcome::Ok, 40)];
+            run.step(tick(index, &good, &good), at(2 * index + 2));
+            if index % 5 == 4 {
+                run.step(Event::Unchanged, at(2 * index + 2));
+            }
+        }
+        told(&run)
+    };
+    expect![[r#"
+        continue, proven: every objective is kept after 3 min: `errors at most 1 %`: 0 of 3600 bad, `healthy targets at least 100 %` holds; evidence at least over 1000000:1 (continue at 100:1)
+        would have continued as soon with at-most down to 0.077 % (`errors at most 1 %`)
+    "#]].assert_eq(&with(Some("healthy"), 300));
+    expect![[r#"
+        rollback, condition: `healthy targets at least 100 %` is broken: 0 of 1 targets healthy (0 %); for 30 s now
+        would have been watched on if for were above 30 s (`healthy targets at least 100 %`)
+    "#]].assert_eq(&with(Some("unhealthy"), 300));
+    expect![[r#"
+        continue, proven: every objective is kept after 3 min: `errors at most 1 %`: 0 of 3600 bad, `healthy targets at least 100 %` holds; evidence at least over 1000000:1 (continue at 100:1)
+        would have continued as soon with at-most down to 0.077 % (`errors at most 1 %`)
+    "#]].assert_eq(&with(Some("unused: Target.NotInUse, the target group is not used"), 300));
+    expect![[r#"
+        rollback, no-data: no data: nothing was read for `healthy targets at least 100 %` for 50 s; answering rollback by the policy's `no-data` rule
+        would have continued if no-data were continue
+    "#]].assert_eq(&with(None, 300));
+}
+
+const WATCHED: &str = "
+gate: v1
+probe: { http: { path: / } }
+objectives: [ { errors: { at-most: 1% } } ]
+watch: { window: 60s }
+";
+
+fn watching(bads: impl Fn(u64) -> u32, remaining: Option<u64>) -> (Run, Vec<Action>) {
+    let mut run = Run::new(question());
+    let found = Deployment { remaining_seconds: remaining, ..deployment() };
+    run.step(resolved_to(found, WATCHED), at(0));
+    let mut index = 0;
+    let mut actions = Vec::new();
+    while index < 300 && !matches!(run.phase(), Phase::Vetoing) {
+        let bad = bads(index);
+        let green = [(Outcome::Ok, 40 - bad), (Outcome::Status, bad)];
+        actions.extend(run.step(tick(index, &green, &[(Outcome::Ok, 40)]), at(2 * index + 2)));
+        if run.phase() == Phase::Answering {
+            let delivery = Delivery::Confirmed;
+            actions.extend(run.step(Event::Delivered { delivery }, at(2 * index + 2)));
+        }
+        index += 1;
+    }
+    (run, actions)
+}
+
+#[test]
+fn a_release_that_breaks_after_the_answer_is_vetoed() {
+    let (run, actions) = watching(|i| if i > 100 { 20 } else { 0 }, None);
+    let Some(Action::Veto { decision, .. }) = actions.last() else { panic!("{actions:?}") };
+    expect!["`errors at most 1 %` is broken: 80 of 600 probes bad (13 %, at any time 8.9-19 % with 99 % confidence): 80 × status 500; evidence 5514:1 that more than 1 % are (rollback at 1480:1)"].assert_eq(&decision.reason);
+    let report = run.report();
+    assert_eq!(report.decision, Some("continue"), "the answer stands; the veto is apart from it");
+    assert_eq!(report.watch.unwrap().veto.as_ref(), Some(&decision.reason));
+}
+
+#[test]
+fn a_condition_fails_on_over_the_windows_of_a_watch() {
+    let mut run = Run::new(question());
+    let conditions = "  - healthy-targets: { at-least: 100%, for: 90s }\n";
+    let watched = format!("{}watch: {{ window: 20s }}\n", policy(&format!("{ERRORS}{conditions}")));
+    let with = |health: &str| {
+        let mut green = target("10.0.0.2:80");
+        green.health = Some(health.to_owned());
+        resolved_to(Deployment { green: vec![green], ..deployment() }, &watched)
+    };
+    run.step(with("healthy"), at(0));
+    let good = [(Outcome::Ok, 40)];
+    for index in 0..150 {
+        run.step(tick(index, &good, &good), at(2 * index + 2));
+        if index % 5 == 4 {
+            run.step(
+                if index < 60 { with("healthy") } else { with("unhealthy") },
+                at(2 * index + 2),
+            );
+        }
+        if run.phase() == Phase::Answering {
+            run.step(Event::Delivered { delivery: Delivery::Confirmed }, at(2 * index + 2));
+        }
+    }
+    assert_eq!(run.phase(), Phase::Vetoing, "{:?}", run.report().timeline);
+}
+
+#[test]
+fn windows_of_a_watch_spend_less_and_less_and_a_known_end_needs_but_one() {
+    let noted = |remaining| {
+        let (run, _) = watching(|_| 0, remaining);
+        let notes = run.report().timeline.into_iter().map(|note| note.text);
+        notes.filter(|text| text.starts_with("watching")).collect::<Vec<_>>()
+    };
+    let windows = noted(None);
+    assert!(windows.len() > 5, "{windows:?}");
+    expect![[r#"
+        watching, window 1: false rollback at most 0.61 % in 60 s
+        watching, window 2: false rollback at most 0.15 % in 60 s
+        watching, window 3: false rollback at most 0.068 % in 60 s"#]]
+    .assert_eq(&windows[..3].join("\n"));
+    expect!["watching, window 1: false rollback at most 1 % in 5 min"]
+        .assert_eq(&noted(Some(300)).join("\n"));
+}
+
+#[test]
+fn readings_that_cannot_be_are_no_data() {
+    let metrics = "  - metrics: { histogram: http_seconds, quantile: p90, at-most: 250ms }\n";
+    let impossible = |index: u64| {
+        let cumulative = vec![(0.25, 1e9), (1.0, 40.0)];
+        Some((i64::try_from(index).unwrap() * 2000, Seen::Buckets { cumulative, all: 40.0 }))
+    };
+    let name = "p90 of http_seconds at most 250 ms";
+    expect![[r#"
+        rollback, no-data: no data: nothing was read for `p90 of http_seconds at most 250 ms` for 10 s; answering rollback by the policy's `no-data` rule
+        would have continued if no-data were continue
+    "#]].assert_eq(&told(&reading(&format!("{ERRORS}{metrics}"), name, impossible)));
+}
