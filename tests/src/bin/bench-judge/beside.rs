@@ -18,9 +18,8 @@ pub fn errors(page: &mut String, survey: &Survey) {
         on both arms at a random time, and gate is made to watch all ten minutes. `Rolled back, proven` is a wrong\n\
         answer given as a proof; `not proven` is neither way by the deadline, said so, and rolled back by the default\n\
         rule `undecided: rollback`. Seconds are median / 95th percentile of the runs that ended so.\n\n\
-        Every policy here has blue probed. An absolute objective is suspended while blue's own evidence proves that\n\
-        blue breaks it too, and green is held to blue instead. Where both arms break alike, green's evidence is as\n\
-        likely to get there first as blue's, and then it is green's limit that counts.\n",
+        Every policy here has blue probed, so absolute objectives know of a broken blue too: see fix-forward in\n\
+        [statistics.md](../statistics.md).\n",
     );
     header(page, words(&[&["arms", "gate"], &ENDINGS[..]].concat()));
     for (title, of) in &survey.beside_blue {

@@ -59,7 +59,7 @@ impl Survey {
             let calibrated = calibration(profile);
             simulate(profile, policies, calibrated, effort.seed, (runs, effort.runs))
         };
-        let (every, every_hour) = if quick { (3, 4) } else { (1, 1) };
+        let (every, every_hour) = if quick { (3, 5) } else { (1, 1) };
         let hours = profiles::hours().into_iter().step_by(every_hour).map(|hour| {
             let policies = policy::apart(&hour.profile);
             // What is outside the assumption is only shown, so a quarter of the runs tell enough.
