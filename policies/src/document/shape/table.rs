@@ -249,7 +249,7 @@ pub(in crate::document) static ERRORS: Shape = Shape {
         key(
             "floor",
             Form::Share,
-            "0.1% versus blue",
+            "0.5% versus blue",
             "versus blue: green's own share of failures below which no difference matters",
         ),
         UNACCEPTABLE,
