@@ -354,6 +354,15 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_journal_of_an_older_gate_is_taken_over_and_no_longer_the_older_ones() {
+        let place = Place::new("older");
+        Journal::open(&place.path()).unwrap().end().await;
+        sqlite::execute(&place.path(), "PRAGMA user_version = 1").unwrap();
+        Journal::open(&place.path()).unwrap().end().await;
+        assert_eq!(sqlite::version(&place.path()).unwrap(), 2);
+    }
+
+    #[tokio::test]
     async fn a_journal_of_a_newer_gate_and_what_is_no_journal_are_refused() {
         let place = Place::new("newer");
         Journal::open(&place.path()).unwrap().end().await;

@@ -10,8 +10,9 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 
 use super::{Accepted, Entry, Listed, Stored};
 
-/// Version of the tables, in SQLite's own `user_version`.
-const VERSION: i64 = 1;
+/// Version of the tables and of what entries may say, in SQLite's own `user_version`. An older gate must not
+/// take up a run whose facts it cannot read. 2: facts of a watch, of readings, and of nothing new.
+const VERSION: i64 = 2;
 /// How long a write waits for somebody who looks at the file with `sqlite3`.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -97,6 +98,9 @@ impl Sqlite {
         if found == 0 {
             let create = format!("BEGIN; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;");
             connection.execute_batch(&create).map_err(opened)?;
+        } else if found < VERSION {
+            // The tables are as they were; what was written before can be read.
+            connection.pragma_update(None, "user_version", VERSION).map_err(opened)?;
         }
         Ok(Self { connection, _lock: Some(lock) })
     }
@@ -253,4 +257,10 @@ fn parse<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, JournalError> 
 #[cfg(test)]
 pub(super) fn execute(path: &Path, sql: &str) -> Result<(), rusqlite::Error> {
     Connection::open(path)?.execute_batch(sql)
+}
+
+/// The version a journal says it is of.
+#[cfg(test)]
+pub(super) fn version(path: &Path) -> Result<i64, rusqlite::Error> {
+    Connection::open(path)?.pragma_query_value(None, "user_version", |row| row.get(0))
 }
