@@ -63,7 +63,8 @@ impl Survey {
         let hours = profiles::hours().into_iter().step_by(every_hour).map(|hour| {
             let policies = policy::apart(&hour.profile);
             // What is outside the assumption is only shown, so a quarter of the runs tell enough.
-            let runs = if hour.inside { effort.hour_runs } else { effort.hour_runs.div_ceil(4) };
+            let fewer = effort.hour_runs.div_ceil(4).max(effort.runs);
+            let runs = if hour.inside { effort.hour_runs } else { fewer };
             let endings = simulated(&hour.profile, &policies, runs);
             (hour, endings)
         });
