@@ -12,10 +12,15 @@ mod stat;
 mod verify;
 
 use std::error::Error;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use policies::document::render;
+use policies::{Policy, PolicyFile};
+
+use crate::library::read_text;
 
 /// A health gate for deployments on AWS: finds the green side, probes it, judges, and answers.
 #[derive(Debug, Parser)]
@@ -118,6 +123,33 @@ fn with_runtime(command: impl Future<Output = u8>) -> u8 {
 /// Writes a line to standard output. A closed pipe is the reader's choice, not an error.
 fn say(line: &str) {
     drop(writeln!(io::stdout().lock(), "{line}"));
+}
+
+/// Writes a value to standard output, for programs.
+fn say_json(value: &impl serde::Serialize) {
+    match serde_json::to_string_pretty(value) {
+        Ok(json) => say(&json),
+        Err(error) => complain(&format!("error: {error}")),
+    }
+}
+
+/// Reads a policy that a command cannot do without: its file, warnings included, and itself.
+///
+/// # Errors
+/// It cannot be read, or every fault of it.
+async fn good_policy(path: &Path) -> Result<(PolicyFile, Policy), String> {
+    let name = path.display().to_string();
+    let text = read_text(path).await.map_err(|error| format!("{name} cannot be read: {error}"))?;
+    let mut file = PolicyFile::parse(&name, &text);
+    match file.policy.take() {
+        Some(policy) => Ok((file, policy)),
+        None => Err(format!("{name} is not a good policy\n\n{}", rendered(&file))),
+    }
+}
+
+/// The faults of a file for standard error.
+fn rendered(file: &PolicyFile) -> String {
+    render(&file.faults, &file.text, io::stderr().is_terminal()).trim_end().to_owned()
 }
 
 /// Writes a line to standard error.

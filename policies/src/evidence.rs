@@ -54,7 +54,17 @@ pub enum Leaning {
     Watch,
 }
 
+/// Largest magnitude of a logarithm that is shown: JSON has no infinity.
+const LOG_SHOWN_MAX: f64 = 1e9;
+
 impl Evidence {
+    /// The same within what JSON and metrics can say: ±1e9 where it is beyond counting.
+    #[must_use]
+    pub fn shown(self) -> Self {
+        let cap = |log: f64| log.clamp(-LOG_SHOWN_MAX, LOG_SHOWN_MAX);
+        Self { rollback: cap(self.rollback), keep: cap(self.keep) }
+    }
+
     /// The rule of statistics.md §1: rollback first, then continue once enough was seen, else watch on.
     pub fn leaning(self, rates: ErrorRates, seen_enough: bool) -> Leaning {
         if self.rollback >= (1.0 / rates.false_rollback).ln() {

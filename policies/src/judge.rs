@@ -32,8 +32,6 @@ pub use tally::{Counts, TARGETS_KEPT_MAX, Tally};
 
 /// Ticks whose evidence is kept for the page: two hours at the default tick.
 pub const SERIES_MAX: usize = 3600;
-/// Largest magnitude of a logarithm in JSON, which has no infinity.
-pub(crate) const LOG_SHOWN_MAX: f64 = 1e9;
 /// An arm without a finished sample for this long has no data.
 pub const NO_DATA_AFTER: Duration = Duration::from_secs(10);
 
@@ -268,13 +266,13 @@ impl Judge {
             self.blue.add(blue);
         }
         if self.series.len() < SERIES_MAX {
-            let evidence = self.evidence();
+            let evidence = self.evidence().shown();
             self.series.push(SeriesPoint {
                 tick: tick.index,
                 probes: green.judged(),
                 bad: green.bad(),
-                log_rollback: evidence.rollback.clamp(-LOG_SHOWN_MAX, LOG_SHOWN_MAX),
-                log_continue: evidence.keep.clamp(-LOG_SHOWN_MAX, LOG_SHOWN_MAX),
+                log_rollback: evidence.rollback,
+                log_continue: evidence.keep,
             });
         }
         judged

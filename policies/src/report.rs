@@ -7,9 +7,7 @@ use serde::Serialize;
 
 use crate::deployment::{Deployment, Target};
 use crate::event::Delivery;
-use crate::judge::{
-    Counts, Judge, Judged, LOG_SHOWN_MAX, SeriesPoint, Tally, interval_of, sentence,
-};
+use crate::judge::{Counts, Judge, Judged, SeriesPoint, Tally, interval_of, sentence};
 use crate::moment::Moment;
 use crate::phase::Phase;
 use crate::policy::{Limits, Measure};
@@ -199,7 +197,7 @@ impl ObjectiveReport {
     pub(crate) fn of(judged: &Judged, now: Moment) -> Self {
         let evidence = judged.evidence();
         let objective = &judged.objective;
-        let cap = |log: f64| log.clamp(-LOG_SHOWN_MAX, LOG_SHOWN_MAX);
+        let shown = evidence.shown();
         let limits = limits(&objective.measure);
         let interval = if limits.is_some() { interval_of(judged) } else { None };
         Self {
@@ -207,8 +205,8 @@ impl ObjectiveReport {
             verdict: judged.verdict(now),
             counts: ObjectiveCounts { bad: judged.bad, total: judged.total },
             evidence: ObjectiveEvidence {
-                log_rollback: cap(evidence.rollback),
-                log_continue: cap(evidence.keep),
+                log_rollback: shown.rollback,
+                log_continue: shown.keep,
                 rollback: verdict::odds(evidence.rollback),
                 keep: verdict::odds(evidence.keep),
                 acceptable: limits.map(|limits| limits.acceptable),

@@ -7,7 +7,7 @@ use clap::Args;
 use policies::document::render;
 use policies::{Fault, PolicyFile, PolicySet};
 
-use super::{OK, Output, USAGE, complain, say};
+use super::{OK, Output, USAGE, complain, say, say_json};
 use crate::library::read_text;
 
 /// Check policy files and show every fault in them.
@@ -44,10 +44,7 @@ impl Check {
         let checked = PolicySet::of(checked);
         let faults: Vec<&Fault> = checked.faults().collect();
         match self.output {
-            Output::Json => match serde_json::to_string_pretty(&faults) {
-                Ok(json) => say(&json),
-                Err(error) => complain(&format!("error: {error}")),
-            },
+            Output::Json => say_json(&faults),
             Output::Text => text(checked.files()),
         }
         if faults.iter().any(|fault| fault.is_error()) { USAGE } else { OK }

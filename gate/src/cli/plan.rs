@@ -4,16 +4,15 @@ use std::path::PathBuf;
 use std::thread;
 
 use clap::Args;
+use policies::Policy;
 use policies::forecast::{
     Outcomes, Runs, Scenario, TARGETS_MAX, judged_alone, scenarios, simulate,
 };
 use policies::policy::Measure;
 use policies::units::{percent, spell};
-use policies::{Policy, PolicyFile};
 use serde::Serialize;
 
-use super::{OK, Output, USAGE, complain, say};
-use crate::library::read_text;
+use super::{OK, Output, USAGE, complain, good_policy, say, say_json};
 
 /// Runs of a scenario; more than a hundred thousand show nothing new and take minutes.
 const RUNS_MAX: u32 = 100_000;
@@ -75,10 +74,7 @@ impl Plan {
             Ok(report) => {
                 match self.output {
                     Output::Text => text(&report),
-                    Output::Json => match serde_json::to_string_pretty(&report) {
-                        Ok(json) => say(&json),
-                        Err(error) => complain(&format!("error: {error}")),
-                    },
+                    Output::Json => say_json(&report),
                 }
                 if report.decidable { OK } else { USAGE }
             }
@@ -90,15 +86,7 @@ impl Plan {
     }
 
     async fn plan(&self) -> Result<Report, String> {
-        let name = self.policy.display().to_string();
-        let text = read_text(&self.policy)
-            .await
-            .map_err(|error| format!("{name} cannot be read: {error}"))?;
-        let parsed = PolicyFile::parse(&name, &text);
-        let Some(policy) = parsed.policy else {
-            let rendered = policies::document::render(&parsed.faults, &text, false);
-            return Err(format!("{name} is not a good policy\n\n{}", rendered.trim_end()));
-        };
+        let (file, policy) = good_policy(&self.policy).await?;
         let scenarios = scenarios(&policy);
         let number = self.affordable(&policy, scenarios.len())?;
         let targets = if by_target(&policy) { self.targets } else { 1 };
@@ -115,7 +103,7 @@ impl Plan {
             .map(|objective| objective.name.clone())
             .collect();
         Ok(Report {
-            policy: name,
+            policy: file.name,
             seed: self.seed,
             runs: number,
             targets: self.targets,

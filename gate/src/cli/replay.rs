@@ -7,11 +7,10 @@ use policies::replay::{Fell, over, policy_of, recorded, replay};
 use policies::report::Report as RunReport;
 use policies::units::spell;
 use policies::verdict::odds;
-use policies::{Answer, Policy, PolicyFile};
+use policies::{Answer, Policy};
 use serde::Serialize;
 
-use super::{FAILED, OK, Output, USAGE, complain, say, story};
-use crate::library::read_text;
+use super::{FAILED, OK, Output, USAGE, complain, good_policy, say, say_json, story};
 use crate::record::{self, Record};
 
 /// Ticks printed of one record: the first and the last of them.
@@ -96,10 +95,7 @@ impl Replay {
             }
         };
         match self.output {
-            Output::Json => match serde_json::to_string_pretty(&report) {
-                Ok(json) => say(&json),
-                Err(error) => complain(&format!("error: {error}")),
-            },
+            Output::Json => say_json(&report),
             Output::Text => text(&report),
         }
         // By the same policy a difference is a fault of gate's; by another it is what was asked for.
@@ -109,15 +105,8 @@ impl Replay {
     async fn replay(&self) -> Result<Report, String> {
         let other = match &self.policy {
             Some(path) => {
-                let name = path.display().to_string();
-                let read = read_text(path).await;
-                let text = read.map_err(|error| format!("{name} cannot be read: {error}"))?;
-                let parsed = PolicyFile::parse(&name, &text);
-                let Some(policy) = parsed.policy else {
-                    let rendered = policies::document::render(&parsed.faults, &text, false);
-                    return Err(format!("{name} is not a good policy\n\n{}", rendered.trim_end()));
-                };
-                Some((name, policy))
+                let (file, policy) = good_policy(path).await?;
+                Some((file.name, policy))
             }
             None => None,
         };
@@ -165,11 +154,9 @@ fn once(record: &Record, other: Option<&(String, Policy)>) -> Once {
 
 /// Evidence tick by tick, in the order of the ticks.
 fn ticks(then: &RunReport, now: &RunReport) -> Vec<TickOnce> {
-    let cap = |log: f64| log.clamp(-1e9, 1e9);
     let logs = |report: &RunReport, tick: u64| {
         let point = report.series.iter().find(|point| point.tick == tick)?;
-        let (rollback, keep) = (cap(point.log_rollback), cap(point.log_continue));
-        Some(Logs { log_rollback: rollback, log_continue: keep })
+        Some(Logs { log_rollback: point.log_rollback, log_continue: point.log_continue })
     };
     let mut indices: Vec<u64> =
         then.series.iter().chain(&now.series).map(|point| point.tick).collect();

@@ -9,16 +9,17 @@ use clap::Args;
 use policies::deployment::Route;
 use policies::run::MARGIN;
 use policies::{
-    Answer, Decision, Delivery, Deployment, Event, Moment, PolicyFile, PolicyInForce, Question,
-    Report, Run, Stage, Target,
+    Answer, Decision, Delivery, Deployment, Event, Moment, PolicyInForce, Question, Report, Run,
+    Stage, Target,
 };
 use probes::Prober;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{NOT_PROVEN, Output, USAGE, complain, say, serve::stop_on_signal, story};
+use super::{
+    NOT_PROVEN, Output, USAGE, complain, good_policy, rendered, say, serve::stop_on_signal, story,
+};
 use crate::journal::{Entry, unix_millis};
-use crate::library::read_text;
 use crate::record::Record;
 use crate::shell::{Case, Conduct, Conducted, Doing, conduct, sendable};
 use crate::telemetry::{self, Metrics};
@@ -152,17 +153,9 @@ impl Verify {
     }
 
     async fn case(&self) -> Result<ShellCase, String> {
-        let name = self.policy.display().to_string();
-        let text = read_text(&self.policy)
-            .await
-            .map_err(|error| format!("{name} cannot be read: {error}"))?;
-        let parsed = PolicyFile::parse(&name, &text);
-        let rendered = policies::document::render(&parsed.faults, &text, stderr().is_terminal());
-        let Some(policy) = parsed.policy else {
-            return Err(format!("{name} is not a good policy\n\n{}", rendered.trim_end()));
-        };
-        if !rendered.is_empty() {
-            complain(rendered.trim_end());
+        let (file, policy) = good_policy(&self.policy).await?;
+        if !file.faults.is_empty() {
+            complain(&rendered(&file));
         }
         let mut faults = Vec::new();
         let mut targets = |urls: &[String]| -> Vec<Target> {
@@ -189,7 +182,7 @@ impl Verify {
             remaining_seconds: None,
             warnings: Vec::new(),
         };
-        let policy = PolicyInForce::Chosen { file: name, text };
+        let policy = PolicyInForce::Chosen { file: file.name, text: file.text };
         Ok(ShellCase { deployment, policy, entries: self.record.is_some().then(Mutex::default) })
     }
 

@@ -206,16 +206,15 @@ impl Metrics {
 
     pub(crate) fn judged(&self, run: &Run) {
         let application = run.deployment().map_or("", |deployment| deployment.application.as_str());
-        for objective in run.objectives() {
-            let labels = |kind| [application, objective.name.as_str(), kind];
+        for judged in run.judged() {
+            let labels = |kind| [application, judged.objective.name.as_str(), kind];
             #[allow(clippy::cast_precision_loss, reason = "sample counts stay far below 2^53")]
-            for (kind, count) in [("bad", objective.counts.bad), ("total", objective.counts.total)]
-            {
+            for (kind, count) in [("bad", judged.bad), ("total", judged.total)] {
                 self.samples.with_label_values(&labels(kind)).set(count as f64);
             }
-            let evidence = &objective.evidence;
-            self.evidence.with_label_values(&labels("rollback")).set(evidence.log_rollback);
-            self.evidence.with_label_values(&labels("continue")).set(evidence.log_continue);
+            let evidence = judged.evidence().shown();
+            self.evidence.with_label_values(&labels("rollback")).set(evidence.rollback);
+            self.evidence.with_label_values(&labels("continue")).set(evidence.keep);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::Run;
 use crate::deployment::Arm;
-use crate::judge::Judge;
+use crate::judge::{Judge, Judged};
 use crate::moment::Moment;
 use crate::phase::Phase;
 use crate::policy::Policy;
@@ -11,13 +11,13 @@ use crate::units::spell;
 use crate::verdict::odds_needed;
 
 impl Run {
-    /// Each objective as it stands: what changes with a tick, and is cheap to look at.
-    pub fn objectives(&self) -> Vec<ObjectiveReport> {
+    /// Each objective as it stands, in the watch where there is one: for what is looked at after each tick.
+    pub fn judged(&self) -> &[Judged] {
         let judge = match &self.watching {
             Some(watching) => Some(&watching.judge),
             None => self.judge.as_ref(),
         };
-        judge.map(|judge| ObjectiveReport::all(judge, self.now)).unwrap_or_default()
+        judge.map(Judge::objectives).unwrap_or_default()
     }
 
     /// Seconds until the evidence suffices, if it goes on growing as it did.
