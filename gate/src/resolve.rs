@@ -83,10 +83,7 @@ fn blank(id: &str, facts: &DeploymentFacts) -> Deployment {
         rolls_back_on_failure: facts.rolls_back_on_failure,
         green: Vec::new(),
         blue: Vec::new(),
-        function: String::new(),
-        pipeline: String::new(),
-        remaining_seconds: None,
-        warnings: Vec::new(),
+        ..Deployment::default()
     }
 }
 

@@ -31,7 +31,7 @@ impl fmt::Display for Arm {
 }
 
 /// Where in its life a deployment asks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Stage {
     /// CodeDeploy, before the green task set exists.
     BeforeInstall,
@@ -64,6 +64,7 @@ pub enum Stage {
     /// `gate verify`: whoever runs it decides when.
     Shell,
     /// Not looked up, because it does not matter: a rollback is let through at any stage.
+    #[default]
     Unknown,
 }
 
@@ -157,7 +158,7 @@ pub struct Target {
 }
 
 /// A deployment as gate sees it: who, where, and what can be probed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Deployment {
     /// AWS's id of it, or `verify` for a shell.
     pub id: String,

@@ -46,17 +46,9 @@ impl PolicyFile {
     /// Reads and checks one document.
     pub fn parse(name: &str, text: &str) -> Self {
         let kept = if text.len() > DOCUMENT_MAX_BYTES { "" } else { text };
-        let unread = |fault| Self {
-            name: name.to_owned(),
-            text: kept.to_owned(),
-            policy: None,
-            applies_to: None,
-            faults: vec![fault],
-            place: None,
-        };
         let root = match tree::parse(name, text) {
             Ok(root) => root,
-            Err(fault) => return unread(*fault),
+            Err(fault) => return Self::refused(name, kept, *fault),
         };
         let check::Checked { policy, applies_to, applies_to_place, faults } =
             check::check(name, &root);
@@ -83,9 +75,14 @@ impl PolicyFile {
             help: "name a policy file, or a folder of `*.policy.yaml`".to_owned(),
             span: 0..0,
         };
+        Self::refused(name, "", fault)
+    }
+
+    /// A file of which nothing could be read but this.
+    fn refused(name: &str, text: &str, fault: Fault) -> Self {
         Self {
             name: name.to_owned(),
-            text: String::new(),
+            text: text.to_owned(),
             policy: None,
             applies_to: None,
             faults: vec![fault],
@@ -237,10 +234,7 @@ mod tests {
             rolls_back_on_failure: true,
             green: vec![],
             blue: vec![],
-            function: String::new(),
-            pipeline: String::new(),
-            remaining_seconds: None,
-            warnings: vec![],
+            ..Deployment::default()
         };
         let picked = match set.pick(&deployment) {
             PolicyInForce::Chosen { file, .. } => format!("chosen {file}"),

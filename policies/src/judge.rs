@@ -319,32 +319,21 @@ impl Judge {
         if leaning == Leaning::Rollback {
             return Standing::Rollback { objective: self.worst_place(), basis: Basis::Proven };
         }
-        let without = deciding().filter_map(|(place, o)| {
-            let (what, time) = missing(o)?;
-            Some(Standing::NoData {
-                objective: place,
-                what,
-                time,
-                answer: o.rule(what, self.no_data),
-            })
-        });
-        let rolls_back = |standing: &Standing| {
-            matches!(standing, Standing::NoData { answer: Answer::Rollback, .. })
+        let no_data = |(objective, o): (usize, &Judged), answer| {
+            missing(o).map(|(what, time)| Standing::NoData { objective, what, time, answer })
         };
-        if let Some(rollback) = without.clone().find(rolls_back) {
-            return rollback;
+        let rolls_back = |o: &Judged| {
+            missing(o).is_some_and(|(what, _)| o.rule(what, self.no_data) == Answer::Rollback)
+        };
+        if let Some(found) = deciding().find(|(_, o)| rolls_back(o)) {
+            return no_data(found, Answer::Rollback).unwrap_or(Standing::Watch);
         }
         // Nobody is left who could prove anything: that is no proof, and the policy's rule applies.
         let mut provers = deciding().filter(|(_, o)| o.objective.measure.can_continue());
         if hold && provers.all(|(_, o)| excused(o)) {
-            return match without.clone().next() {
-                Some(Standing::NoData { objective, what, time, .. }) => {
-                    let own = self.objective(objective).and_then(|o| o.objective.no_data);
-                    let answer = own.unwrap_or(self.no_data);
-                    Standing::NoData { objective, what, time, answer }
-                }
-                _ => Standing::Watch,
-            };
+            let own = |o: &Judged| o.objective.no_data.unwrap_or(self.no_data);
+            let found = deciding().find_map(|(place, o)| no_data((place, o), own(o)));
+            return found.unwrap_or(Standing::Watch);
         }
         if leaning == Leaning::Continue { Standing::Continue } else { Standing::Watch }
     }

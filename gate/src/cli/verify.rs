@@ -177,10 +177,7 @@ impl Verify {
             rolls_back_on_failure: true,
             green,
             blue,
-            function: String::new(),
-            pipeline: String::new(),
-            remaining_seconds: None,
-            warnings: Vec::new(),
+            ..Deployment::default()
         };
         let policy = PolicyInForce::Chosen { file: file.name, text: file.text };
         Ok(ShellCase { deployment, policy, entries: self.record.is_some().then(Mutex::default) })

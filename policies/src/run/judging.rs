@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use super::watching::Watching;
 use super::{Run, reason, routed};
 use crate::decision::{Answer, Basis};
 use crate::deployment::Arm;
 use crate::event::Action;
-use crate::judge::Standing;
+use crate::judge::{Judge, Standing};
 use crate::phase::Phase;
 use crate::policy::Policy;
 use crate::reading::Reading;
@@ -83,21 +84,13 @@ impl Run {
             silent if blue.due > 0 || blues == 0 => Some(silent.unwrap_or_default() + length),
             silent => silent.or(Some(Duration::ZERO)),
         };
-        let judge = match &mut self.watching {
-            Some(watching) => Some(&mut watching.judge),
-            None => self.judge.as_mut(),
-        };
-        judge.map(|judge| judge.take(tick, now))
+        in_force(&mut self.watching, &mut self.judge).map(|judge| judge.take(tick, now))
     }
 
     /// Hands what the load balancer says of green to the judge in force.
     pub(super) fn look_at_health(&mut self) {
         let Some(deployment) = &self.deployment else { return };
-        let judge = match &mut self.watching {
-            Some(watching) => Some(&mut watching.judge),
-            None => self.judge.as_mut(),
-        };
-        if let Some(judge) = judge {
+        if let Some(judge) = in_force(&mut self.watching, &mut self.judge) {
             judge.health(&deployment.green, self.now);
         }
     }
@@ -162,6 +155,17 @@ impl Run {
         };
         let otherwise = otherwise.unwrap_or_else(|| other_rule("undecided", answer));
         self.decide_by(answer, basis, reason, name, Some(otherwise))
+    }
+}
+
+/// The judge of the watch, where there is one, else of the question.
+fn in_force<'a>(
+    watching: &'a mut Option<Watching>,
+    judge: &'a mut Option<Judge>,
+) -> Option<&'a mut Judge> {
+    match watching {
+        Some(watching) => Some(&mut watching.judge),
+        None => judge.as_mut(),
     }
 }
 

@@ -46,10 +46,7 @@ pub(crate) fn deployment() -> Deployment {
         rolls_back_on_failure: true,
         green: vec![target("10.0.0.2:80")],
         blue: vec![target("10.0.0.1:80")],
-        function: String::new(),
-        pipeline: String::new(),
-        remaining_seconds: None,
-        warnings: vec![],
+        ..Deployment::default()
     }
 }
 

@@ -127,8 +127,7 @@ fn deployment(has_blue: bool) -> Deployment {
         rolls_back_on_failure: true,
         green: vec![target(GREEN)],
         blue: if has_blue { vec![target(BLUE)] } else { Vec::new() },
-        remaining_seconds: None,
-        warnings: Vec::new(),
+        ..Deployment::default()
     }
 }
 
