@@ -5,6 +5,7 @@
 #[cfg(test)]
 pub(crate) mod fake;
 mod real;
+mod sign;
 
 use std::fmt;
 use std::future::Future;
@@ -13,6 +14,7 @@ use std::pin::Pin;
 use policies::Blame;
 
 pub(crate) use real::{RealAws, TALKATIVE};
+pub(crate) use sign::signer;
 
 /// A call under way.
 pub(crate) type Reply<'a, T> = Pin<Box<dyn Future<Output = Result<T, AwsError>> + Send + 'a>>;

@@ -8,7 +8,7 @@ mod secrets;
 
 pub(crate) use hook::{HookCase, Memory, trouble};
 pub(crate) use run::{Conduct, Conducted, conduct};
-pub(crate) use secrets::{secret, sendable};
+pub(crate) use secrets::{References, secret, sendable};
 
 use std::fmt;
 use std::future::Future;

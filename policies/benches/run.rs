@@ -35,6 +35,7 @@ fn arm(id: &str, index: u64) -> ArmTick {
             latency: std::time::Duration::from_micros(micros),
             outcome: if bad { Outcome::Status } else { Outcome::Ok },
             status: bad.then_some(500),
+            ..Sample::default()
         });
     }
     ArmTick { targets: [(id.to_owned(), tick)].into() }
@@ -44,7 +45,7 @@ fn hour(criterion: &mut Criterion) {
     let events: Vec<(Event, Moment)> = (0..1800)
         .map(|index| {
             let (green, blue) = (arm("10.0.0.2:80", index), Some(arm("10.0.0.1:80", index)));
-            let tick = Box::new(Tick { index, green, blue });
+            let tick = Box::new(Tick { index, green, blue, ..Tick::default() });
             (Event::Ticked { tick }, common::at(2 * index + 2))
         })
         .collect();

@@ -107,7 +107,7 @@ fn wald(policy: &Policy, limits: Limits, share: f64) -> Option<f64> {
     } else {
         return None;
     };
-    let seconds = probes / policy.probe.rate_per_second;
+    let seconds = probes / policy.probe.rate.settled_per_second();
     (seconds.is_finite() && seconds > 0.0).then_some(seconds)
 }
 
@@ -135,6 +135,7 @@ fn one_run(
             index,
             green: scenario.green(due, targets.clamp(1, TARGETS_MAX), dice),
             blue: Some(scenario.blue(due, dice)),
+            ..Tick::default()
         };
         index += 1;
         if now <= policy.probe.warm_up {

@@ -3,66 +3,89 @@
 //! An [`Interval`] is what one target saw in one tick: sparse, small, and in the journal. A
 //! [`Histogram`] is what an arm saw so far: dense, constant size, for quantiles.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+mod wire;
+
+pub use wire::WireError;
 
 /// The largest latency told apart: one hour, longer than any wait AWS allows for a hook.
 pub const LATENCY_MAX_MICROS: u64 = 3_600_000_000;
 
 /// Bits kept of a value: 2^11 = 2048 sub-buckets resolve 3 significant digits, as HdrHistogram does.
-const SIGNIFICANT_BITS: u32 = 11;
+const FINE_BITS: u32 = 11;
+/// The same for 2 significant digits: phases and gate's own lateness, which no objective is about.
+const COARSE_BITS: u32 = 8;
+/// Latencies that wait to be sorted into buckets: 4 KiB.
+const PENDING_MAX: usize = 1024;
 
-/// The lower edge of the HDR bucket, at 3 significant digits, that holds this many microseconds.
-fn bucket(micros: u64) -> u64 {
-    let shift = (u64::BITS - micros.leading_zeros()).saturating_sub(SIGNIFICANT_BITS);
+/// The lower edge of the HDR bucket, at so many significant bits, that holds this many microseconds.
+const fn bucket(micros: u32, bits: u32) -> u32 {
+    let shift = (u32::BITS - micros.leading_zeros()).saturating_sub(bits);
     (micros >> shift) << shift
 }
 
-/// The last microsecond of the bucket with this lower edge.
-fn upper_edge(edge: u64) -> u64 {
-    let shift = (u64::BITS - edge.leading_zeros()).saturating_sub(SIGNIFICANT_BITS);
-    edge.saturating_add((1 << shift) - 1)
+/// The last microsecond of the bucket with this lower edge, at 3 significant digits.
+fn upper_edge(edge: u32) -> u64 {
+    let shift = (u32::BITS - edge.leading_zeros()).saturating_sub(FINE_BITS);
+    u64::from(edge) + (1 << shift) - 1
+}
+
+/// Whole microseconds, from one to an hour.
+fn micros(latency: Duration) -> u32 {
+    let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
+    u32::try_from(micros.clamp(1, LATENCY_MAX_MICROS)).unwrap_or(u32::MAX)
 }
 
 /// Latencies of one target in one tick: HDR buckets that are not empty.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+///
+/// Written as HDR V2 in base64; the form of earlier versions, a map of buckets, is read too.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Interval {
-    /// Lower bucket edge in microseconds → samples.
-    buckets: BTreeMap<u64, u32>,
-    /// Samples above an hour, kept in the last bucket too.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    overflow: u32,
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
-fn is_zero(count: &u32) -> bool {
-    *count == 0
+    /// Lower bucket edge in microseconds and samples, in ascending order.
+    buckets: Vec<(u32, u32)>,
 }
 
 impl Interval {
-    /// Adds one latency. Anything longer than an hour counts as an hour and as overflow.
+    /// Adds one latency. Anything longer than an hour counts as an hour.
     pub fn record(&mut self, latency: Duration) {
         self.record_many(latency, 1);
     }
 
     /// Adds the same latency several times.
     pub fn record_many(&mut self, latency: Duration, times: u32) {
-        if times == 0 {
-            return;
+        if times > 0 {
+            self.add(bucket(micros(latency), FINE_BITS), times);
         }
-        let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
-        if micros > LATENCY_MAX_MICROS {
-            self.overflow = self.overflow.saturating_add(times);
+    }
+
+    fn add(&mut self, edge: u32, times: u32) {
+        let place = self.buckets.binary_search_by_key(&edge, |&(edge, _)| edge);
+        match place.map(|place| self.buckets.get_mut(place)) {
+            Ok(Some((_, count))) => *count = count.saturating_add(times),
+            Ok(None) => {}
+            Err(place) => self.buckets.insert(place, (edge, times)),
         }
-        let slot = self.buckets.entry(bucket(micros.clamp(1, LATENCY_MAX_MICROS))).or_default();
-        *slot = slot.saturating_add(times);
+    }
+
+    /// Adds bucket edges in ascending order.
+    fn add_sorted(&mut self, edges: &[u32]) {
+        let mut counted = Self::default();
+        for same in edges.chunk_by(|a, b| a == b) {
+            let times = u32::try_from(same.len()).unwrap_or(u32::MAX);
+            counted.buckets.extend(same.first().map(|&edge| (edge, times)));
+        }
+        self.merge(&counted);
+    }
+
+    /// Whether nothing was recorded.
+    pub fn is_empty(&self) -> bool {
+        self.buckets.is_empty()
     }
 
     /// Samples recorded.
     pub fn count(&self) -> u64 {
-        self.buckets.values().copied().map(u64::from).sum()
+        self.buckets.iter().map(|&(_, count)| u64::from(count)).sum()
     }
 
     /// Samples in buckets that lie wholly above `threshold`: at the edge a target has the benefit of
@@ -73,14 +96,15 @@ impl Interval {
 
     /// As [`Interval::above`], of a threshold in microseconds.
     pub(crate) fn above_micros(&self, micros: u64) -> u64 {
-        self.buckets.range(micros.saturating_add(1)..).map(|(_, &count)| u64::from(count)).sum()
+        let above = self.buckets.iter().rev().take_while(|&&(edge, _)| u64::from(edge) > micros);
+        above.map(|&(_, count)| u64::from(count)).sum()
     }
 
     /// The upper edge, in microseconds, of the bucket below which lie all samples but the `beyond` largest
     /// and its own. `None` where there are not as many.
     pub(crate) fn edge_from_top(&self, beyond: f64) -> Option<u64> {
         let mut above = 0.0;
-        for (&edge, &count) in self.buckets.iter().rev() {
+        for &(edge, count) in self.buckets.iter().rev() {
             above += f64::from(count);
             if above > beyond {
                 return Some(upper_edge(edge));
@@ -93,16 +117,79 @@ impl Interval {
     pub fn seconds(&self) -> impl Iterator<Item = (f64, u32)> + '_ {
         self.buckets
             .iter()
-            .map(|(&edge, &count)| (Duration::from_micros(edge).as_secs_f64(), count))
+            .map(|&(edge, count)| (Duration::from_micros(edge.into()).as_secs_f64(), count))
     }
 
     /// Adds all of `other`.
     pub fn merge(&mut self, other: &Self) {
-        for (&edge, &count) in &other.buckets {
-            let slot = self.buckets.entry(edge).or_default();
-            *slot = slot.saturating_add(count);
+        if self.buckets.is_empty() {
+            self.buckets.clone_from(&other.buckets);
+            return;
         }
-        self.overflow = self.overflow.saturating_add(other.overflow);
+        if other.buckets.len() <= 2 {
+            other.buckets.iter().for_each(|&(edge, count)| self.add(edge, count));
+            return;
+        }
+        let mut merged = Vec::with_capacity(self.buckets.len() + other.buckets.len());
+        let (mut mine, mut theirs) =
+            (self.buckets.iter().peekable(), other.buckets.iter().peekable());
+        loop {
+            let next = match (mine.peek(), theirs.peek()) {
+                (Some(a), Some(b)) if a.0 == b.0 => {
+                    let both = (a.0, a.1.saturating_add(b.1));
+                    mine.next();
+                    theirs.next();
+                    Some(both)
+                }
+                (Some(a), Some(b)) if a.0 < b.0 => mine.next().copied(),
+                (Some(_), Some(_)) | (None, Some(_)) => theirs.next().copied(),
+                (Some(_), None) => mine.next().copied(),
+                (None, None) => None,
+            };
+            let Some(next) = next else { break };
+            merged.push(next);
+        }
+        self.buckets = merged;
+    }
+}
+
+/// Latencies on their way into an [`Interval`]: a push each, sorted into buckets by the thousand.
+#[derive(Debug)]
+pub struct Recorder {
+    bits: u32,
+    pending: Vec<u32>,
+    interval: Interval,
+}
+
+impl Recorder {
+    /// At 3 significant digits: what objectives are about.
+    pub const fn fine() -> Self {
+        Self { bits: FINE_BITS, pending: Vec::new(), interval: Interval { buckets: Vec::new() } }
+    }
+
+    /// At 2 significant digits: what is shown beside them.
+    pub const fn coarse() -> Self {
+        Self { bits: COARSE_BITS, pending: Vec::new(), interval: Interval { buckets: Vec::new() } }
+    }
+
+    /// Adds one latency. Anything longer than an hour counts as an hour.
+    pub fn record(&mut self, latency: Duration) {
+        self.pending.push(bucket(micros(latency), self.bits));
+        if self.pending.len() >= PENDING_MAX {
+            self.sort();
+        }
+    }
+
+    fn sort(&mut self) {
+        self.pending.sort_unstable();
+        self.interval.add_sorted(&self.pending);
+        self.pending.clear();
+    }
+
+    /// What was recorded.
+    pub fn close(mut self) -> Interval {
+        self.sort();
+        self.interval
     }
 }
 
@@ -134,8 +221,8 @@ impl Histogram {
                 hdrhistogram::Histogram::new_with_bounds(bounds.0, bounds.1, self.digits).ok();
         }
         let Some(dense) = &mut self.dense else { return };
-        for (&edge, &count) in &interval.buckets {
-            dense.saturating_record_n(edge, count);
+        for &(edge, count) in &interval.buckets {
+            dense.saturating_record_n(edge.into(), count);
         }
     }
 
@@ -173,10 +260,10 @@ mod tests {
     }
 
     #[test]
-    fn longer_than_an_hour_counts_as_an_hour_and_as_overflow() {
+    fn longer_than_an_hour_counts_as_an_hour() {
         let mut interval = Interval::default();
         interval.record(Duration::from_secs(7200));
-        assert_eq!((interval.count(), interval.overflow), (1, 1));
+        assert_eq!(interval.count(), 1);
         let mut histogram = Histogram::of_arm();
         histogram.add(&interval);
         assert!(histogram.max().unwrap() <= Duration::from_secs(3604));
@@ -197,9 +284,23 @@ mod tests {
         }
 
         #[test]
-        fn a_bucket_keeps_three_significant_digits(micros in 1u64..LATENCY_MAX_MICROS) {
-            let edge = bucket(micros);
-            prop_assert!(edge <= micros && (micros - edge) * 1000 <= micros);
+        fn a_recorder_has_what_an_interval_would(latencies in prop::collection::vec(1u64..10_000_000, 0..3000)) {
+            let (mut recorder, mut interval) = (Recorder::fine(), Interval::default());
+            for &micros in &latencies {
+                recorder.record(Duration::from_micros(micros));
+                interval.record(Duration::from_micros(micros));
+            }
+            prop_assert_eq!(recorder.close(), interval);
+        }
+
+        #[test]
+        fn a_bucket_keeps_its_significant_digits(micros in 1u32..3_600_000_000) {
+            let fine = bucket(micros, FINE_BITS);
+            prop_assert!(fine <= micros && u64::from(micros - fine) * 1000 <= u64::from(micros));
+            let coarse = bucket(micros, COARSE_BITS);
+            prop_assert!(coarse <= micros && u64::from(micros - coarse) * 100 <= u64::from(micros));
+            // A coarse bucket begins where a fine one does, so that both have one wire form.
+            prop_assert_eq!(bucket(coarse, FINE_BITS), coarse);
         }
 
         #[test]
@@ -208,8 +309,9 @@ mod tests {
             interval.record(Duration::from_micros(micros));
             let mut histogram = Histogram::of_arm();
             histogram.add(&interval);
-            let seen = u64::try_from(histogram.quantile(1.0).unwrap().as_micros()).unwrap();
-            prop_assert!(seen >= bucket(micros) && bucket(seen) == bucket(micros));
+            let seen = u32::try_from(histogram.quantile(1.0).unwrap().as_micros()).unwrap();
+            let micros = u32::try_from(micros).unwrap();
+            prop_assert!(seen >= bucket(micros, FINE_BITS) && bucket(seen, FINE_BITS) == bucket(micros, FINE_BITS));
         }
     }
 }

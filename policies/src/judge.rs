@@ -170,7 +170,9 @@ impl Judge {
                 // One that only observes is shown as if it decided beside the others.
                 let beside = if objective.observe { objective.weight } else { 0.0 };
                 let share = objective.weight / (total + beside).max(objective.weight);
-                Judged::new(objective.clone(), share, setting)
+                let of = |step: &String| policy.probe.script.share_of(step);
+                let probes = setting.per_tick * objective.step.as_ref().map_or(1.0, of);
+                Judged::new(objective.clone(), share, setting.of_size(probes))
             })
             .collect::<Result<_, Refused>>()?;
         Ok(Self {
@@ -226,7 +228,15 @@ impl Judge {
     pub fn warm_up(&mut self, tick: &Tick) {
         self.warm_up += u64::from(tick.green.total().due);
         if let Some(blue) = &tick.blue {
-            self.history.add(&blue.total());
+            self.remember(blue);
+        }
+    }
+
+    /// What blue's latency was, for those that compare with it later.
+    fn remember(&mut self, blue: &ArmTick) {
+        self.history.add(&blue.total());
+        for judged in &mut self.objectives {
+            judged.remember(blue);
         }
     }
 
@@ -240,22 +250,18 @@ impl Judge {
         if self.reached.is_none() && green.answered() > 0 {
             self.reached = Some(now.before(self.tick));
         }
-        let seeing = Seeing {
-            green_targets: &tick.green,
-            targets: self.targets,
-            green: &green,
-            blue: blue.as_ref(),
-            shared,
-            history: &self.history,
-        };
+        let whole = Seeing::of(tick, None, self.targets);
         for judged in &mut self.objectives {
-            if judged.take(&seeing).is_err() {
+            // A step is seen by itself: its probes, its targets, its failed connections.
+            let part = judged.objective.step.as_deref();
+            let part = part.map(|step| Seeing::of(tick, Some(step), self.targets));
+            if judged.take(part.as_ref().unwrap_or(&whole), &self.history).is_err() {
                 self.unusable += 1;
             }
         }
-        if let Some(blue) = &blue {
+        if let Some(blue) = &tick.blue {
             // Only earlier ticks say what blue's latency is.
-            self.history.add(blue);
+            self.remember(blue);
         }
         let judged = green.judged().saturating_sub(shared);
         if !self.numbers {

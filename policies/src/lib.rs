@@ -16,6 +16,7 @@ pub mod units;
 pub mod deployment;
 pub mod moment;
 pub mod plan;
+pub mod reply;
 
 pub mod histogram;
 pub mod sample;

@@ -1,11 +1,12 @@
 //! A policy, checked: every value in range, every default filled in.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::decision::Answer;
 use crate::deployment::Target;
 use crate::evidence::{Accept, ErrorRates};
-use crate::plan::{Plan, Request};
+use crate::plan::{Plan, Rate, Script};
 
 mod applies;
 pub(crate) mod objective;
@@ -61,12 +62,12 @@ pub struct Watch {
 /// The probe of a policy.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Probe {
-    /// The request to make.
-    pub request: Request,
+    /// What is sent and expected.
+    pub script: Arc<Script>,
     /// Which way green and blue are reached.
     pub via: Via,
-    /// Probes per second for each arm.
-    pub rate_per_second: f64,
+    /// Probes for each arm.
+    pub rate: Rate,
     /// Time for one probe.
     pub timeout: Duration,
     /// Time in which probes are counted but not judged.
@@ -111,11 +112,11 @@ impl Policy {
     pub fn plan(&self, seed: u64, first_tick: u64, green: Vec<Target>, blue: Vec<Target>) -> Plan {
         Plan {
             seed,
-            rate_per_second: self.probe.rate_per_second,
+            rate: self.probe.rate.clone(),
             timeout: self.probe.timeout,
             tick: self.decide.tick,
             first_tick,
-            request: self.probe.request.clone(),
+            script: Arc::clone(&self.probe.script),
             green,
             blue,
         }
@@ -146,6 +147,6 @@ impl Policy {
 
     /// Probes expected of an arm in a tick.
     pub fn probes_per_tick(&self) -> f64 {
-        self.probe.rate_per_second * self.decide.tick.as_secs_f64()
+        self.probe.rate.settled_per_second() * self.decide.tick.as_secs_f64()
     }
 }

@@ -11,14 +11,17 @@ use serde::{Deserialize, Serialize};
 pub const LATE_AFTER: Duration = Duration::from_millis(20);
 
 /// What came of a probe: a closed list, so that metrics and reports have bounded labels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     /// Answered as expected.
+    #[default]
     Ok,
     /// Answered with a status the policy does not expect.
     Status,
-    /// Answered with a body that is not as the policy expects.
+    /// Answered, but not as the policy expects: header, body, size, time of a phase, certificate.
     Expectation,
     /// The target refused the connection.
     Refused,
@@ -30,7 +33,7 @@ pub enum Outcome {
     Timeout,
     /// The TLS handshake failed.
     Tls,
-    /// The answer was not HTTP.
+    /// The answer was not what the protocol allows.
     Protocol,
     /// The answer was larger than gate reads.
     TooLarge,
@@ -38,6 +41,9 @@ pub enum Outcome {
     Dns,
     /// No route to the target from here.
     Unreachable,
+    /// A connection used again was closed before the first byte of an answer, and the request is none that
+    /// may be sent twice: the race of every idle time-out, nobody's fault.
+    Stale,
     /// Gate could not send it: out of sockets, files or places.
     NotSent,
 }
@@ -60,7 +66,7 @@ pub enum Blame {
 
 impl Outcome {
     /// Every outcome, in the order reports list them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Ok,
         Self::Status,
         Self::Expectation,
@@ -73,6 +79,7 @@ impl Outcome {
         Self::TooLarge,
         Self::Dns,
         Self::Unreachable,
+        Self::Stale,
         Self::NotSent,
     ];
 
@@ -91,6 +98,7 @@ impl Outcome {
             Self::TooLarge => "too-large",
             Self::Dns => "dns",
             Self::Unreachable => "unreachable",
+            Self::Stale => "stale",
             Self::NotSent => "not-sent",
         }
     }
@@ -108,7 +116,7 @@ impl Outcome {
             | Self::Tls
             | Self::Protocol
             | Self::TooLarge => Some(Blame::Target),
-            Self::Dns | Self::Unreachable => Some(Blame::Network),
+            Self::Dns | Self::Unreachable | Self::Stale => Some(Blame::Network),
             Self::NotSent => Some(Blame::Gate),
         }
     }
@@ -130,8 +138,79 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// One probe, with its three times kept apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Part of the way from the send to the last byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// From a name to addresses.
+    Resolve,
+    /// To a TCP connection.
+    Connect,
+    /// The TLS handshake.
+    Tls,
+    /// Until the request is written.
+    Send,
+    /// From then to the first byte of the answer.
+    Wait,
+    /// From the first byte to the last.
+    Receive,
+}
+
+impl Phase {
+    /// Every phase, in the order they happen.
+    pub const ALL: [Self; 6] =
+        [Self::Resolve, Self::Connect, Self::Tls, Self::Send, Self::Wait, Self::Receive];
+
+    /// The name used in policies, metrics, records and pages.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Resolve => "resolve",
+            Self::Connect => "connect",
+            Self::Tls => "tls",
+            Self::Send => "send",
+            Self::Wait => "wait",
+            Self::Receive => "receive",
+        }
+    }
+
+    const fn place(self) -> usize {
+        self as usize
+    }
+}
+
+/// How long each phase of one request took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Phases {
+    micros: [Option<u32>; 6],
+}
+
+impl Phases {
+    /// Notes a phase, to the microsecond. One that happens again, as after a redirect, adds up.
+    pub fn set(&mut self, phase: Phase, took: Duration) {
+        let micros = u32::try_from(took.as_micros()).unwrap_or(u32::MAX);
+        if let Some(slot) = self.micros.get_mut(phase.place()) {
+            *slot = Some(slot.unwrap_or(0).saturating_add(micros));
+        }
+    }
+
+    /// How long a phase took, if there was one.
+    pub fn get(&self, phase: Phase) -> Option<Duration> {
+        let micros = self.micros.get(phase.place()).copied().flatten()?;
+        Some(Duration::from_micros(micros.into()))
+    }
+
+    /// Adds those of a further request of the same probe.
+    pub fn add(&mut self, other: &Self) {
+        for phase in Phase::ALL {
+            if let Some(took) = other.get(phase) {
+                self.set(phase, took);
+            }
+        }
+    }
+}
+
+/// One probe, with its three times kept apart: due to sent, sent to done, due to done.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Sample {
     /// From the due time to the send: gate's own lateness.
     pub held: Duration,
@@ -139,13 +218,32 @@ pub struct Sample {
     pub latency: Duration,
     /// What came of it.
     pub outcome: Outcome,
-    /// The HTTP status, where there was one.
+    /// The HTTP status or gRPC code, where there was one.
     pub status: Option<u16>,
+    /// How long each phase took.
+    pub phases: Phases,
+    /// Whether gate itself stood still while it was under way, so that its times say little of the target.
+    pub disturbed: bool,
+    /// Whether it came over a connection used before.
+    pub reused: bool,
+    /// Whether a connection used before was closed under it, and it was sent again on a new one.
+    pub stale: bool,
+    /// The first expectation that failed, with what was seen.
+    pub unmet: Option<String>,
+    /// Days to the end of the certificate's validity, where there was a TLS handshake.
+    pub certificate_days: Option<i32>,
+    /// Its scenario and the steps made of it, by their place among the signals of the script.
+    pub parts: Vec<(usize, Sample)>,
 }
 
 impl Sample {
-    /// Whether gate sent it too late for its latency to say anything about the target.
+    /// Whether gate sent or read it too late for its latency to say anything about the target.
     pub fn late(&self) -> bool {
-        self.held > LATE_AFTER
+        self.held > LATE_AFTER || self.disturbed
+    }
+
+    /// From the send to the last byte of the answer, or to the failure.
+    pub fn service(&self) -> Duration {
+        self.latency.saturating_sub(self.held)
     }
 }

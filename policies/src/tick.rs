@@ -7,7 +7,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::histogram::Interval;
 use crate::policy::Signal;
-use crate::sample::{Blame, Outcome, Sample};
+use crate::sample::{Blame, Outcome, Phase, Sample};
+
+mod recorder;
+
+pub use recorder::Recorder;
+
+/// Share of a tick's probes that gate may lose to its own lateness before the tick bears no evidence: those
+/// that were read in time are then no fair choice of all (probing.md, starved prober).
+pub const OWN_LOSS_MAX: f64 = 0.1;
+/// Share of a tick that gate's container may be kept from its CPU by its quota, likewise.
+pub const THROTTLED_MAX: f64 = 0.1;
+/// Different sentences kept of what was seen where an expectation failed, for each target and tick.
+pub const UNMET_MAX: usize = 4;
 
 /// One tick of probes, complete: every probe due in it has finished, timed out or was not sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +31,9 @@ pub struct Tick {
     /// The baseline, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blue: Option<ArmTick>,
+    /// Time in it that the quota of gate's own container kept it from its CPU.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub throttled_millis: u32,
 }
 
 /// One arm's targets in one tick.
@@ -34,7 +49,7 @@ pub struct ArmTick {
 pub struct TargetTick {
     /// Probes due.
     pub due: u32,
-    /// Sent so late, by gate's own fault, that they are not judged.
+    /// Sent or read so late, by gate's own fault, that they are not judged.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub late: u32,
     /// Outcomes of the probes sent in time.
@@ -44,6 +59,27 @@ pub struct TargetTick {
     pub statuses: BTreeMap<u16, u32>,
     /// Latencies, from the due time, of the probes that were answered.
     pub latency: Interval,
+    /// Of the same probes, from the send: less by gate's own lateness.
+    #[serde(default, skip_serializing_if = "Interval::is_empty")]
+    pub service: Interval,
+    /// From the due time to the send, of every probe that was sent.
+    #[serde(default, skip_serializing_if = "Interval::is_empty")]
+    pub lateness: Interval,
+    /// How long each phase took, of every probe that got as far.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub phases: BTreeMap<Phase, Interval>,
+    /// Sent again because the connection they were to use again was closed under them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub stale: u32,
+    /// What was seen where an expectation failed, and how often: at most [`UNMET_MAX`] sentences.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub unmet: BTreeMap<String, u32>,
+    /// Least days to the end of a certificate's validity.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_days: Option<i32>,
+    /// The same of each scenario and step, and of new and reused connections where both are in use.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub signals: BTreeMap<String, TargetTick>,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
@@ -56,26 +92,20 @@ fn add(to: &mut u32, count: u32) {
 }
 
 impl TargetTick {
-    /// Adds one probe.
+    /// Adds one probe. For many, a [`Recorder`] is faster.
     pub fn record(&mut self, sample: &Sample) {
-        self.due = self.due.saturating_add(1);
-        if sample.late() && sample.outcome != Outcome::NotSent {
-            self.late = self.late.saturating_add(1);
-            return;
-        }
-        add(self.outcomes.entry(sample.outcome).or_default(), 1);
-        if let (Outcome::Status, Some(status)) = (sample.outcome, sample.status) {
-            add(self.statuses.entry(status).or_default(), 1);
-        }
-        if sample.outcome.answered() {
-            self.latency.record(sample.latency);
+        let mut recorder = Recorder::new(Vec::new());
+        recorder.record("", sample);
+        for target in recorder.close().targets.values() {
+            self.merge(target);
         }
     }
 
     /// Adds what another recorder saw of the same target in the same tick.
     pub fn merge(&mut self, other: &Self) {
-        self.due = self.due.saturating_add(other.due);
-        self.late = self.late.saturating_add(other.late);
+        add(&mut self.due, other.due);
+        add(&mut self.late, other.late);
+        add(&mut self.stale, other.stale);
         for (&outcome, &count) in &other.outcomes {
             add(self.outcomes.entry(outcome).or_default(), count);
         }
@@ -83,6 +113,38 @@ impl TargetTick {
             add(self.statuses.entry(status).or_default(), count);
         }
         self.latency.merge(&other.latency);
+        self.service.merge(&other.service);
+        self.lateness.merge(&other.lateness);
+        for (&phase, interval) in &other.phases {
+            self.phases.entry(phase).or_default().merge(interval);
+        }
+        for (sentence, &count) in &other.unmet {
+            self.saw(sentence, count);
+        }
+        self.certificate_days = match (self.certificate_days, other.certificate_days) {
+            (Some(one), Some(two)) => Some(one.min(two)),
+            (one, two) => one.or(two),
+        };
+        for (name, tick) in &other.signals {
+            self.signals.entry(name.clone()).or_default().merge(tick);
+        }
+    }
+
+    /// Notes what was seen where an expectation failed. The outcomes count it in any case.
+    fn saw(&mut self, sentence: &str, times: u32) {
+        if let Some(count) = self.unmet.get_mut(sentence) {
+            add(count, times);
+        } else if self.unmet.len() < UNMET_MAX {
+            self.unmet.insert(sentence.to_owned(), times);
+        }
+    }
+
+    /// The tick of a scenario or step, where one is named; else of all probes.
+    pub fn of(&self, step: Option<&str>) -> Option<&Self> {
+        match step {
+            None => Some(self),
+            Some(name) => self.signals.get(name),
+        }
     }
 
     fn count(&self, which: impl Fn(Outcome) -> bool) -> u64 {
@@ -138,7 +200,31 @@ impl TargetTick {
     }
 }
 
+impl Tick {
+    /// Whether gate itself, short of CPU or sockets, lost so much of a tick of this length that it bears no
+    /// evidence.
+    pub fn is_gates_trouble(&self, length: Duration) -> bool {
+        let arms = [Some(&self.green), self.blue.as_ref()].into_iter().flatten();
+        let (mut lost, mut due) = (0.0, 0.0);
+        for target in arms.flat_map(|arm| arm.targets.values()) {
+            lost += crate::evidence::numerics::count(target.gates_fault());
+            due += f64::from(target.due);
+        }
+        let throttled = f64::from(self.throttled_millis) / 1000.0;
+        lost > OWN_LOSS_MAX * due || throttled > THROTTLED_MAX * length.as_secs_f64()
+    }
+}
+
 impl ArmTick {
+    /// The arm as one scenario or step saw it, where one is named.
+    pub fn of(&self, step: Option<&str>) -> std::borrow::Cow<'_, Self> {
+        let Some(name) = step else { return std::borrow::Cow::Borrowed(self) };
+        let part = |(id, tick): (&String, &TargetTick)| {
+            Some((id.clone(), tick.signals.get(name)?.clone()))
+        };
+        std::borrow::Cow::Owned(Self { targets: self.targets.iter().filter_map(part).collect() })
+    }
+
     /// All targets of the arm together.
     pub fn total(&self) -> TargetTick {
         let mut total = TargetTick::default();
@@ -158,7 +244,7 @@ mod tests {
             held: Duration::from_millis(held_ms),
             latency: Duration::from_millis(latency_ms),
             outcome,
-            status: None,
+            ..Sample::default()
         }
     }
 

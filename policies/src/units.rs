@@ -149,6 +149,31 @@ pub fn rate(text: &str) -> Result<f64, String> {
     Ok(per_second)
 }
 
+/// `512B`, `64KiB`, `1MB`: a size in bytes, up to what gate reads of an answer.
+///
+/// # Errors
+/// A sentence saying what is wrong and how it should look.
+pub fn size(text: &str) -> Result<u64, String> {
+    let text = text.trim();
+    let shape = || format!("`{text}` is not a size; write it like `512B` or `64KiB`");
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at_checked(end).ok_or_else(shape)?;
+    let times = match unit.trim().to_ascii_lowercase().as_str() {
+        "b" => 1.0,
+        "kb" => 1e3,
+        "kib" => 1024.0,
+        "mb" => 1e6,
+        "mib" => 1024.0 * 1024.0,
+        _ => return Err(shape()),
+    };
+    let bytes = plain(number).ok_or_else(shape)? * times;
+    let most = crate::evidence::numerics::count(crate::plan::BODY_MAX_BYTES as u64);
+    if bytes > most {
+        return Err(format!("`{text}` is out of range; gate reads at most 1MiB of an answer"));
+    }
+    Ok(crate::evidence::numerics::whole(bytes))
+}
+
 /// `p99`, `p99.9`, `p50`: a quantile strictly between 0 and 1.
 ///
 /// # Errors

@@ -151,7 +151,7 @@ fn a_blue_that_broke_and_is_gone_shields_nobody() {
             let alone = Deployment { blue: vec![], ..deployment() };
             run.step(resolved_to(alone, &policy(ERRORS)), at(2 * index + 1));
         }
-        let tick = Box::new(Tick { index, green, blue });
+        let tick = Box::new(Tick { index, green, blue, ..Tick::default() });
         run.step(Event::Ticked { tick }, at(2 * index + 2));
     }
     expect![[r#"
@@ -199,7 +199,7 @@ fn without_blue_a_comparison_is_let_go_of_unless_its_rule_says_otherwise() {
         run.step(resolved_to(alone, &policy(objectives)), at(0));
         for index in 0..300 {
             let green = arm("10.0.0.2:80", &[(Outcome::Ok, 40)], 1, 5);
-            let tick = Box::new(Tick { index, green, blue: None });
+            let tick = Box::new(Tick { index, green, ..Tick::default() });
             run.step(Event::Ticked { tick }, at(2 * index + 2));
         }
         told(&run)
@@ -227,7 +227,7 @@ fn gate_being_late_is_no_lack_of_blue() {
         // Every probe of both arms was sent half a second late by gate itself.
         let late = |id| arm(id, &[(Outcome::Ok, 40)], 500, 505);
         let (green, blue) = (late("10.0.0.2:80"), Some(late("10.0.0.1:80")));
-        let tick = Box::new(Tick { index, green, blue });
+        let tick = Box::new(Tick { index, green, blue, ..Tick::default() });
         run.step(Event::Ticked { tick }, at(2 * index + 2));
     }
     assert_eq!(told(&run), "judging: no decision\n");
@@ -269,7 +269,7 @@ fn slow(id: &str, millis: impl Fn(u32) -> u64) -> ArmTick {
             held: Duration::ZERO,
             latency: Duration::from_millis(millis(i)),
             outcome: Outcome::Ok,
-            status: None,
+            ..Sample::default()
         });
     }
     ArmTick { targets: [(id.to_owned(), tick)].into() }
@@ -284,7 +284,12 @@ fn latency_is_compared_with_what_blues_quantile_was_before() {
         for index in 0..300 {
             // Blue takes 10 to 49 ms.
             let blue = Some(slow("10.0.0.1:80", |i| 10 + u64::from(i)));
-            let tick = Box::new(Tick { index, green: slow("10.0.0.2:80", green), blue });
+            let tick = Box::new(Tick {
+                index,
+                green: slow("10.0.0.2:80", green),
+                blue,
+                ..Tick::default()
+            });
             run.step(Event::Ticked { tick }, at(2 * index + 2));
         }
         told(&run)
@@ -309,7 +314,7 @@ fn fleet(index: u64, tasks: u8, bads: impl Fn(u8) -> u32) -> Event {
             .targets
             .extend(arm(&id, &[(Outcome::Ok, 4 - bad), (Outcome::Status, bad)], 1, 5).targets);
     }
-    Event::Ticked { tick: Box::new(Tick { index, green, blue: None }) }
+    Event::Ticked { tick: Box::new(Tick { index, green, ..Tick::default() }) }
 }
 
 #[test]
@@ -335,7 +340,7 @@ fn an_objective_that_only_observes_is_judged_and_never_decides() {
     run.step(resolved_to(deployment(), &policy(objectives)), at(0));
     for index in 0..40 {
         let (green, blue) = (slow("10.0.0.2:80", |_| 5), Some(slow("10.0.0.1:80", |_| 0)));
-        let tick = Box::new(Tick { index, green, blue });
+        let tick = Box::new(Tick { index, green, blue, ..Tick::default() });
         run.step(Event::Ticked { tick }, at(2 * index + 2));
     }
     expect![[r#"

@@ -356,7 +356,7 @@ fn gates_own_trouble_never_counts_against_a_release() {
     let late = |index| {
         // Every probe failed, and every probe was sent half a second late by gate itself.
         let green = arm("10.0.0.2:80", &[(Outcome::Status, 40)], 500, 505);
-        Event::Ticked { tick: Box::new(Tick { index, green, blue: None }) }
+        Event::Ticked { tick: Box::new(Tick { index, green, ..Tick::default() }) }
     };
     let mut events = vec![(0, resolved())];
     events.extend((0..300).map(|i| (2 * i + 2, late(i))));

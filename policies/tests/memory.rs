@@ -63,7 +63,12 @@ fn an_hour_of_twenty_objectives_and_two_hundred_targets_stays_under_16_mib() {
     assert_eq!(run.report().objectives.len(), 20, "{:?}", run.decision());
     let mut judged = 0;
     for index in 0..1800 {
-        let tick = Tick { index, green: ticked(&greens, index), blue: Some(ticked(&blues, index)) };
+        let tick = Tick {
+            index,
+            green: ticked(&greens, index),
+            blue: Some(ticked(&blues, index)),
+            ..Tick::default()
+        };
         let tick = Box::new(tick);
         run.step(Event::Ticked { tick }, at(2 * index + 2));
         judged += u32::from(run.decision().is_none());

@@ -91,6 +91,7 @@ fn samples() -> impl Strategy<Value = Vec<Sample>> {
         latency: Duration::from_micros(latency),
         outcome,
         status: (outcome == Outcome::Status).then_some(status),
+        ..Sample::default()
     });
     prop::collection::vec(sample, 0..60)
 }

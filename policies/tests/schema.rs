@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use expect_test::expect_file;
 use policies::document::{keys, render, schema};
-use policies::plan::HeaderValue;
+use policies::plan::{Call, Comparison, HeaderValue};
 use policies::{Policy, PolicyFile};
 
 fn root() -> PathBuf {
@@ -59,20 +59,20 @@ fn every_key_is_used_by_a_good_policy() {
 fn a_number_keeps_the_text_it_was_written_in() {
     let good = good();
     let (_, _, policy) = good.iter().find(|(name, ..)| name == "request.policy.yaml").unwrap();
-    let headers: Vec<&str> = policy
-        .probe
-        .request
+    let step = &policy.probe.script.scenarios[0].steps[0];
+    let Call::Http(http) = &step.call else { panic!("{:?}", step.call) };
+    let headers: Vec<&str> = http
         .headers
         .iter()
         .filter_map(|(_, value)| match value {
-            HeaderValue::Literal(text) => Some(text.as_str()),
-            HeaderValue::Secret(_) => None,
+            HeaderValue::Literal(text) => text.plain(),
+            HeaderValue::Secret { .. } => None,
         })
         .collect();
     assert_eq!(headers, ["1.10", "007", "true", "gate"]);
-    let expected: Vec<&str> =
-        policy.probe.request.expect_json.iter().map(|expected| expected.value.as_str()).collect();
-    assert_eq!(expected, ["ok", "true", "1.20"]);
+    let expected: Vec<&Comparison> = step.expect.json.iter().map(|(_, wanted)| wanted).collect();
+    let equals = ["ok", "true", "1.20"].map(|text| Comparison::Equals(text.to_owned()));
+    assert_eq!(expected, equals.each_ref());
 }
 #[test]
 fn every_key_is_in_the_docs() {

@@ -1,96 +1,119 @@
-//! From a target to a connection: resolve, connect, TLS, each with its own way to fail.
+//! From a target to a connection: resolve, connect, TLS, each timed, each with its own way to fail.
 
-use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use policies::Target;
-use policies::sample::Outcome;
+use policies::plan::HttpVersion;
+use policies::sample::{Outcome, Phase, Phases};
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, RootCertStore};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, timeout_at};
-use tokio_rustls::TlsConnector;
+use x509_parser::prelude::{FromDer, X509Certificate};
 
-/// A connection of either kind.
-pub(crate) trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
+use crate::trust::Trust;
+use crate::wire::Wire;
 
-/// Opens connections; holds what all of them share.
-#[derive(Clone)]
-pub(crate) struct Dialer {
-    tls: Option<TlsConnector>,
+/// A connection, ready to be used.
+#[derive(Debug)]
+pub(crate) struct Dialled {
+    pub(crate) wire: Wire,
+    /// Whether the target chose HTTP/2 by ALPN.
+    pub(crate) chose_two: bool,
+    /// Days to the end of the first validity in the chain that ends.
+    pub(crate) certificate_days: Option<f64>,
 }
 
-impl fmt::Debug for Dialer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Dialer")
+/// Connects to `target` before `deadline`, with TLS for `server_name` where the target speaks it or where
+/// `tls` asks for it. Phases are noted as far as it got.
+pub(crate) async fn dial(
+    trust: &Trust,
+    target: &Target,
+    (server_name, tls): (&str, bool),
+    version: HttpVersion,
+    deadline: Instant,
+    phases: &mut Phases,
+) -> Result<Dialled, Outcome> {
+    let stream = connect(target, deadline, phases).await?;
+    if !tls {
+        return Ok(Dialled { wire: Wire::plain(stream), chose_two: false, certificate_days: None });
     }
+    let connector = trust.connector(version).ok_or(Outcome::NotSent)?;
+    let name = server_name.trim_start_matches('[').trim_end_matches(']').to_owned();
+    let name = ServerName::try_from(name).map_err(|_invalid| Outcome::Tls)?;
+    let began = Instant::now();
+    let shaken = timeout_at(deadline, connector.connect(name, stream)).await;
+    phases.set(Phase::Tls, began.elapsed());
+    let stream = match shaken {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => {
+            let broke = [
+                io::ErrorKind::ConnectionReset,
+                io::ErrorKind::ConnectionAborted,
+                io::ErrorKind::BrokenPipe,
+                io::ErrorKind::UnexpectedEof,
+            ];
+            return Err(if broke.contains(&error.kind()) { Outcome::Reset } else { Outcome::Tls });
+        }
+        Err(_elapsed) => return Err(Outcome::Timeout),
+    };
+    let (_, session) = stream.get_ref();
+    let chose_two = session.alpn_protocol() == Some(b"h2");
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let ends = session.peer_certificates().unwrap_or_default().iter();
+    let days = ends.filter_map(|certificate| days_to_expiry(certificate, now));
+    let certificate_days = days.reduce(f64::min);
+    Ok(Dialled { wire: Wire::tls(stream), chose_two, certificate_days })
 }
 
-impl Dialer {
-    /// A dialer that trusts the machine's certificate authorities.
-    pub(crate) fn new() -> Self {
-        let mut roots = RootCertStore::empty();
-        let found = rustls_native_certs::load_native_certs();
-        let (trusted, refused) = roots.add_parsable_certificates(found.certs);
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let tls = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map(|builder| builder.with_root_certificates(roots).with_no_client_auth())
-            .inspect_err(|error| tracing::error!(%error, "TLS is unusable"))
-            .ok()
-            // With nobody to trust every handshake would fail, which says nothing about the target.
-            .filter(|_config| trusted > 0);
-        if tls.is_none() {
-            tracing::warn!(refused, "no certificate authority found; TLS targets cannot be probed");
-        }
-        Self { tls: tls.map(|config| TlsConnector::from(Arc::new(config))) }
-    }
-
-    /// Connects to `target` before `deadline`, with TLS for `server_name` where the target speaks it.
-    pub(crate) async fn dial(
-        &self,
-        target: &Target,
-        server_name: &str,
-        deadline: Instant,
-    ) -> Result<Box<dyn Connection>, Outcome> {
-        let addresses = resolve(target, deadline).await?;
-        let stream = match timeout_at(deadline, TcpStream::connect(addresses.as_slice())).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return Err(refused(&error)),
-            Err(_elapsed) => return Err(Outcome::ConnectTimeout),
-        };
-        if let Err(error) = stream.set_nodelay(true) {
-            return Err(refused(&error));
-        }
-        if !target.tls {
-            return Ok(Box::new(stream));
-        }
-        let connector = self.tls.as_ref().ok_or(Outcome::NotSent)?;
-        let name = ServerName::try_from(server_name.to_owned()).map_err(|_invalid| Outcome::Tls)?;
-        match timeout_at(deadline, connector.connect(name, stream)).await {
-            Ok(Ok(stream)) => Ok(Box::new(stream)),
-            Ok(Err(error)) => {
-                let broke = [io::ErrorKind::ConnectionReset, io::ErrorKind::BrokenPipe];
-                Err(if broke.contains(&error.kind()) { Outcome::Reset } else { Outcome::Tls })
-            }
-            Err(_elapsed) => Err(Outcome::Timeout),
-        }
+/// A TCP connection. A name with several addresses is tried in their order, without a race.
+pub(crate) async fn connect(
+    target: &Target,
+    deadline: Instant,
+    phases: &mut Phases,
+) -> Result<TcpStream, Outcome> {
+    let addresses = resolve(target, deadline, phases).await?;
+    let began = Instant::now();
+    let connected = timeout_at(deadline, TcpStream::connect(addresses.as_slice())).await;
+    phases.set(Phase::Connect, began.elapsed());
+    let stream = match connected {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return Err(refused(&error)),
+        Err(_elapsed) => return Err(Outcome::ConnectTimeout),
+    };
+    match stream.set_nodelay(true) {
+        Ok(()) => Ok(stream),
+        Err(error) => Err(refused(&error)),
     }
 }
 
 /// The addresses of a target. A name that does not resolve in time is not the target's fault.
-async fn resolve(target: &Target, deadline: Instant) -> Result<Vec<SocketAddr>, Outcome> {
+async fn resolve(
+    target: &Target,
+    deadline: Instant,
+    phases: &mut Phases,
+) -> Result<Vec<SocketAddr>, Outcome> {
     if let Ok(ip) = target.host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(ip, target.port)]);
     }
-    match timeout_at(deadline, lookup_host((target.host.as_str(), target.port))).await {
+    let began = Instant::now();
+    let found = timeout_at(deadline, lookup_host((target.host.as_str(), target.port))).await;
+    phases.set(Phase::Resolve, began.elapsed());
+    match found {
         Ok(Ok(addresses)) => Ok(addresses.collect()),
         Ok(Err(_)) | Err(_) => Err(Outcome::Dns),
     }
+}
+
+/// Days from `now`, since the Unix epoch, to the end of a certificate's validity.
+fn days_to_expiry(certificate: &[u8], now: Duration) -> Option<f64> {
+    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+    let ends = certificate.validity().not_after.timestamp();
+    let seconds = ends.saturating_sub(i64::try_from(now.as_secs()).ok()?);
+    #[allow(clippy::cast_precision_loss, reason = "seconds of a validity stay far below 2^52")]
+    let days = seconds as f64 / 86_400.0;
+    Some(days)
 }
 
 /// Ways of `connect` to fail, and whose fault each is.

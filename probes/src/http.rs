@@ -1,153 +1,225 @@
-//! One HTTP/1.1 request over a connection of its own.
+//! HTTP requests: built from a policy, followed through redirects, with cookies and compression.
 
-use std::pin::pin;
-use std::time::Duration;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
 
-use http_body_util::{BodyExt, Empty};
-use hyper::body::{Body, Bytes, Incoming};
-use hyper::client::conn::http1;
-use hyper::header::{HOST, HeaderValue};
-use hyper::http::uri::Authority;
-use hyper::{Request, Response};
-use hyper_util::rt::TokioIo;
-use policies::Target;
-use policies::plan::BODY_MAX_BYTES;
-use policies::sample::{Outcome, Sample};
-use tokio::time::{Instant, timeout_at};
+use http_body_util::Full;
+use hyper::Request;
+use hyper::body::Bytes;
+use hyper::header::{
+    ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, COOKIE, HOST, HeaderMap, HeaderName,
+    HeaderValue, LOCATION, SET_COOKIE,
+};
+use policies::plan::Template;
+use policies::reply::Reply;
+use policies::sample::Outcome;
+use tokio::time::Instant;
+use url::Url;
 
-use crate::connect::{Connection, Dialer};
-use crate::order::Order;
+use crate::compress;
+use crate::exchange::{Incame, Outgoing, Route, exchange};
+use crate::order::{ReadyHeaders, Text};
+use crate::probe::{Asked, Attempt, Lost, Probe};
+use crate::sign::{Signer, Unsigned};
 
-/// Response head: status line and headers. Endless headers end here.
-const HEAD_MAX_BYTES: usize = 64 * 1024;
-
-/// The status of an answer, and its body where the policy expects something of it.
-type Answered = (u16, Vec<u8>);
-
-/// Makes the order's request to `target`; always comes back by the due time plus the time-out.
-pub(crate) async fn probe(dialer: &Dialer, order: &Order, target: &Target, due: Instant) -> Sample {
-    let sent = Instant::now();
-    let deadline = due.max(sent) + order.plan.timeout;
-    let (outcome, status) = match exchange(dialer, order, target, deadline).await {
-        Ok((status, _)) if !order.plan.request.expects(status) => (Outcome::Status, Some(status)),
-        Ok((status, body)) if order.plan.request.expects_body(&body) => (Outcome::Ok, Some(status)),
-        Ok((status, _)) => (Outcome::Expectation, Some(status)),
-        Err(outcome) => (outcome, None),
-    };
-    Sample { held: since(sent, due), latency: since(Instant::now(), due), outcome, status }
+/// An HTTP request, ready to be sent.
+pub(crate) struct HttpProbe {
+    pub(crate) route: Route,
+    pub(crate) method: String,
+    pub(crate) path: Template,
+    pub(crate) headers: ReadyHeaders,
+    pub(crate) body: Text,
+    pub(crate) redirects: u8,
+    pub(crate) compression: bool,
+    pub(crate) keep: bool,
+    pub(crate) signer: Option<Arc<dyn Signer>>,
 }
 
-/// A probe that was never sent.
-pub(crate) fn not_sent(due: Instant) -> Sample {
-    let held = since(Instant::now(), due);
-    Sample { held, latency: held, outcome: Outcome::NotSent, status: None }
-}
-
-fn since(later: Instant, earlier: Instant) -> Duration {
-    later.saturating_duration_since(earlier)
-}
-
-async fn exchange(
-    dialer: &Dialer,
-    order: &Order,
-    target: &Target,
-    deadline: Instant,
-) -> Result<Answered, Outcome> {
-    let named: Option<Authority> =
-        order.plan.request.host.as_ref().and_then(|host| host.parse().ok());
-    let name = named.as_ref().map_or(target.host.as_str(), Authority::host);
-    let name = name.trim_start_matches('[').trim_end_matches(']');
-    let connection = dialer.dial(target, name, deadline).await?;
-    match timeout_at(deadline, request(connection, order, target)).await {
-        Ok(result) => result,
-        Err(_elapsed) => Err(Outcome::Timeout),
+impl fmt::Debug for HttpProbe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpProbe")
+            .field("method", &self.method)
+            .field("path", &self.path)
+            .finish_non_exhaustive()
     }
 }
 
-async fn request(
-    connection: Box<dyn Connection>,
-    order: &Order,
-    target: &Target,
-) -> Result<Answered, Outcome> {
-    let (mut sender, driver) = http1::Builder::new()
-        .max_buf_size(HEAD_MAX_BYTES)
-        .handshake(TokioIo::new(connection))
-        .await
-        .map_err(|error| classify(&error))?;
-    let request = build(order, target)?;
-    let keep = !order.plan.request.expect_json.is_empty();
-    let asking = async move {
-        let response = sender.send_request(request).await.map_err(|error| classify(&error))?;
-        let status = response.status().as_u16();
-        read(response, keep).await.map(|body| (status, body))
-    };
-    // The driver moves the bytes; it lives and dies with this one exchange.
-    let mut driver = pin!(driver);
-    let mut asking = pin!(asking);
-    tokio::select! {
-        biased;
-        result = &mut asking => result,
-        ended = &mut driver => match ended {
-            // The connection is done, but its last bytes may still have to be read.
-            Ok(()) => asking.await,
-            Err(error) => Err(classify(&error)),
-        },
+/// Methods that may be sent twice (RFC 9110 §9.2.2).
+const IDEMPOTENT: [&str; 5] = ["GET", "HEAD", "PUT", "DELETE", "OPTIONS"];
+
+impl Probe for HttpProbe {
+    fn ask<'a>(&'a self, attempt: Attempt<'a>) -> Pin<Box<dyn Future<Output = Asked> + Send + 'a>> {
+        Box::pin(async move {
+            let mut asked = Asked::new();
+            asked.result = self.follow(&attempt, &mut asked).await;
+            asked
+        })
     }
 }
 
-fn build(order: &Order, target: &Target) -> Result<Request<Empty<Bytes>>, Outcome> {
-    let spec = &order.plan.request;
-    let mut request = Request::builder()
-        .method(spec.method.as_str())
-        .uri(spec.path.as_str())
-        .body(Empty::new())
-        .map_err(|_invalid| Outcome::NotSent)?;
-    *request.headers_mut() = order.headers.clone();
-    let host = match &order.host {
-        Some(host) => host.clone(),
-        None => HeaderValue::try_from(authority(target)).map_err(|_invalid| Outcome::NotSent)?,
+/// One request on the way through redirects.
+#[derive(Clone)]
+struct Hop {
+    method: String,
+    path: String,
+    body: Bytes,
+}
+
+impl HttpProbe {
+    async fn follow(&self, attempt: &Attempt<'_>, asked: &mut Asked) -> Result<Reply, Lost> {
+        let mut hop = Hop {
+            method: self.method.clone(),
+            path: self.path.fill(attempt.values),
+            body: self.body.fill(attempt.values),
+        };
+        let authority = self.route.authority(attempt);
+        let scheme = if attempt.target.tls { "https" } else { "http" };
+        for left in (0..=self.redirects).rev() {
+            let incame = self.send(attempt, &hop, (scheme, &authority), asked).await?;
+            let next = (left > 0).then(|| redirected(&incame, &hop, scheme, &authority)).flatten();
+            match next {
+                Some(next) => hop = next,
+                None => return self.reply(incame),
+            }
+        }
+        // The last one through the loop returns.
+        Err(Outcome::Protocol.into())
+    }
+
+    async fn send(
+        &self,
+        attempt: &Attempt<'_>,
+        hop: &Hop,
+        (scheme, authority): (&str, &str),
+        asked: &mut Asked,
+    ) -> Result<Incame, Lost> {
+        let url = || Url::parse(&format!("{scheme}://{authority}{}", hop.path)).ok();
+        let mut headers = self.headers.fill(attempt.arm, attempt.values)?;
+        if self.compression {
+            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(compress::ACCEPTED));
+        }
+        let jar = attempt.jar.zip(attempt.jar.and_then(|_| url()));
+        if let Some(cookies) = jar.as_ref().and_then(|(jar, url)| jar.header(url)) {
+            headers.insert(COOKIE, value(&cookies)?);
+        }
+        let first = asked.phases == policies::sample::Phases::default();
+        if let Some(signer) = &self.signer {
+            self.sign(signer.as_ref(), hop, (scheme, authority), &mut headers).await?;
+        }
+        if first {
+            // What came before, signing above all, was gate's own time.
+            asked.began = Instant::now();
+        }
+        let make = |two: bool| build(hop, &headers, (scheme, authority), two, attempt.may_reuse);
+        let is_safe = IDEMPOTENT.contains(&hop.method.as_str());
+        let outgoing = Outgoing { make: &make, is_safe, keep: self.keep };
+        let incame = exchange(&self.route, attempt, &outgoing, asked).await?;
+        if let Some((jar, url)) = &jar {
+            let set = incame.headers.get_all(SET_COOKIE).iter();
+            jar.keep(url, set.filter_map(|value| value.to_str().ok()));
+        }
+        Ok(incame)
+    }
+
+    async fn sign(
+        &self,
+        signer: &dyn Signer,
+        hop: &Hop,
+        (scheme, authority): (&str, &str),
+        headers: &mut HeaderMap,
+    ) -> Result<(), Lost> {
+        let url = format!("{scheme}://{authority}{}", hop.path);
+        let pairs: Vec<(String, String)> = headers
+            .iter()
+            .filter_map(|(name, value)| Some((name.to_string(), value.to_str().ok()?.to_owned())))
+            .collect();
+        let unsigned =
+            Unsigned { method: &hop.method, url: &url, headers: &pairs, body: &hop.body };
+        // Without its credentials gate cannot ask: that says nothing about the target.
+        let lost = |reason| Lost { outcome: Outcome::NotSent, saw: Some(reason) };
+        for (name, text) in signer.sign(unsigned).await.map_err(lost)? {
+            let name = HeaderName::try_from(name).map_err(|_invalid| Outcome::NotSent)?;
+            let mut value = value(&text)?;
+            value.set_sensitive(true);
+            headers.insert(name, value);
+        }
+        Ok(())
+    }
+
+    fn reply(&self, incame: Incame) -> Result<Reply, Lost> {
+        let encoding = incame.headers.get(CONTENT_ENCODING).and_then(|value| value.to_str().ok());
+        let body = match encoding {
+            Some(encoding) if self.keep => compress::inflated(encoding, incame.body)?,
+            _ => incame.body,
+        };
+        let mut reply = Reply::new(Some(incame.status), body);
+        reply.size_bytes = incame.size_bytes;
+        if self.keep {
+            let named = |(name, value): (&HeaderName, &HeaderValue)| {
+                (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+            };
+            reply.headers = incame.headers.iter().map(named).collect();
+        }
+        Ok(reply)
+    }
+}
+
+fn value(text: &str) -> Result<HeaderValue, Lost> {
+    // A value taken from an answer may hold what no header may: the target's doing.
+    HeaderValue::try_from(text).map_err(|_invalid| Lost {
+        outcome: Outcome::Expectation,
+        saw: Some("a value taken from an answer cannot stand in a header".to_owned()),
+    })
+}
+
+fn build(
+    hop: &Hop,
+    headers: &HeaderMap,
+    (scheme, authority): (&str, &str),
+    two: bool,
+    may_reuse: bool,
+) -> Result<Request<Full<Bytes>>, Outcome> {
+    let request = Request::builder().method(hop.method.as_str());
+    let request = if two {
+        request.uri(format!("{scheme}://{authority}{}", hop.path))
+    } else {
+        request.uri(hop.path.as_str())
     };
-    request.headers_mut().insert(HOST, host);
+    let mut request =
+        request.body(Full::new(hop.body.clone())).map_err(|_invalid| Outcome::NotSent)?;
+    *request.headers_mut() = headers.clone();
+    if !two {
+        let host = HeaderValue::try_from(authority).map_err(|_invalid| Outcome::NotSent)?;
+        request.headers_mut().insert(HOST, host);
+        if !may_reuse {
+            // Each probe has a connection of its own, as a load balancer's health check does.
+            request.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+    }
     Ok(request)
 }
 
-/// `host:port`, with the brackets an IPv6 address needs.
-fn authority(target: &Target) -> String {
-    if target.host.contains(':') {
-        format!("[{}]:{}", target.host, target.port)
-    } else {
-        format!("{}:{}", target.host, target.port)
+/// Where a redirect leads, if it stays at the target.
+fn redirected(incame: &Incame, hop: &Hop, scheme: &str, authority: &str) -> Option<Hop> {
+    let keeps_method = match incame.status {
+        307 | 308 => true,
+        301..=303 => false,
+        _ => return None,
+    };
+    let location = incame.headers.get(LOCATION)?.to_str().ok()?;
+    let here = Url::parse(&format!("{scheme}://{authority}{}", hop.path)).ok()?;
+    let there = here.join(location).ok()?;
+    // Another host, port or scheme is another service; credentials must not follow it there.
+    if there.origin() != here.origin() {
+        return None;
     }
-}
-
-/// Reads the body to its end, so that the latency is a whole answer's; keeps it only where it is wanted.
-async fn read(response: Response<Incoming>, keep: bool) -> Result<Vec<u8>, Outcome> {
-    let mut body = response.into_body();
-    if body.size_hint().lower() > BODY_MAX_BYTES as u64 {
-        return Err(Outcome::TooLarge);
+    let query = there.query().map(|query| format!("?{query}")).unwrap_or_default();
+    let path = format!("{}{query}", there.path());
+    // A POST becomes a GET, as browsers have it (RFC 9110 §15.4).
+    if keeps_method || hop.method == "GET" || hop.method == "HEAD" {
+        return Some(Hop { path, ..hop.clone() });
     }
-    let (mut bytes, mut kept) = (0, Vec::new());
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| classify(&error))?;
-        let Some(data) = frame.data_ref() else { continue };
-        bytes += data.len();
-        if bytes > BODY_MAX_BYTES {
-            return Err(Outcome::TooLarge);
-        }
-        if keep {
-            kept.extend_from_slice(data);
-        }
-    }
-    Ok(kept)
-}
-
-/// A connection that broke before the answer was complete, or an answer that is none.
-fn classify(error: &hyper::Error) -> Outcome {
-    let cause = std::error::Error::source(error);
-    let broke = cause.is_some_and(|cause| cause.is::<std::io::Error>());
-    if error.is_incomplete_message() || error.is_closed() || error.is_canceled() || broke {
-        Outcome::Reset
-    } else {
-        Outcome::Protocol
-    }
+    Some(Hop { method: "GET".to_owned(), path, body: Bytes::new() })
 }

@@ -1,20 +1,108 @@
-//! A plan made ready to send: headers with their secrets in place.
+//! A plan made ready to send: requests built, secrets in place, patterns compiled.
 
 use std::fmt;
+use std::sync::Arc;
 
-use hyper::header::{CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
-use policies::plan::{HeaderValue as Written, Plan};
+use hyper::body::Bytes;
+use hyper::header::{HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use policies::Arm;
+use policies::plan::{
+    BODY_MAX_BYTES, Body, Call, HeaderValue as Written, Headers, HttpVersion, Plan, Step, Template,
+};
+use policies::sample::Outcome;
+
+use crate::exchange::Route;
+use crate::grpc::GrpcProbe;
+use crate::http::HttpProbe;
+use crate::probe::{Lost, Probe, Values};
+use crate::sign::{Signer, signer};
+use crate::tcp::TcpProbe;
+use crate::tls::TlsProbe;
+use crate::trust::Trust;
+use crate::websocket::WebSocketProbe;
 
 /// Marks every probe, so that a service's own logs can tell it from a customer.
 const AGENT: &str = concat!("gate/", env!("CARGO_PKG_VERSION"));
+/// Secrets shorter than this are not looked for in what targets answer: they would be found everywhere.
+const SECRET_MIN_BYTES: usize = 4;
 
-/// A plan with its request headers resolved. Debug output leaves the headers out: they may hold secrets.
+/// How references of a policy are looked up.
+pub trait Lookup {
+    /// The text behind `env:NAME` or `file:PATH`. A reason never holds what is in it.
+    ///
+    /// # Errors
+    /// Why it cannot be read.
+    fn text(&self, reference: &str) -> Result<String, String>;
+
+    /// The bytes of a file.
+    ///
+    /// # Errors
+    /// Why it cannot be read.
+    fn file(&self, path: &str) -> Result<Vec<u8>, String> {
+        Err(format!("`{path}` cannot be read here"))
+    }
+
+    /// A signer with the credentials this program runs with.
+    ///
+    /// # Errors
+    /// There are none.
+    fn sigv4(&self, service: &str, region: &str) -> Result<Arc<dyn Signer>, String> {
+        Err(format!("there are no credentials to sign for {service} in {region} with"))
+    }
+}
+
+impl<F: Fn(&str) -> Result<String, String>> Lookup for F {
+    fn text(&self, reference: &str) -> Result<String, String> {
+        self(reference)
+    }
+}
+
+/// How probes follow each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pace {
+    /// When they are due, whatever the target does.
+    #[default]
+    Open,
+    /// When they are due, but at most so many at a time: one that has to wait for another's answer is not
+    /// late, the target is slow.
+    Bounded {
+        /// At a time.
+        connections: usize,
+    },
+    /// One after the other, so many at a time: as fast as the target answers.
+    Closed {
+        /// At a time.
+        connections: usize,
+    },
+}
+
+/// A plan ready to be sent. Debug output leaves out what may hold secrets.
 #[derive(Clone)]
 pub struct Order {
     /// What to probe and how often.
     pub plan: Plan,
-    pub(crate) headers: HeaderMap,
-    pub(crate) host: Option<HeaderValue>,
+    /// How probes follow each other.
+    pub pace: Pace,
+    pub(crate) scenarios: Arc<[Ready]>,
+    pub(crate) signals: Arc<[String]>,
+    secrets: Arc<[String]>,
+}
+
+/// A scenario ready to be sent.
+#[derive(Debug)]
+pub(crate) struct Ready {
+    /// Its place among the signals, if it has one.
+    pub(crate) signal: Option<usize>,
+    pub(crate) steps: Vec<ReadyStep>,
+    /// Whether any request has a place for a value.
+    pub(crate) has_places: bool,
+}
+
+/// A step ready to be sent.
+#[derive(Debug)]
+pub(crate) struct ReadyStep {
+    pub(crate) signal: Option<usize>,
+    pub(crate) probe: Arc<dyn Probe>,
 }
 
 impl fmt::Debug for Order {
@@ -23,16 +111,16 @@ impl fmt::Debug for Order {
     }
 }
 
-/// A header that cannot be sent. The value is never part of the message.
+/// A plan that cannot be sent. A secret is never part of the message.
 #[derive(Debug, thiserror::Error)]
 pub enum OrderError {
-    /// Its name is not a header name.
+    /// A header's name is none.
     #[error("`{0}` is not a header name")]
     Name(String),
-    /// Its value has characters no header may have.
+    /// A header's value has characters no header may have.
     #[error("the value of header `{0}` has characters no header may have")]
     Value(String),
-    /// Its secret could not be read.
+    /// A header's secret could not be read.
     #[error("the secret for header `{header}` could not be read: {reason}")]
     Secret {
         /// Header it is for.
@@ -40,43 +128,251 @@ pub enum OrderError {
         /// Why, without the secret.
         reason: String,
     },
+    /// A body could not be read.
+    #[error("the body of a request could not be read: {reason}")]
+    Body {
+        /// Why.
+        reason: String,
+    },
+    /// `client-tls` is unusable.
+    #[error("`{what}` of `client-tls` is unusable: {reason}")]
+    Tls {
+        /// Which part of it.
+        what: &'static str,
+        /// Why, without what is in it.
+        reason: String,
+    },
+    /// Requests cannot be signed.
+    #[error("requests cannot be signed: {reason}")]
+    Sign {
+        /// Why, without the key.
+        reason: String,
+    },
 }
 
 impl Order {
-    /// Makes a plan ready; `secret` looks a reference up.
+    /// Makes a plan ready.
     ///
     /// # Errors
-    /// A header whose name, value or secret is unusable.
-    pub fn new(
-        plan: Plan,
-        secret: impl Fn(&str) -> Result<String, String>,
-    ) -> Result<Self, OrderError> {
-        let mut headers = HeaderMap::new();
-        headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
-        // Each probe has a connection of its own, as a load balancer's health check does.
-        headers.insert(CONNECTION, HeaderValue::from_static("close"));
-        for (name, written) in &plan.request.headers {
-            let value = match written {
-                Written::Literal(text) => text.clone(),
-                Written::Secret(reference) => secret(reference)
-                    .map_err(|reason| OrderError::Secret { header: name.clone(), reason })?,
-            };
+    /// A reference that cannot be read, or what it holds is unusable.
+    pub fn new(plan: Plan, lookup: &impl Lookup) -> Result<Self, OrderError> {
+        let script = Arc::clone(&plan.script);
+        let trust = Arc::new(Trust::new(&script.tls, lookup)?);
+        let signer = script.sign.as_ref().map(|sign| signer(sign, lookup)).transpose()?;
+        let signals = script.signals();
+        let mut making =
+            Making { lookup, trust, signer, secrets: Vec::new(), steps: 0, plan: &plan };
+        let place = |name: &str| signals.iter().position(|signal| signal == name);
+        let mut scenarios = Vec::with_capacity(script.scenarios.len());
+        for scenario in &script.scenarios {
+            let mut steps = Vec::with_capacity(scenario.steps.len());
+            for step in &scenario.steps {
+                let signal = scenario.signal_of(step).and_then(|name| place(&name));
+                steps.push(ReadyStep { signal, probe: making.probe(step)? });
+            }
+            let signal = place(&scenario.name).filter(|_| !scenario.name.is_empty());
+            let green = script.green_headers.iter();
+            let has_places = scenario.steps.iter().any(|step| has_places(&step.call))
+                || green.map(|(_, value)| value).any(header_has_places);
+            scenarios.push(Ready { signal, steps, has_places });
+        }
+        let secrets = making.secrets.into();
+        let (scenarios, signals) = (scenarios.into(), signals.into());
+        Ok(Self { plan, pace: Pace::Open, scenarios, signals, secrets })
+    }
+
+    /// What was seen, with every secret that gate sent left out: a target may echo it.
+    pub(crate) fn redacted(&self, mut seen: String) -> String {
+        for secret in self.secrets.iter() {
+            if seen.contains(secret.as_str()) {
+                seen = seen.replace(secret.as_str(), "***");
+            }
+        }
+        seen
+    }
+}
+
+fn has_places(call: &Call) -> bool {
+    let open = |template: &Template| template.plain().is_none();
+    let headers = |headers: &Headers| headers.iter().any(|(_, value)| header_has_places(value));
+    match call {
+        Call::Http(http) => {
+            let body = matches!(&http.body, Some(Body::Text(text)) if open(text));
+            open(&http.path) || body || headers(&http.headers)
+        }
+        Call::WebSocket(socket) => {
+            open(&socket.path) || socket.send.as_ref().is_some_and(open) || headers(&socket.headers)
+        }
+        Call::Grpc(grpc) => headers(&grpc.headers),
+        Call::Tcp | Call::Tls { .. } => false,
+    }
+}
+
+fn header_has_places(value: &Written) -> bool {
+    matches!(value, Written::Literal(template) if template.plain().is_none())
+}
+
+/// What the steps of one order share while they are made ready.
+struct Making<'a> {
+    lookup: &'a dyn Lookup,
+    trust: Arc<Trust>,
+    signer: Option<Arc<dyn Signer>>,
+    secrets: Vec<String>,
+    steps: usize,
+    plan: &'a Plan,
+}
+
+impl Making<'_> {
+    fn probe(&mut self, step: &Step) -> Result<Arc<dyn Probe>, OrderError> {
+        self.steps += 1;
+        let script = &self.plan.script;
+        let mut route = Route {
+            trust: Arc::clone(&self.trust),
+            host: step.call.host().map(str::to_owned),
+            server_name: script.tls.server_name.clone(),
+            version: HttpVersion::One,
+            step: self.steps,
+            idle_max: script.connections.idle_max,
+        };
+        Ok(match &step.call {
+            Call::Http(http) => {
+                route.version = http.version;
+                let body = match &http.body {
+                    None => Text::Fixed(Bytes::new()),
+                    Some(Body::Text(template)) => match template.plain() {
+                        Some(text) => Text::Fixed(Bytes::copy_from_slice(text.as_bytes())),
+                        None => Text::Open(template.clone()),
+                    },
+                    Some(Body::File(path)) => Text::Fixed(self.file(path)?),
+                };
+                let expect = &step.expect;
+                Arc::new(HttpProbe {
+                    route,
+                    method: http.method.clone(),
+                    path: http.path.clone(),
+                    headers: self.headers(&http.headers)?,
+                    body,
+                    redirects: http.redirects,
+                    compression: http.compression,
+                    keep: expect.looks_at_body()
+                        || !expect.headers.is_empty()
+                        || !step.take.is_empty(),
+                    signer: self.signer.clone(),
+                })
+            }
+            Call::Grpc(grpc) => {
+                route.version = HttpVersion::Two;
+                let headers = self.headers(&grpc.headers)?;
+                let (path, message) = (grpc.path.clone(), grpc.message.clone());
+                Arc::new(GrpcProbe { route, path, headers, message })
+            }
+            Call::WebSocket(socket) => {
+                let headers = self.headers(&socket.headers)?;
+                let (path, send) = (socket.path.clone(), socket.send.clone());
+                Arc::new(WebSocketProbe { route, path, headers, send })
+            }
+            Call::Tls { .. } => Arc::new(TlsProbe { route }),
+            Call::Tcp => Arc::new(TcpProbe),
+        })
+    }
+
+    fn file(&self, path: &str) -> Result<Bytes, OrderError> {
+        let told = |reason| OrderError::Body { reason };
+        let bytes = self.lookup.file(path).map_err(told)?;
+        if bytes.len() > BODY_MAX_BYTES {
+            return Err(told(format!("`{path}` is larger than {BODY_MAX_BYTES} bytes")));
+        }
+        Ok(bytes.into())
+    }
+
+    fn headers(&mut self, written: &Headers) -> Result<ReadyHeaders, OrderError> {
+        let mut both = self.some(written)?;
+        both.fixed.entry(USER_AGENT).or_insert(HeaderValue::from_static(AGENT));
+        let green = self.some(&self.plan.script.green_headers)?;
+        Ok(ReadyHeaders { both, green })
+    }
+
+    fn some(&mut self, written: &Headers) -> Result<SomeHeaders, OrderError> {
+        let mut some = SomeHeaders::default();
+        for (name, value) in written {
             let key = HeaderName::try_from(name.as_str())
                 .map_err(|_refused| OrderError::Name(name.clone()))?;
+            let (text, is_secret) = match value {
+                Written::Literal(template) => match template.plain() {
+                    Some(text) => (text.to_owned(), false),
+                    None => {
+                        some.open.push((key, template.clone()));
+                        continue;
+                    }
+                },
+                Written::Secret { reference, prefix } => {
+                    let told = |reason| OrderError::Secret { header: name.clone(), reason };
+                    let secret = self.lookup.text(reference).map_err(told)?;
+                    let text = format!("{prefix}{secret}");
+                    if secret.len() >= SECRET_MIN_BYTES {
+                        self.secrets.push(secret);
+                    }
+                    (text, true)
+                }
+            };
             let mut value =
-                HeaderValue::try_from(value).map_err(|_refused| OrderError::Value(name.clone()))?;
-            value.set_sensitive(matches!(written, Written::Secret(_)));
-            headers.append(key, value);
+                HeaderValue::try_from(text).map_err(|_refused| OrderError::Value(name.clone()))?;
+            value.set_sensitive(is_secret);
+            some.fixed.append(key, value);
         }
-        let host = plan
-            .request
-            .host
-            .as_ref()
-            .map(|host| {
-                HeaderValue::try_from(host.as_str())
-                    .map_err(|_refused| OrderError::Value(HOST.to_string()))
-            })
-            .transpose()?;
-        Ok(Self { plan, headers, host })
+        Ok(some)
+    }
+}
+
+/// Text of a request.
+pub(crate) enum Text {
+    Fixed(Bytes),
+    Open(Template),
+}
+
+impl Text {
+    pub(crate) fn fill(&self, values: &Values) -> Bytes {
+        match self {
+            Self::Fixed(bytes) => bytes.clone(),
+            Self::Open(template) => template.fill(values).into(),
+        }
+    }
+}
+
+/// Headers of a request.
+pub(crate) struct ReadyHeaders {
+    both: SomeHeaders,
+    green: SomeHeaders,
+}
+
+#[derive(Default)]
+struct SomeHeaders {
+    fixed: HeaderMap,
+    /// With places for values.
+    open: Vec<(HeaderName, Template)>,
+}
+
+impl ReadyHeaders {
+    /// The headers for an arm, with values in their places.
+    ///
+    /// # Errors
+    /// A value that cannot stand in a header.
+    pub(crate) fn fill(&self, arm: Arm, values: &Values) -> Result<HeaderMap, Lost> {
+        let mut headers = self.both.fixed.clone();
+        let green = (arm == Arm::Green).then_some(&self.green);
+        if let Some(green) = green {
+            for (name, value) in &green.fixed {
+                headers.insert(name, value.clone());
+            }
+        }
+        for (name, template) in self.both.open.iter().chain(green.into_iter().flat_map(|g| &g.open))
+        {
+            let value = HeaderValue::try_from(template.fill(values)).map_err(|_invalid| Lost {
+                outcome: Outcome::Expectation,
+                saw: Some(format!("a value taken from an answer cannot stand in header {name}")),
+            })?;
+            headers.insert(name, value);
+        }
+        Ok(headers)
     }
 }

@@ -1,18 +1,24 @@
 //! One run's probing: sends on schedule, closes ticks in order, hands them over.
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use policies::{Arm, ArmTick, Sample, Target, Tick};
-use tokio::sync::{Semaphore, mpsc, watch};
-use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::{Instant, sleep_until};
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
+use policies::tick::Recorder;
+use policies::{Arm, Sample, Target, Tick};
+use tokio::sync::{mpsc, watch};
+use tokio::task::AbortHandle;
 
-use crate::connect::Dialer;
-use crate::http;
-use crate::order::Order;
-use crate::schedule::Schedule;
+use crate::order::{Order, Pace};
+use crate::pacer::Pacer;
+use crate::pool::Pool;
+use crate::pulse::Pulse;
+use crate::scenario::{Flight, fly, not_sent};
+use crate::schedule::{Due, Schedule};
+use crate::throttle::Throttle;
 
 /// A probe this far behind its due time is not sent: the burst that would catch up says nothing.
 const BEHIND_MAX: Duration = Duration::from_secs(1);
@@ -29,15 +35,22 @@ pub struct Session {
     task: AbortHandle,
 }
 
+/// What all sessions of a prober share.
+#[derive(Clone, Debug)]
+pub(crate) struct Common {
+    pub(crate) pacer: Pacer,
+    pub(crate) pulse: Arc<Pulse>,
+}
+
 impl Session {
-    pub(crate) fn begin(runtime: &tokio::runtime::Handle, dialer: Dialer, order: Order) -> Self {
+    pub(crate) fn begin(runtime: &tokio::runtime::Handle, common: Common, order: Order) -> Self {
         let (orders, receiver) = watch::channel(Arc::new(order));
         let (sender, ticks) = mpsc::channel(TICKS_WAITING_MAX);
-        let task = runtime.spawn(run(dialer, receiver, sender)).abort_handle();
+        let task = runtime.spawn(Probing::new(common, receiver).run(sender)).abort_handle();
         Self { orders, ticks, task }
     }
 
-    /// Probes by this order from the next tick on.
+    /// Probes by this order from the next tick on. Rate, seed and tick stay those of the first.
     pub fn change(&self, order: Order) {
         self.orders.send_replace(Arc::new(order));
     }
@@ -54,47 +67,225 @@ impl Drop for Session {
     }
 }
 
-/// Everything sent in one tick, some of it still under way.
+/// Everything due in one tick, some of it still under way.
 struct Open {
     index: u64,
-    has_blue: bool,
-    probes: JoinSet<(Arm, Arc<Target>, Sample)>,
+    under_way: usize,
+    /// All of it is sent.
+    is_over: bool,
+    green: Recorder,
+    blue: Option<Recorder>,
+    throttled_millis: u32,
 }
 
-async fn run(dialer: Dialer, orders: watch::Receiver<Arc<Order>>, ticks: mpsc::Sender<Tick>) {
-    let first = orders.borrow().clone();
-    let schedule = Schedule::new(first.plan.rate_per_second, first.plan.seed, first.plan.tick);
-    let places = Arc::new(Semaphore::new(places(&first)));
-    let start = Instant::now();
-    let (open, waiting) = mpsc::channel(TICKS_WAITING_MAX);
-    // Closing waits for stragglers; sending must not wait for closing.
-    let mut closing = JoinSet::new();
-    closing.spawn(close_in_order(waiting, ticks));
-    for round in 0.. {
+/// A probe that came back: the tick it was due in, who was asked, what came of it.
+type Landed = (u64, Arm, Arc<Target>, Sample);
+
+struct Probing {
+    common: Common,
+    orders: watch::Receiver<Arc<Order>>,
+    order: Arc<Order>,
+    green: Vec<Arc<Target>>,
+    blue: Vec<Arc<Target>>,
+    pool: Arc<Pool>,
+    flights: FuturesUnordered<BoxFuture<'static, Landed>>,
+    /// Those that wait for another's answer.
+    queue: VecDeque<(u64, Flight)>,
+    open: VecDeque<Open>,
+    places: usize,
+    throttle: Throttle,
+    /// Probes sent without a schedule.
+    sent: u64,
+}
+
+impl Probing {
+    fn new(common: Common, orders: watch::Receiver<Arc<Order>>) -> Self {
         let order = orders.borrow().clone();
-        let green: Vec<Arc<Target>> = order.plan.green.iter().cloned().map(Arc::new).collect();
-        let blue: Vec<Arc<Target>> = order.plan.blue.iter().cloned().map(Arc::new).collect();
-        let mut tick = Open {
-            index: first.plan.first_tick + u64::from(round),
-            has_blue: !blue.is_empty(),
-            probes: JoinSet::new(),
-        };
-        for due in schedule.tick(round) {
-            let at = start + due.at;
-            sleep_until(at).await;
-            let mut pair = [(Arm::Green, &green), (Arm::Blue, &blue)];
-            // Neither arm always goes first.
-            if due.number % 2 == 1 {
-                pair.reverse();
+        let places = places(&order);
+        Self {
+            common,
+            orders,
+            order,
+            green: Vec::new(),
+            blue: Vec::new(),
+            pool: Arc::new(Pool::default()),
+            flights: FuturesUnordered::new(),
+            queue: VecDeque::new(),
+            open: VecDeque::new(),
+            places,
+            throttle: Throttle::new(),
+            sent: 0,
+        }
+    }
+
+    async fn run(mut self, ticks: mpsc::Sender<Tick>) {
+        let plan = &self.order.plan;
+        let schedule = Schedule::new(plan.rate.clone(), plan.seed, plan.tick);
+        let first = plan.first_tick;
+        let start = Instant::now();
+        let offset = schedule.start_of(first);
+        // A schedule goes on after a restart where it would have been.
+        let instant = |at: Duration| start + at.saturating_sub(offset);
+        for index in first.. {
+            self.begin_tick(index);
+            let mut dues = schedule.tick(index).peekable();
+            let end = instant(schedule.start_of(index.saturating_add(1)));
+            loop {
+                let now = Instant::now();
+                match self.order.pace {
+                    Pace::Open | Pace::Bounded { .. } => {
+                        while let Some(due) = dues.next_if(|due| instant(due.at) <= now) {
+                            self.send_pair(index, due, instant(due.at), now);
+                        }
+                    }
+                    Pace::Closed { connections } => self.fill(index, connections, now),
+                }
+                let next = dues.peek().filter(|_| !self.is_closed()).map(|due| instant(due.at));
+                if next.is_none() && now >= end {
+                    break;
+                }
+                if self.wait(next.unwrap_or(end).min(end), &ticks).await.is_none() {
+                    return;
+                }
             }
-            for (arm, targets) in pair {
-                let Some(target) = pick(targets, due.number) else { continue };
-                send(&mut tick.probes, &dialer, &order, &places, (arm, target), at);
+            if let Some(open) = self.open.back_mut() {
+                open.is_over = true;
+                open.throttled_millis = self.throttle.take_millis();
             }
         }
-        sleep_until(start + first.plan.tick * (round + 1)).await;
-        if open.send(tick).await.is_err() {
+    }
+
+    fn is_closed(&self) -> bool {
+        matches!(self.order.pace, Pace::Closed { .. })
+    }
+
+    fn begin_tick(&mut self, index: u64) {
+        if self.orders.has_changed().unwrap_or(false) || self.green.is_empty() {
+            self.order = self.orders.borrow_and_update().clone();
+            let plan = &self.order.plan;
+            self.green = plan.green.iter().cloned().map(Arc::new).collect();
+            self.blue = plan.blue.iter().cloned().map(Arc::new).collect();
+            let there =
+                |id: &str| self.green.iter().chain(&self.blue).any(|target| target.id == id);
+            self.pool.keep(there);
+        }
+        let mixed = self.order.plan.script.connections.is_mixed();
+        let recorder = || Recorder::new(self.order.signals.to_vec()).mixed(mixed);
+        self.open.push_back(Open {
+            index,
+            under_way: 0,
+            is_over: false,
+            green: recorder(),
+            blue: (!self.blue.is_empty()).then(recorder),
+            throttled_millis: 0,
+        });
+    }
+
+    /// Waits until `at`, or until something came back or is to be handed over. `None` once nobody takes it.
+    async fn wait(&mut self, at: Instant, ticks: &mpsc::Sender<Tick>) -> Option<()> {
+        let is_complete = |open: &Open| open.is_over && open.under_way == 0;
+        let ready = self.open.front().is_some_and(is_complete);
+        tokio::select! {
+            biased;
+            () = self.common.pacer.until(at) => {}
+            Some(landed) = self.flights.next(), if !self.flights.is_empty() => {
+                self.land(landed);
+                // Others may have come back in the same moment.
+                while let Some(Some(landed)) = self.flights.next().now_or_never() {
+                    self.land(landed);
+                }
+                self.launch_waiting();
+            }
+            permit = ticks.reserve(), if ready => {
+                let permit = permit.ok()?;
+                permit.send(self.open.pop_front()?.close());
+            }
+        }
+        Some(())
+    }
+
+    fn send_pair(&mut self, index: u64, due: Due, at: Instant, now: Instant) {
+        let mut pair = [Arm::Green, Arm::Blue];
+        // Neither arm always goes first.
+        if due.number % 2 == 1 {
+            pair.reverse();
+        }
+        for arm in pair {
+            let targets = if arm == Arm::Green { &self.green } else { &self.blue };
+            let Some(target) = pick(targets, due.number) else { continue };
+            let (number, handled, launched) = (due.number, now, now);
+            let flight = Flight { number, arm, target, due: at, handled, launched };
+            if let Some(open) = self.open.back_mut() {
+                open.under_way += 1;
+            }
+            self.send(index, flight);
+        }
+    }
+
+    fn send(&mut self, index: u64, flight: Flight) {
+        let under_way = self.flights.len() + self.queue.len();
+        if under_way >= self.places || flight.handled > flight.due + BEHIND_MAX {
+            let sample = not_sent(flight.due, None);
+            self.land((index, flight.arm, flight.target, sample));
             return;
+        }
+        if let Pace::Bounded { connections } = self.order.pace
+            && self.flights.len() >= connections
+        {
+            self.queue.push_back((index, flight));
+            return;
+        }
+        self.launch(index, flight);
+    }
+
+    fn launch(&mut self, index: u64, flight: Flight) {
+        let order = Arc::clone(&self.order);
+        let (pool, pulse) = (Arc::clone(&self.pool), Arc::clone(&self.common.pulse));
+        self.flights.push(Box::pin(async move {
+            let sample = fly(&order, &flight, &pool, &pulse).await;
+            (index, flight.arm, flight.target, sample)
+        }));
+    }
+
+    /// Lets go of those that waited for another's answer, as many as there is room for.
+    fn launch_waiting(&mut self) {
+        let Pace::Bounded { connections } = self.order.pace else { return };
+        while self.flights.len() < connections {
+            let Some((index, flight)) = self.queue.pop_front() else { return };
+            self.launch(index, Flight { launched: Instant::now(), ..flight });
+        }
+    }
+
+    /// Keeps so many probes under way.
+    fn fill(&mut self, index: u64, connections: usize, now: Instant) {
+        while self.flights.len() < connections.min(self.places) {
+            let number = self.sent;
+            let Some(target) = pick(&self.green, number) else { return };
+            let Some(open) = self.open.back_mut() else { return };
+            open.under_way += 1;
+            self.sent += 1;
+            let (arm, due) = (Arm::Green, now);
+            self.launch(index, Flight { number, arm, target, due, handled: due, launched: due });
+        }
+    }
+
+    fn land(&mut self, (index, arm, target, sample): Landed) {
+        let Some(open) = self.open.iter_mut().find(|open| open.index == index) else { return };
+        open.under_way = open.under_way.saturating_sub(1);
+        let recorder = if arm == Arm::Green { Some(&mut open.green) } else { open.blue.as_mut() };
+        if let Some(recorder) = recorder {
+            recorder.record(&target.id, &sample);
+        }
+    }
+}
+
+impl Open {
+    fn close(self) -> Tick {
+        Tick {
+            index: self.index,
+            green: self.green.close(),
+            blue: self.blue.map(Recorder::close),
+            throttled_millis: self.throttled_millis,
         }
     }
 }
@@ -105,45 +296,10 @@ fn pick(targets: &[Arc<Target>], number: u64) -> Option<Arc<Target>> {
     targets.get(usize::try_from(turn).ok()?).cloned()
 }
 
-fn send(
-    probes: &mut JoinSet<(Arm, Arc<Target>, Sample)>,
-    dialer: &Dialer,
-    order: &Arc<Order>,
-    places: &Arc<Semaphore>,
-    (arm, target): (Arm, Arc<Target>),
-    due: Instant,
-) {
-    let place = Arc::clone(places).try_acquire_owned().ok();
-    let (dialer, order) = (dialer.clone(), Arc::clone(order));
-    probes.spawn(async move {
-        let sample = match place {
-            Some(_place) if due.elapsed() <= BEHIND_MAX => {
-                http::probe(&dialer, &order, &target, due).await
-            }
-            _ => http::not_sent(due),
-        };
-        (arm, target, sample)
-    });
-}
-
-async fn close_in_order(mut waiting: mpsc::Receiver<Open>, ticks: mpsc::Sender<Tick>) {
-    while let Some(mut open) = waiting.recv().await {
-        let mut tick = Tick { index: open.index, ..Tick::default() };
-        let mut blue = ArmTick { targets: BTreeMap::new() };
-        while let Some(finished) = open.probes.join_next().await {
-            let Ok((arm, target, sample)) = finished else { continue };
-            let arm = if arm == Arm::Green { &mut tick.green } else { &mut blue };
-            arm.targets.entry(target.id.clone()).or_default().record(&sample);
-        }
-        tick.blue = open.has_blue.then_some(blue);
-        if ticks.send(tick).await.is_err() {
-            return;
-        }
-    }
-}
-
+/// Probes that may be under way or waiting.
 fn places(order: &Order) -> usize {
-    let in_flight = order.plan.rate_per_second * order.plan.timeout.as_secs_f64();
+    let rate = order.plan.rate.peak_per_second();
+    let in_flight = rate * order.plan.timeout.as_secs_f64();
     #[allow(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,

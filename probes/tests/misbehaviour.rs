@@ -5,90 +5,15 @@
     reason = "the whole file is a test; clippy knows only `#[test]` functions as such"
 )]
 
-use std::net::SocketAddr;
+mod common;
+
 use std::time::Duration;
 
-use policies::deployment::Route;
-use policies::plan::{Plan, Request, StatusRange};
-use policies::{ArmTick, Outcome, Target, TargetTick};
+use common::{GET, TICK, TIMEOUT, answering, check, order, plan, probe, server, target};
+use policies::{ArmTick, Outcome, Target};
 use probes::{Order, Prober};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-
-const TICK: Duration = Duration::from_millis(200);
-const TIMEOUT: Duration = Duration::from_millis(300);
-
-fn target(address: SocketAddr, tls: bool) -> Target {
-    Target {
-        id: address.to_string(),
-        host: address.ip().to_string(),
-        port: address.port(),
-        tls,
-        route: Route::Url,
-        health: None,
-    }
-}
-
-fn plan(green: Vec<Target>, blue: Vec<Target>) -> Plan {
-    Plan {
-        seed: 0,
-        rate_per_second: 50.0,
-        timeout: TIMEOUT,
-        tick: TICK,
-        first_tick: 7,
-        request: Request {
-            method: "GET".into(),
-            path: "/shop?deep=1".into(),
-            host: None,
-            headers: vec![],
-            expect: vec![StatusRange { from: 200, to: 299 }],
-            expect_json: vec![],
-        },
-        green,
-        blue,
-    }
-}
-
-/// One tick of probes of `target`.
-async fn probe(target: Target) -> TargetTick {
-    let prober = Prober::start().unwrap();
-    let order = Order::new(plan(vec![target], vec![]), |_| Err("no secrets here".into())).unwrap();
-    let mut session = prober.begin(order);
-    session.tick().await.unwrap().green.total()
-}
-
-/// A server that treats each connection as told.
-async fn server<F>(treat: impl Fn(TcpStream) -> F + Send + 'static) -> SocketAddr
-where
-    F: Future<Output = ()> + Send + 'static,
-{
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(treat(stream));
-        }
-    });
-    address
-}
-
-/// Reads the request, answers with these bytes, and closes.
-async fn answering(bytes: &'static [u8]) -> SocketAddr {
-    server(move |mut stream| async move {
-        let mut request = [0; 2048];
-        let _read = stream.read(&mut request).await;
-        let _written = stream.write_all(bytes).await;
-    })
-    .await
-}
-
-/// Every probe of the tick came to this.
-async fn check(address: SocketAddr, expected: Outcome) {
-    let tick = probe(target(address, false)).await;
-    assert_eq!(tick.due, 10, "{tick:?}");
-    assert_eq!(tick.outcomes.get(&expected).copied().unwrap_or(0) + tick.late, 10, "{tick:?}");
-    assert!(tick.late < 5, "this machine is too busy to tell: {tick:?}");
-}
+use tokio::net::TcpListener;
 
 #[tokio::test]
 async fn a_good_answer_is_ok() {
@@ -102,10 +27,10 @@ async fn a_good_answer_is_ok() {
 
 #[tokio::test]
 async fn an_unexpected_status_is_named_and_counted() {
-    let tick = probe(target(
-        answering(b"HTTP/1.1 503 Unavailable\r\ncontent-length: 0\r\n\r\n").await,
-        false,
-    ))
+    let tick = probe(
+        GET,
+        target(answering(b"HTTP/1.1 503 Unavailable\r\ncontent-length: 0\r\n\r\n").await, false),
+    )
     .await;
     assert_eq!(tick.statuses.get(&503).copied().unwrap_or(0) + tick.late, 10, "{tick:?}");
     // A redirect is an answer, not an invitation.
@@ -117,12 +42,8 @@ async fn an_unexpected_status_is_named_and_counted() {
 #[tokio::test]
 async fn a_body_that_is_not_as_expected_is_told_apart_from_a_bad_status() {
     let outcome = async |body: &'static [u8]| {
-        let mut plan = plan(vec![target(answering(body).await, false)], vec![]);
-        let json = policies::plan::ExpectJson::parse("$.status", "ok".into()).unwrap();
-        plan.request.expect_json = vec![json];
-        let prober = Prober::start().unwrap();
-        let mut session = prober.begin(Order::new(plan, |_| Err(String::new())).unwrap());
-        let tick = session.tick().await.unwrap().green.total();
+        let http = "{ http: { path: /, expect: { json: { $.status: ok } } } }";
+        let tick = probe(http, target(answering(body).await, false)).await;
         let answered = |outcome| tick.outcomes.get(&outcome).copied().unwrap_or(0);
         assert_eq!(
             answered(Outcome::Ok) + answered(Outcome::Expectation) + tick.late,
@@ -196,7 +117,7 @@ async fn garbage_is_a_protocol_error_and_endless_answers_are_cut() {
 #[tokio::test]
 async fn tls_that_is_no_tls_is_a_tls_error() {
     let plain = answering(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
-    let tick = probe(target(plain, true)).await;
+    let tick = probe(GET, target(plain, true)).await;
     assert_eq!(tick.outcomes.get(&Outcome::Tls).copied().unwrap_or(0) + tick.late, 10, "{tick:?}");
 }
 
@@ -206,7 +127,7 @@ async fn a_name_that_does_not_resolve_is_not_the_targets_fault() {
         host: "no-such-host.invalid".into(),
         ..target("127.0.0.1:1".parse().unwrap(), false)
     };
-    let tick = probe(nowhere).await;
+    let tick = probe(GET, nowhere).await;
     assert_eq!(tick.judged(), 0, "{tick:?}");
 }
 
@@ -218,8 +139,8 @@ async fn a_stalled_green_does_not_slow_the_probes_of_blue() {
     });
     let blue = answering(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
     let prober = Prober::start().unwrap();
-    let plan = plan(vec![target(green.await, false)], vec![target(blue, false)]);
-    let mut session = prober.begin(Order::new(plan, |_| Err(String::new())).unwrap());
+    let plan = plan(GET, vec![target(green.await, false)], vec![target(blue, false)]);
+    let mut session = prober.begin(order(plan));
     for index in 7..10 {
         let tick = session.tick().await.unwrap();
         assert_eq!(tick.index, index, "ticks arrive in order");
@@ -235,13 +156,11 @@ async fn a_stalled_green_does_not_slow_the_probes_of_blue() {
 async fn the_request_is_the_policys_and_marked_as_gates() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let mut plan = plan(vec![target(address, false)], vec![]);
-    plan.request.host = Some("shop.example.com".into());
-    plan.request.headers = vec![
-        ("x-plain".into(), policies::plan::HeaderValue::Literal("1".into())),
-        ("authorization".into(), policies::plan::HeaderValue::Secret("env:TOKEN".into())),
-    ];
-    let order = Order::new(plan, |reference| Ok(format!("secret of {reference}"))).unwrap();
+    let probe = "{ http: { path: /shop?deep=1, host: shop.example.com }, headers: { x-plain: 1, \
+                 authorization: { secret: 'env:TOKEN', prefix: 'Bearer ' } } }";
+    let plan = plan(probe, vec![target(address, false)], vec![]);
+    let secret = |reference: &str| Ok(format!("secret of {reference}"));
+    let order = Order::new(plan, &secret).unwrap();
     assert!(!format!("{order:?}").contains("secret of"), "secrets are not printed");
     let prober = Prober::start().unwrap();
     let _session = prober.begin(order);
@@ -254,7 +173,7 @@ async fn the_request_is_the_policys_and_marked_as_gates() {
         "host: shop.example.com\r\n",
         "user-agent: gate/",
         "x-plain: 1\r\n",
-        "authorization: secret of env:token\r\n",
+        "authorization: bearer secret of env:token\r\n",
         "connection: close\r\n",
     ] {
         assert!(request.contains(line), "{line:?} is not in {request}");

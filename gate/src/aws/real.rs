@@ -23,10 +23,11 @@ use super::{
 use crate::telemetry::Metrics;
 
 /// Crates of the SDK whose debug output prints requests whole, the tokens of hooks included.
-pub(crate) const TALKATIVE: [&str; 6] = [
+pub(crate) const TALKATIVE: [&str; 7] = [
     "aws_config",
     "aws_runtime",
     "aws_sdk_codedeploy",
+    "aws_sigv4",
     "aws_smithy_http_client",
     "aws_smithy_runtime",
     "aws_smithy_runtime_api",

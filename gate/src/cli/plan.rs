@@ -107,7 +107,7 @@ impl Plan {
             seed: self.seed,
             runs: number,
             targets: self.targets,
-            rate_per_second: policy.probe.rate_per_second,
+            rate_per_second: policy.probe.rate.settled_per_second(),
             tick_seconds: policy.decide.tick.as_secs_f64(),
             at_least_seconds: policy.decide.at_least.as_secs_f64(),
             deadline_seconds: policy.decide.deadline.as_secs_f64(),
@@ -183,9 +183,10 @@ fn advice(policy: &Policy, runs: Runs) -> Vec<String> {
     }
     for times in [2.0, 4.0, 8.0, 16.0] {
         let mut faster = policy.clone();
-        faster.probe.rate_per_second *= times;
+        let rate = policy.probe.rate.settled_per_second() * times;
+        faster.probe.rate = policies::plan::Rate::constant(rate);
         if passes(&faster) {
-            advice.push(format!("raise `probe.rate` to {}/s", faster.probe.rate_per_second));
+            advice.push(format!("raise `probe.rate` to {}/s", rate));
             break;
         }
     }

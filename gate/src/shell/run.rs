@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span, info, info_span, warn};
 
-use super::{Case, secret};
+use super::{Case, References};
 use crate::telemetry::Metrics;
 
 /// Facts that may wait for the run; each comes from one task that waits for nothing else.
@@ -158,7 +158,7 @@ impl Conductor {
             match action {
                 Action::Resolve { after } => self.resolve(after),
                 Action::WakeAt(moment) => self.wake_at(moment),
-                Action::Probe(plan) => match Order::new(*plan, secret) {
+                Action::Probe(plan) => match Order::new(*plan, &References) {
                     Ok(order) => {
                         self.conduct.case.probing();
                         self.probe(order);

@@ -3,8 +3,11 @@
 use std::fs;
 use std::io::Read;
 
+use std::sync::Arc;
+
 use policies::Policy;
-use probes::{Order, OrderError};
+use policies::plan::BODY_MAX_BYTES;
+use probes::{Lookup, Order, OrderError, Signer};
 
 /// The largest secret; a key or a token is far smaller.
 const SECRET_MAX_BYTES: u64 = 16 * 1024;
@@ -35,10 +38,32 @@ pub(crate) fn secret(reference: &str) -> Result<String, String> {
     if text.is_empty() { Err(format!("`{reference}` is empty")) } else { Ok(text.to_owned()) }
 }
 
+/// What policies refer to: secrets, files, the credentials gate runs with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct References;
+
+impl Lookup for References {
+    fn text(&self, reference: &str) -> Result<String, String> {
+        secret(reference)
+    }
+
+    fn file(&self, path: &str) -> Result<Vec<u8>, String> {
+        let mut bytes = Vec::new();
+        let most = BODY_MAX_BYTES as u64 + 1;
+        let read = fs::File::open(path).and_then(|file| file.take(most).read_to_end(&mut bytes));
+        read.map_err(|error| format!("`{path}` cannot be read: {error}"))?;
+        Ok(bytes)
+    }
+
+    fn sigv4(&self, service: &str, region: &str) -> Result<Arc<dyn Signer>, String> {
+        Ok(crate::aws::signer(service, region))
+    }
+}
+
 /// Whether a policy's probes can be sent: its secrets are there and its headers are sound.
 ///
 /// # Errors
 /// The header that cannot be sent, and why.
 pub(crate) fn sendable(policy: &Policy) -> Result<(), OrderError> {
-    Order::new(policy.plan(0, 0, Vec::new(), Vec::new()), secret).map(|_order| ())
+    Order::new(policy.plan(0, 0, Vec::new(), Vec::new()), &References).map(|_order| ())
 }

@@ -1,8 +1,11 @@
 //! The tree of a document checked into a policy, collecting every fault on the way.
 
+mod call;
+mod expect;
 mod fields;
 mod objectives;
 mod probe;
+mod scenario;
 mod signals;
 
 use std::time::Duration;
@@ -107,7 +110,8 @@ fn document(root: &Node, faults: &mut Faults<'_>) -> (Option<Policy>, Option<App
     let watch = fields.optional("watch").and_then(|node| watch(node, &decide, faults));
     let probe = fields.optional("probe").and_then(|node| probe::probe(node, &decide, faults));
     let objectives = fields.optional("objectives").map(|node| {
-        let setting = objectives::Setting { probe: probe.as_ref(), decide: &decide, watch };
+        let setting =
+            objectives::Setting { probe: probe.as_ref(), decide: &decide, watch, share: 1.0 };
         objectives::objectives(node, setting, faults)
     });
     if let (Some(_), Some(objectives)) = (watch, &objectives)

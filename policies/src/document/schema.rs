@@ -104,6 +104,7 @@ fn form(of: &'static Form) -> Value {
         Form::More => text(&format!(r"\+\s*{DIGITS}\s*%"), "+20%"),
         Form::Less => text(&format!(r"-\s*{BELOW_100}\s*%"), "-20%"),
         Form::Rate => text(&format!(r"{DIGITS}\s*/\s*(s|sec|second|m|min|minute|h|hour)"), "20/s"),
+        Form::Size => text(&format!(r"{DIGITS}\s*([kKMm]i?)?B"), "64KiB"),
         Form::Quantile => text(&format!("p{BELOW_100}"), "p99"),
         Form::Number => json!({
             "type": ["number", "string"],

@@ -3,8 +3,10 @@
 //! The checker takes the keys it knows from here, `gate schema` is printed from here, and the docs are
 //! held to it, so that the three cannot differ.
 
+mod probe;
 mod table;
 
+pub(super) use probe::*;
 pub(super) use table::*;
 
 /// A map of the document.
@@ -60,6 +62,8 @@ pub(super) enum Form {
     Less,
     /// `20/s`.
     Rate,
+    /// `64KiB`.
+    Size,
     /// `p99`.
     Quantile,
     /// A number above 0.
@@ -116,6 +120,7 @@ impl Form {
             | Self::More
             | Self::Less
             | Self::Rate
+            | Self::Size
             | Self::Quantile
             | Self::Number
             | Self::Bool

@@ -1,5 +1,6 @@
 //! One objective under judgement: its engine, what it has seen, what it says.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use super::condition::Condition;
@@ -15,7 +16,7 @@ use crate::evidence::{Direction, Evidence, Rank, RankLimits, Ratio, Refused};
 use crate::moment::Moment;
 use crate::policy::{Counted, Limits, Measure, Objective};
 use crate::reading::Seen;
-use crate::tick::{ArmTick, TargetTick};
+use crate::tick::{ArmTick, TargetTick, Tick};
 use crate::verdict::Verdict;
 
 /// Points of a series before it stops standing in the way of Continue.
@@ -38,6 +39,8 @@ pub struct Judged {
     pub(super) memory: Memory,
     setting: Setting,
     read_at: Option<Moment>,
+    /// Of the step it is about, where it is about one and compares latencies.
+    history: Option<Box<History>>,
 }
 
 #[derive(Debug)]
@@ -69,13 +72,23 @@ pub enum Missing {
 
 /// A tick as an objective sees it.
 pub(super) struct Seeing<'a> {
-    pub(super) green_targets: &'a ArmTick,
-    pub(super) targets: usize,
-    pub(super) green: &'a TargetTick,
-    pub(super) blue: Option<&'a TargetTick>,
+    green_targets: Cow<'a, ArmTick>,
+    targets: usize,
+    green: TargetTick,
+    blue: Option<TargetTick>,
     /// Connections that failed on both arms.
-    pub(super) shared: u64,
-    pub(super) history: &'a History,
+    shared: u64,
+}
+
+impl<'a> Seeing<'a> {
+    /// A tick of all probes, or of one scenario or step.
+    pub(super) fn of(tick: &'a Tick, step: Option<&str>, targets: usize) -> Self {
+        let green_targets = tick.green.of(step);
+        let green = green_targets.total();
+        let blue = tick.blue.as_ref().map(|blue| blue.of(step).total());
+        let shared = blue.as_ref().map_or(0, |blue| blue.unconnected().min(green.unconnected()));
+        Self { green_targets, targets, green, blue, shared }
+    }
 }
 
 impl Judged {
@@ -93,11 +106,22 @@ impl Judged {
             }
         };
         let memory = Memory::default();
-        Ok(Self { objective, share, bad: 0, total: 0, engine, memory, setting, read_at: None })
+        let compares = matches!(engine, Engine::Versus(_)) && objective.step.is_some();
+        let history = compares.then(Box::default);
+        let (bad, total, read_at) = (0, 0, None);
+        Ok(Self { objective, share, bad, total, engine, memory, setting, read_at, history })
+    }
+
+    /// Remembers what blue's latency was in the step it is about.
+    pub(super) fn remember(&mut self, blue: &ArmTick) {
+        if let Some(history) = &mut self.history {
+            history.add(&blue.of(self.objective.step.as_deref()).total());
+        }
     }
 
     /// Takes over what is no evidence: how long a condition has failed, the baseline of a series.
     pub(super) fn know(&mut self, before: &Self) {
+        self.history.clone_from(&before.history);
         match (&mut self.engine, &before.engine) {
             (Engine::Condition(mine), Engine::Condition(theirs)) => {
                 mine.clone_from(theirs);
@@ -116,19 +140,20 @@ impl Judged {
     }
 
     /// Takes a tick of probes. The engines refuse only what is no count, which counts are by their types.
-    pub(super) fn take(&mut self, tick: &Seeing<'_>) -> Result<(), Refused> {
+    pub(super) fn take(&mut self, tick: &Seeing<'_>, history: &History) -> Result<(), Refused> {
+        let history = self.history.as_deref().unwrap_or(history);
         let less = |count: u64| count.saturating_sub(tick.shared);
         let seen = match (&mut self.engine, &self.objective.measure) {
             (Engine::Share(engine), Measure::Share { signal, .. }) => {
                 let of = |arm: &TargetTick| (less(arm.bad_for(*signal)), less(arm.judged()));
-                let green = of(tick.green);
-                if engine.take(events(green), tick.blue.map(|blue| events(of(blue))))? {
+                let green = of(&tick.green);
+                if engine.take(events(green), tick.blue.as_ref().map(|blue| events(of(blue))))? {
                     self.memory.add(green);
                 }
                 Some(green)
             }
-            (Engine::Versus(engine), Measure::Versus { .. }) => match tick.blue {
-                Some(blue) => engine.take(tick.green, blue, tick.history, tick.shared)?,
+            (Engine::Versus(engine), Measure::Versus { .. }) => match &tick.blue {
+                Some(blue) => engine.take(&tick.green, blue, history, tick.shared)?,
                 None => None,
             },
             (Engine::Each(engine), Measure::EachTarget { signal, .. }) => {

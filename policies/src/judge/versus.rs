@@ -120,7 +120,7 @@ mod tests {
                 held: Duration::ZERO,
                 latency: Duration::from_millis(latency),
                 outcome,
-                status: None,
+                ..Sample::default()
             });
         };
         millis.into_iter().for_each(|latency| record(Outcome::Ok, latency));

@@ -13,6 +13,8 @@ pub struct Objective {
     pub name: String,
     /// What is measured, and what must hold of it.
     pub measure: Measure,
+    /// The scenario or step whose probes are measured; `None` for all of them.
+    pub step: Option<String>,
     /// Its share of the false-rollback rate, relative to the other objectives.
     pub weight: f64,
     /// Judged and shown, never decides.

@@ -57,14 +57,14 @@ impl Run {
     /// Lets the judge in force take a tick. Probes of green judged in it; `None` where gate itself could not
     /// measure.
     pub(super) fn take(&mut self, tick: &Tick) -> Option<u64> {
-        let total = tick.green.total();
-        if total.gates_fault() * 2 > u64::from(total.due) {
-            // More lost than measured: this says something about gate, nothing about the release.
+        let (_, policy) = self.policy.as_ref()?;
+        let (length, now) = (policy.decide.tick, self.now);
+        if tick.is_gates_trouble(length) {
+            // This says something about gate, nothing about the release.
             self.trouble_ticks += 1;
             return None;
         }
-        let (_, policy) = self.policy.as_ref()?;
-        let (length, now) = (policy.decide.tick, self.now);
+        let total = tick.green.total();
         let targets =
             |arm| self.deployment.as_ref().map_or(0, |d| routed(d, arm, policy.probe.via).len());
         let (greens, blues) = (targets(Arm::Green), targets(Arm::Blue));

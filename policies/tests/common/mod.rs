@@ -71,6 +71,7 @@ pub(crate) fn arm(id: &str, outcomes: &[(Outcome, u32)], held_ms: u64, latency_m
                 latency: Duration::from_millis(latency_ms),
                 outcome,
                 status: (outcome == Outcome::Status).then_some(500),
+                ..Sample::default()
             });
         }
     }
@@ -81,7 +82,7 @@ pub(crate) fn arm(id: &str, outcomes: &[(Outcome, u32)], held_ms: u64, latency_m
 pub(crate) fn tick(index: u64, green: &[(Outcome, u32)], blue: &[(Outcome, u32)]) -> Event {
     let green = arm("10.0.0.2:80", green, 1, 5);
     let blue = Some(arm("10.0.0.1:80", blue, 1, 5));
-    Event::Ticked { tick: Box::new(Tick { index, green, blue }) }
+    Event::Ticked { tick: Box::new(Tick { index, green, blue, ..Tick::default() }) }
 }
 
 /// Something somebody else measured.

@@ -53,6 +53,42 @@ impl<'a> Fields<'a> {
         self.entries.iter().find(|(entry, _)| entry.name == key).map(|(_, node)| node)
     }
 
+    /// The value of a key that only some shapes have.
+    pub(super) fn given(&self, key: &str) -> Option<&'a Node> {
+        self.shape.key(key).and_then(|_| self.optional(key))
+    }
+
+    /// Refuses a map that has none of these keys, or several. `None` then.
+    pub(super) fn exactly_one(
+        &self,
+        what: &str,
+        keys: &[&str],
+        node: &Node,
+        faults: &mut Faults<'_>,
+    ) -> Option<()> {
+        let mut found = keys.iter().filter(|key| self.optional(key).is_some());
+        match (found.next(), found.next()) {
+            (Some(_), None) => Some(()),
+            (Some(one), Some(other)) => {
+                let message = format!("{what} has `{one}` and `{other}`");
+                let help = "keep one of them";
+                faults.add(FaultCode::G0008, self.place_of(other), message, help);
+                None
+            }
+            (None, _) => {
+                let unknown = self.present().any(|name| self.shape.key(name).is_none());
+                // What is misspelt has been said already.
+                if !unknown {
+                    let message = format!("{what} has none of {}", keys.join(", "));
+                    let help = keys.first().and_then(|key| self.shape.key(key));
+                    let help = help.map_or("", |key| key.about);
+                    faults.add(FaultCode::G0003, &node.place, message, help);
+                }
+                None
+            }
+        }
+    }
+
     /// Where a key stands, or the whole map where it does not.
     pub(super) fn place_of(&self, key: &str) -> &'a Place {
         let entry = self.entries.iter().find(|(entry, _)| entry.name == key);

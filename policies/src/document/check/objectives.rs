@@ -6,7 +6,7 @@ use super::super::fault::FaultCode;
 use super::super::shape;
 use super::super::tree::{Node, Place, Value};
 use super::Faults;
-use super::fields::Fields;
+use super::fields::{self, Fields};
 use super::signals;
 use crate::decision::Answer;
 use crate::evidence::continue_probes;
@@ -31,6 +31,16 @@ pub(super) struct Setting<'a> {
     pub(super) probe: Option<&'a Probe>,
     pub(super) decide: &'a Decide,
     pub(super) watch: Option<Watch>,
+    /// Share of the probes that are of the step an objective is about.
+    pub(super) share: f64,
+}
+
+impl Setting<'_> {
+    /// Probes per second that an objective is about.
+    fn rate_per_second(&self) -> f64 {
+        let whole = |probe: &Probe| probe.rate.settled_per_second();
+        self.share * self.probe.map_or(policy::RATE_DEFAULT, whole)
+    }
 }
 
 pub(super) fn objectives(
@@ -106,6 +116,9 @@ fn objective(item: &Node, setting: Setting<'_>, faults: &mut Faults<'_>) -> Opti
             return None;
         }
     };
+    let step = step(node, setting, faults);
+    let share = |step: &String| setting.probe.map_or(1.0, |probe| probe.script.share_of(step));
+    let setting = Setting { share: step.as_ref().map_or(1.0, share), ..setting };
     let (measure, name, fields) = match kind {
         "errors" => signals::unnamed(errors(node, setting, faults)?),
         "latency" => signals::unnamed(latency(node, setting, faults)?),
@@ -117,6 +130,7 @@ fn objective(item: &Node, setting: Setting<'_>, faults: &mut Faults<'_>) -> Opti
         _ => signals::unnamed(signals::alarms(node, faults)?),
     };
     let name = name.unwrap_or_else(|| measure.name());
+    let name = step.as_ref().map_or(name.clone(), |step| format!("{name} of {step}"));
     let weight = match fields.weight(faults) {
         Some((place, weight)) if !(0.001..=1000.0).contains(&weight) => {
             faults.add(
@@ -140,12 +154,32 @@ fn objective(item: &Node, setting: Setting<'_>, faults: &mut Faults<'_>) -> Opti
         let help = "add `watch: { until: end-of-deployment }`, or write `during: both`";
         faults.add(FaultCode::G0008, fields.place_of("during"), message, help);
     }
-    let objective = Objective { name, measure, weight, observe, no_data, during };
+    let objective = Objective { name, measure, step, weight, observe, no_data, during };
     unread(&item.place, &objective, setting.decide, faults);
     if let Some(probe) = setting.probe.filter(|_| during != During::Watch && !observe) {
-        decidable(&item.place, &objective, probe, setting.decide, faults);
+        decidable(&item.place, &objective, probe, setting, faults);
     }
     Some(objective)
+}
+
+/// The scenario or step that an objective is about, where its kind may have one.
+fn step(node: &Node, setting: Setting<'_>, faults: &mut Faults<'_>) -> Option<String> {
+    let Value::Map(entries) = &node.value else { return None };
+    let (_, node) = entries.iter().find(|(key, _)| key.name == "step")?;
+    // Where it is no text, its place among the fields says so.
+    let Value::Scalar(text) = &node.value else { return None };
+    let Some(probe) = setting.probe else { return Some(text.clone()) };
+    let signals = probe.script.signals();
+    if !signals.contains(text) {
+        let message = format!("`{text}` is no scenario or step of this probe");
+        let help = if signals.is_empty() {
+            "steps belong to `probe.scenarios`; remove `step`".to_owned()
+        } else {
+            fields::words(text, signals.iter().map(String::as_str))
+        };
+        faults.add(FaultCode::G0008, &node.place, message, help);
+    }
+    Some(text.clone())
 }
 
 /// Warns of an objective that nothing is read for yet, and of what comes of that.
@@ -349,7 +383,7 @@ fn limits(
     setting: Setting<'_>,
     faults: &mut Faults<'_>,
 ) -> Option<Limits> {
-    let rate = setting.probe.map_or(policy::RATE_DEFAULT, |probe| probe.rate_per_second);
+    let rate = setting.rate_per_second();
     let decide = setting.decide;
     match written {
         Some(written) => above(written, acceptable, faults),
@@ -394,9 +428,10 @@ fn decidable(
     place: &Place,
     objective: &Objective,
     probe: &Probe,
-    decide: &Decide,
+    setting: Setting<'_>,
     faults: &mut Faults<'_>,
 ) {
+    let decide = setting.decide;
     let beta = decide.rates.false_continue;
     let (limits, history) = match &objective.measure {
         Measure::Share { limits, .. } => (*limits, 0.0),
@@ -411,20 +446,21 @@ fn decidable(
         | Measure::HealthyTargets { .. }
         | Measure::Alarms { .. } => return,
     };
-    let per_tick = probe.rate_per_second * decide.tick.as_secs_f64();
+    let per_tick = setting.rate_per_second() * decide.tick.as_secs_f64();
     let probes = if decide.strict {
         strict_ticks(limits, beta) * per_tick
     } else {
         continue_probes(limits.acceptable, limits.unacceptable, beta)
     } + history;
-    let needed_seconds = probes / probe.rate_per_second + probe.warm_up.as_secs_f64();
+    let rate = setting.rate_per_second();
+    let needed_seconds = probes / rate + probe.warm_up.as_secs_f64();
     if needed_seconds > decide.deadline.as_secs_f64() {
         let strictly = if decide.strict { ", or drop `strict`" } else { "" };
         let message = format!(
             "`{}` cannot be decided before the deadline: a healthy release needs about {probes:.0} probes, which take {} at {}/s, and has {}",
             objective.name,
             units::spell(Duration::try_from_secs_f64(needed_seconds).unwrap_or(Duration::MAX)),
-            probe.rate_per_second,
+            rate,
             units::spell(decide.deadline),
         );
         let help = format!("raise `probe.rate` or `decide.deadline`, or allow more{strictly}");

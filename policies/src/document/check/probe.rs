@@ -1,24 +1,33 @@
-//! The `probe` of a policy: what to send, how often, what to expect.
+//! The `probe` of a policy: what to send, how often, over which connections.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::fault::FaultCode;
 use super::super::shape;
 use super::super::tree::{Node, Value};
 use super::Faults;
+use super::call;
 use super::fields::{self, Fields};
-use crate::plan::{ExpectJson, HeaderValue, Request, StatusRange};
+use super::scenario;
+use crate::plan::{ClientTls, Connections, IDLE_MAX_DEFAULT, Rate, Script, Segment, Sign};
 use crate::policy::{self, Decide, Probe, Via};
 use crate::units;
 
-/// Characters of a path and its query.
-const PATH_MAX: usize = 2048;
 /// Probes of one arm that may be in flight: rate times time-out, and what one core can carry.
 const IN_FLIGHT_MAX: f64 = 10_000.0;
+/// Up to this rate each probe has a connection of its own unless the policy says otherwise: a TCP handshake
+/// costs both sides little then, and load balancers' health checks do the same.
+const NEW_CONNECTIONS_MAX_PER_SECOND: f64 = 100.0;
+/// Steps and ramps of one rate.
+const SEGMENTS_MAX: usize = 32;
 
 pub(super) fn probe(node: &Node, decide: &Decide, faults: &mut Faults<'_>) -> Option<Probe> {
     let fields = Fields::of(node, &shape::PROBE, faults)?;
-    let rate = fields.parsed("rate", units::rate, faults);
+    let rate = fields.optional("rate");
+    let written_rate = rate.map(|node| node.place.clone());
+    let rate = rate.and_then(|node| self::rate(&fields, node, faults));
+    let rate = rate.unwrap_or(Rate::constant(policy::RATE_DEFAULT));
     let timeout = fields.parsed("timeout", units::duration, faults);
     let warm_up = fields.parsed("warm-up", units::duration, faults);
     let vias = [
@@ -28,30 +37,24 @@ pub(super) fn probe(node: &Node, decide: &Decide, faults: &mut Faults<'_>) -> Op
         ("both", Via::Both),
     ];
     let via = fields.choice("via", &vias, Via::Auto, faults);
-    let http = fields.optional("http");
-    let headers = fields.optional("headers").map(|node| headers(node, faults)).unwrap_or_default();
-    let request = http.and_then(|node| request(node, headers, faults));
+    let script = script(&fields, node, &rate, faults);
 
-    let rate_per_second = rate.as_ref().map_or(policy::RATE_DEFAULT, |(_, rate)| *rate);
+    let peak = rate.peak_per_second();
     let time = timeout.as_ref().map_or(policy::TIMEOUT_DEFAULT, |(_, timeout)| *timeout);
     let warm = warm_up.as_ref().map_or(Duration::ZERO, |(_, warm_up)| *warm_up);
     if let Some((place, _)) = timeout
         .as_ref()
         .filter(|_| time < Duration::from_millis(10) || time > Duration::from_secs(60))
     {
-        faults.add(
-            FaultCode::G0004,
-            place,
-            "`timeout` must be from 10ms to 60s",
-            "2s is the default",
-        );
+        let message = "`timeout` must be from 10ms to 60s";
+        faults.add(FaultCode::G0004, place, message, "2s is the default");
     }
-    if rate_per_second * time.as_secs_f64() > IN_FLIGHT_MAX {
-        let written = rate.map(|(place, _)| place).or_else(|| timeout.map(|(place, _)| place));
+    if peak * time.as_secs_f64() > IN_FLIGHT_MAX {
+        let written = written_rate.or_else(|| timeout.map(|(place, _)| place));
         let place = written.unwrap_or_else(|| node.place.clone());
         let message = format!(
             "a stalled target would hold {:.0} probes at once; the most is {IN_FLIGHT_MAX}",
-            rate_per_second * time.as_secs_f64()
+            peak * time.as_secs_f64()
         );
         faults.add(FaultCode::G0008, &place, message, "lower `rate` or `timeout`");
     }
@@ -60,170 +63,166 @@ pub(super) fn probe(node: &Node, decide: &Decide, faults: &mut Faults<'_>) -> Op
             "`warm-up` and `at-least` leave no time before the deadline ({})",
             units::spell(decide.deadline)
         );
-        faults.add(
-            FaultCode::G0008,
-            &place,
-            message,
-            "shorten `warm-up` or raise `decide.deadline`",
-        );
+        let help = "shorten `warm-up` or raise `decide.deadline`";
+        faults.add(FaultCode::G0008, &place, message, help);
     }
-    Some(Probe { request: request?, via, rate_per_second, timeout: time, warm_up: warm })
+    Some(Probe { script: Arc::new(script?), via, rate, timeout: time, warm_up: warm })
 }
 
-fn request(
-    node: &Node,
-    headers: Vec<(String, HeaderValue)>,
-    faults: &mut Faults<'_>,
-) -> Option<Request> {
-    let fields = Fields::of(node, &shape::HTTP, faults)?;
-    let path = fields.optional("path");
-    let path = path.and_then(|node| {
-        let text = fields::text(node, faults)?;
-        // RFC 3986, path and query: anything else has to be percent-encoded.
-        let plain =
-            text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@%/?".contains(&b));
-        let (message, help) = if !text.starts_with('/') {
-            (format!("`{text}` does not begin with `/`"), "write the path alone, like `/healthz`")
-        } else if !plain {
-            let help = "percent-encode it: a space is `%20`";
-            (format!("`{text}` has a character that no URL may have"), help)
-        } else if text.len() > PATH_MAX {
-            (format!("a path of {} characters", text.len()), "write at most 2048")
-        } else {
-            return Some(text);
-        };
-        faults.add(FaultCode::G0004, &node.place, message, help);
-        None
-    });
-    let method = fields.choice("method", &[("GET", "GET"), ("HEAD", "HEAD")], "GET", faults);
-    let host = fields.optional("host").and_then(|node| {
-        let text = fields::text(node, faults)?;
-        let sound = !text.is_empty()
-            && text.len() <= 253
-            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b));
-        if !sound {
-            let message = format!("`{text}` is not a host name");
-            faults.add(FaultCode::G0004, &node.place, message, "write it like `shop.example.com`");
-        }
-        sound.then_some(text)
-    });
-    let (expect, expect_json) = match fields.optional("expect") {
-        Some(node) => expectations(node, faults),
-        None => (Vec::new(), Vec::new()),
+fn rate(fields: &Fields<'_>, node: &Node, faults: &mut Faults<'_>) -> Option<Rate> {
+    let Value::List(items) = &node.value else {
+        return fields.parsed("rate", units::rate, faults).map(|(_, rate)| Rate::constant(rate));
     };
-    let expect = if expect.is_empty() { vec![StatusRange { from: 200, to: 299 }] } else { expect };
-    if let Some(node) =
-        fields.optional("expect").filter(|_| method == "HEAD" && !expect_json.is_empty())
-    {
-        let help = "write `method: GET`, or expect a status alone";
-        faults.add(FaultCode::G0008, &node.place, "the answer to `HEAD` has no body", help);
-    }
-    Some(Request { method: method.to_owned(), path: path?, host, headers, expect, expect_json })
-}
-
-fn expectations(node: &Node, faults: &mut Faults<'_>) -> (Vec<StatusRange>, Vec<ExpectJson>) {
-    let (mut ranges, mut json) = (Vec::new(), Vec::new());
-    let Some(fields) = Fields::of(node, &shape::EXPECT, faults) else { return (ranges, json) };
-    for node in fields.optional("status").map(fields::list).unwrap_or_default() {
-        let Some(text) = fields::text(node, faults) else { continue };
-        match status(&text) {
-            Some(range) => ranges.push(range),
-            None => faults.add(
-                FaultCode::G0004,
-                &node.place,
-                format!("`{text}` is not a status"),
-                "write a class like `2xx`, a status like `204`, or a list of them",
-            ),
-        }
-    }
-    if let Some(node) = fields.optional("json") {
-        for (key, node) in fields::entries(node, "`json`", "write `json: { $.status: ok }`", faults)
-        {
-            let Some(value) = fields::text(node, faults) else { continue };
-            match ExpectJson::parse(&key.name, value) {
-                Some(expected) => json.push(expected),
-                None => faults.add(
-                    FaultCode::G0004,
-                    &key.place,
-                    format!("`{}` is not a path into JSON", key.name),
-                    "write it like `$.status` or `$.checks[0].state`",
-                ),
-            }
-        }
-    }
-    (ranges, json)
-}
-
-fn status(text: &str) -> Option<StatusRange> {
-    if let Some(class) = text.strip_suffix("xx").and_then(|class| class.parse::<u16>().ok()) {
-        return (1..=5)
-            .contains(&class)
-            .then_some(StatusRange { from: class * 100, to: class * 100 + 99 });
-    }
-    let status = text.parse().ok().filter(|status| (100..=599).contains(status))?;
-    Some(StatusRange { from: status, to: status })
-}
-
-/// Characters of a header's value.
-const HEADER_MAX: usize = 4096;
-/// Headers that gate or the connection set, so that a policy must not.
-const OWN_HEADERS: [&str; 6] =
-    ["host", "connection", "content-length", "transfer-encoding", "upgrade", "user-agent"];
-
-fn headers(node: &Node, faults: &mut Faults<'_>) -> Vec<(String, HeaderValue)> {
-    let mut headers = Vec::new();
-    let how = "write `headers: { x-name: value }`";
-    for (key, node) in fields::entries(node, "`headers`", how, faults) {
-        let name = key.name.to_ascii_lowercase();
-        let token = !name.is_empty()
-            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
-        let (message, help) = if !token {
-            let help = "write letters, digits, `-`, `_` and `.` alone";
-            (format!("`{}` is not the name of a header", key.name), help)
-        } else if name == "host" {
-            (format!("`{}` is set by gate", key.name), "write it as `host` of `probe.http`")
-        } else if OWN_HEADERS.contains(&name.as_str()) {
-            (format!("`{}` is set by gate", key.name), "remove it")
-        } else {
-            if let Some(value) = header_value(node, faults) {
-                headers.push((name, value));
-            }
-            continue;
-        };
-        faults.add(FaultCode::G0004, &key.place, message, help);
-    }
-    headers
-}
-
-fn header_value(node: &Node, faults: &mut Faults<'_>) -> Option<HeaderValue> {
-    if !matches!(node.value, Value::Map(_)) {
-        let text = fields::text(node, faults)?;
-        if text.len() <= HEADER_MAX && text.bytes().all(|b| (0x20..0x7f).contains(&b)) {
-            return Some(HeaderValue::Literal(text));
-        }
-        let message = "a header's value is printable ASCII, at most 4096 characters";
-        faults.add(FaultCode::G0004, &node.place, message, "encode it, as the service expects it");
+    if items.is_empty() || items.len() > SEGMENTS_MAX {
+        let message = format!("a rate has 1 to {SEGMENTS_MAX} steps, this one {}", items.len());
+        faults.add(FaultCode::G0004, &node.place, message, "write `rate: 20/s` for a constant one");
         return None;
     }
-    let fields = Fields::of(node, &shape::SECRET, faults)?;
-    let node = fields.optional("secret")?;
-    let text = fields::text(node, faults)?;
-    let (kind, rest) = text.split_once(':').unwrap_or((text.as_str(), ""));
-    match kind {
-        "env" | "file" if !rest.is_empty() => Some(HeaderValue::Secret(text)),
-        "ssm" | "secretsmanager" if !rest.is_empty() => {
-            let message = format!(
-                "secrets from `{kind}:` are not read by this version of gate, which refuses to probe without them"
-            );
-            faults.warn(&node.place, message, "let the task definition's `secrets` put it into the environment and write `env:NAME`");
-            Some(HeaderValue::Secret(text))
+    let mut segments: Vec<Segment> = Vec::new();
+    let mut all = true;
+    for item in items {
+        let segment = segment(item, segments.last(), faults);
+        all &= segment.is_some();
+        segments.extend(segment);
+    }
+    Rate::shaped(segments).filter(|_| all)
+}
+
+fn segment(node: &Node, before: Option<&Segment>, faults: &mut Faults<'_>) -> Option<Segment> {
+    let fields = Fields::of(node, &shape::SEGMENT, faults)?;
+    let lasting = fields.parsed("for", units::duration, faults);
+    let constant = fields.parsed("rate", units::rate, faults);
+    let ramp = fields.parsed("ramp-to", units::rate, faults);
+    let (from_per_second, to_per_second) = match (constant, ramp, before) {
+        (Some((_, rate)), None, _) => (rate, rate),
+        (None, Some((_, to)), Some(before)) => (before.to_per_second, to),
+        (None, Some((place, _)), None) => {
+            let help = "begin with `{ rate: 1/s, for: 10s }`";
+            faults.add(FaultCode::G0008, &place, "a ramp has no rate to begin at", help);
+            return None;
         }
-        _ => {
-            let help =
-                "write `{ secret: \"env:NAME\" }` or `{ secret: \"file:/run/secrets/name\" }`";
-            let message = format!("`{text}` is not a reference to a secret");
-            faults.add(FaultCode::G0004, &node.place, message, help);
-            None
+        (Some(_), Some((place, _)), _) => {
+            let message = "a step has `rate` or `ramp-to`, not both";
+            faults.add(FaultCode::G0008, &place, message, "make two steps of it");
+            return None;
+        }
+        (None, None, _) => {
+            if fields.optional("rate").or_else(|| fields.optional("ramp-to")).is_none() {
+                let message = "a step of `rate` has neither `rate` nor `ramp-to`";
+                faults.add(FaultCode::G0003, &node.place, message, "write `rate: 20/s`");
+            }
+            return None;
+        }
+    };
+    let (place, lasting) = lasting?;
+    if lasting.is_zero() {
+        let help = "write `for: 30s`";
+        faults.add(FaultCode::G0004, &place, "a step of no time is none", help);
+        return None;
+    }
+    Some(Segment { from_per_second, to_per_second, lasting })
+}
+
+/// What probes send and expect.
+fn script(
+    fields: &Fields<'_>,
+    node: &Node,
+    rate: &Rate,
+    faults: &mut Faults<'_>,
+) -> Option<Script> {
+    let common = fields.optional("headers").map(|node| call::headers(node, faults));
+    let common = common.unwrap_or_default();
+    let green_headers = fields.optional("green-headers").map(|node| call::headers(node, faults));
+    let is_plain = fields.optional("scenarios").is_none();
+    call::no_values(&common, fields.place_of("headers"), is_plain, faults);
+    let green_headers = green_headers.unwrap_or_default();
+    call::no_values(&green_headers, fields.place_of("green-headers"), true, faults);
+    let connections = connections(fields, rate, faults);
+    let tls = fields.optional("client-tls").map(|node| client_tls(node, faults));
+    let sign = fields.optional("sign").and_then(|node| sign(node, faults));
+    let scenarios = scenario::scenarios(fields, node, &common, faults)?;
+    Some(Script { scenarios, connections, tls: tls.unwrap_or_default(), sign, green_headers })
+}
+
+fn connections(fields: &Fields<'_>, rate: &Rate, faults: &mut Faults<'_>) -> Connections {
+    let often = rate.peak_per_second() > NEW_CONNECTIONS_MAX_PER_SECOND;
+    let mut connections =
+        Connections { reuse: if often { 1.0 } else { 0.0 }, idle_max: IDLE_MAX_DEFAULT };
+    let Some(node) = fields.optional("connections") else { return connections };
+    if !matches!(node.value, Value::Map(_)) {
+        let choices = [("new", 0.0), ("reuse", 1.0)];
+        connections.reuse = fields.choice("connections", &choices, connections.reuse, faults);
+        return connections;
+    }
+    let Some(fields) = Fields::of(node, &shape::CONNECTIONS, faults) else { return connections };
+    if let Some((_, share)) = fields.parsed("reuse", units::part, faults) {
+        connections.reuse = share;
+    }
+    if let Some((place, idle)) = fields.parsed("max-idle", units::duration, faults) {
+        connections.idle_max = idle;
+        if !(Duration::from_millis(100)..=Duration::from_secs(600)).contains(&idle) {
+            let message = "`max-idle` must be from 100ms to 10m";
+            faults.add(FaultCode::G0004, &place, message, "4s is the default");
         }
     }
+    connections
+}
+
+fn client_tls(node: &Node, faults: &mut Faults<'_>) -> ClientTls {
+    let Some(fields) = Fields::of(node, &shape::CLIENT_TLS, faults) else {
+        return ClientTls::default();
+    };
+    let reference = |key: &str, faults: &mut Faults<'_>| {
+        let node = fields.optional(key)?;
+        let text = fields::text(node, faults)?;
+        let sound = text
+            .split_once(':')
+            .is_some_and(|(kind, rest)| matches!(kind, "env" | "file") && !rest.is_empty());
+        if !sound {
+            let message = format!("`{text}` is not a reference to a file or a variable");
+            faults.add(FaultCode::G0004, &node.place, message, "write it like `file:/etc/ca.pem`");
+        }
+        sound.then_some(text)
+    };
+    let roots = reference("roots", faults);
+    let chain = reference("certificate", faults);
+    let key = fields.optional("key").and_then(|node| call::secret(node, faults));
+    let server_name = fields.optional("server-name").and_then(|node| call::host(node, faults));
+    let there = |key: &str| fields.optional(key).is_some();
+    if there("certificate") != there("key") {
+        let help = "a client certificate needs both `certificate` and `key`";
+        let message = "one half of a client certificate is missing";
+        faults.add(FaultCode::G0003, &node.place, message, help);
+    }
+    let certificate = chain.zip(key.map(|(reference, _)| reference));
+    ClientTls { roots, certificate, server_name }
+}
+
+fn sign(node: &Node, faults: &mut Faults<'_>) -> Option<Sign> {
+    let fields = Fields::of(node, &shape::SIGN, faults)?;
+    fields.exactly_one("a signature", &["sigv4", "hmac"], node, faults)?;
+    if let Some(node) = fields.optional("sigv4") {
+        let fields = Fields::of(node, &shape::SIGV4, faults)?;
+        let name = |key: &str, faults: &mut Faults<'_>| {
+            let node = fields.optional(key)?;
+            let text = fields::text(node, faults)?;
+            let sound =
+                !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+            if !sound {
+                let message = format!("`{text}` is no `{key}`");
+                faults.add(FaultCode::G0004, &node.place, message, "letters, digits and `-`");
+            }
+            sound.then_some(text)
+        };
+        let (service, region) = (name("service", faults), name("region", faults));
+        return Some(Sign::SigV4 { service: service?, region: region? });
+    }
+    let node = fields.optional("hmac")?;
+    let fields = Fields::of(node, &shape::HMAC, faults)?;
+    let header = match fields.optional("header") {
+        Some(node) => call::header_name(&fields::text(node, faults)?, &node.place, faults)?,
+        None => "x-signature".to_owned(),
+    };
+    let (key, _) = call::secret(fields.optional("key")?, faults)?;
+    Some(Sign::Hmac { header, key })
 }

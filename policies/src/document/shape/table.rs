@@ -1,5 +1,6 @@
-//! Every key of a policy.
+//! Every key of a policy but those of its probe.
 
+use super::probe::PROBE;
 use super::{Form, KeyShape, Needs, Shape, key, must};
 
 const ANSWERS: Form = Form::Words(&["continue", "rollback"]);
@@ -81,84 +82,6 @@ pub(in crate::document) static APPLIES_TO: Shape = Shape {
     ],
 };
 
-pub(in crate::document) static PROBE: Shape = Shape {
-    what: "`probe`",
-    about: "What to probe, how often, and what to expect.",
-    needs: Needs::Nothing,
-    keys: &[
-        must(
-            "http",
-            Form::Map(&HTTP),
-            "write `http: { path: /healthz }`; this version probes HTTP/1.1",
-            "the request, and the answer that is good",
-        ),
-        key(
-            "headers",
-            Form::MapOf(&Form::Either(&[Form::Text, Form::Map(&SECRET)])),
-            "none",
-            "name: value, or name: `{ secret: \"env:NAME\" }`",
-        ),
-        key(
-            "via",
-            Form::Words(&["auto", "tasks", "listener", "both"]),
-            "auto",
-            "`tasks`: task addresses. `listener`: test listener for green, production listener for blue. `both`. `auto`: tasks where the target group has addresses, else the listener",
-        ),
-        key("rate", Form::Rate, "20/s", "for each arm, shared by its targets; 1/m to 20000/s"),
-        key("timeout", Form::Duration, "2s", "of one probe, 10 ms to 60 s"),
-        key(
-            "warm-up",
-            Form::Duration,
-            "0s",
-            "probed and counted, not judged; rounded up to whole ticks",
-        ),
-    ],
-};
-
-pub(in crate::document) static HTTP: Shape = Shape {
-    what: "`http`",
-    about: "The request every probe makes, and the answer that is good.",
-    needs: Needs::Nothing,
-    keys: &[
-        must("path", Form::Text, "write `path: /healthz`", "path and query, percent-encoded"),
-        key("method", Form::Words(&["GET", "HEAD"]), "GET", "`GET` or `HEAD`"),
-        key(
-            "host",
-            Form::Text,
-            "the target's address",
-            "the `Host` header, and the TLS server name",
-        ),
-        key("expect", Form::Map(&EXPECT), "2xx", "the answer that is good"),
-    ],
-};
-
-pub(in crate::document) static EXPECT: Shape = Shape {
-    what: "`expect`",
-    about: "The answer that is good.",
-    needs: Needs::Nothing,
-    keys: &[
-        key("status", Form::Some(&Form::Text), "2xx", "a status, a class, or a list of them"),
-        key(
-            "json",
-            Form::MapOf(&Form::Text),
-            "not looked at",
-            "JSON path (`$.status`, `$.checks[0].state`): the value that must stand there",
-        ),
-    ],
-};
-
-pub(in crate::document) static SECRET: Shape = Shape {
-    what: "a reference to a secret",
-    about: "A reference to a secret, resolved late and never recorded.",
-    needs: Needs::Nothing,
-    keys: &[must(
-        "secret",
-        Form::Text,
-        "write `{ secret: \"env:NAME\" }` or `{ secret: \"file:/run/secrets/name\" }`",
-        "`env:NAME`, `file:/path`, `ssm:/name` or `secretsmanager:name`",
-    )],
-};
-
 /// One objective: exactly one kind.
 pub(in crate::document) static OBJECTIVE: Shape = Shape {
     what: "an objective",
@@ -206,6 +129,12 @@ pub(in crate::document) static OBJECTIVE: Shape = Shape {
     ],
 };
 
+const STEP: KeyShape = key(
+    "step",
+    Form::Text,
+    "the whole probe",
+    "a scenario (`buy`) or a step of it (`buy/login`) instead of all probes",
+);
 const WEIGHT: KeyShape = key(
     "weight",
     Form::Number,
@@ -252,6 +181,7 @@ pub(in crate::document) static ERRORS: Shape = Shape {
             "0.5% versus blue",
             "versus blue: green's own share of failures below which no difference matters",
         ),
+        STEP,
         UNACCEPTABLE,
         WEIGHT,
         OBSERVE,
@@ -283,6 +213,7 @@ pub(in crate::document) static LATENCY: Shape = Shape {
             "absolute",
             "`blue`: green beside blue, probed in the same seconds",
         ),
+        STEP,
         UNACCEPTABLE,
         WEIGHT,
         OBSERVE,
@@ -323,6 +254,7 @@ pub(in crate::document) static EACH_TARGET: Shape = Shape {
     keys: &[
         key("errors", Form::Map(&EACH_ERRORS), "", "share of one target's probes that may fail"),
         key("latency", Form::Map(&EACH_LATENCY), "", "a quantile of one target's latency"),
+        STEP,
         WEIGHT,
         OBSERVE,
         NO_DATA,

@@ -1,0 +1,266 @@
+//! One request and its answer over HTTP/1.1 or HTTP/2, on a new connection or one used before.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Body, Bytes, Incoming};
+use hyper::client::conn::{http1, http2};
+use hyper::header::HeaderMap;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use policies::plan::{BODY_MAX_BYTES, HttpVersion};
+use policies::sample::Outcome;
+use tokio::time::timeout_at;
+
+use crate::connect::{Dialled, dial};
+use crate::pool::{Driver, Line, Sender};
+use crate::probe::{Asked, Attempt, Lost};
+use crate::trust::Trust;
+
+/// Response head: status line and headers. Endless headers end here.
+const HEAD_MAX_BYTES: u32 = 64 * 1024;
+/// What an HTTP/2 target may send before gate has read it.
+const WINDOW_BYTES: u32 = 1024 * 1024;
+
+/// The way a step goes to its targets.
+#[derive(Clone)]
+pub(crate) struct Route {
+    pub(crate) trust: Arc<Trust>,
+    /// Host and port in place of the target's.
+    pub(crate) host: Option<String>,
+    /// Name asked for and verified in place of the host's.
+    pub(crate) server_name: Option<String>,
+    pub(crate) version: HttpVersion,
+    /// Number of the step: connections are used again by the same step alone.
+    pub(crate) step: usize,
+    pub(crate) idle_max: Duration,
+}
+
+impl fmt::Debug for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Route").field("step", &self.step).finish_non_exhaustive()
+    }
+}
+
+impl Route {
+    /// Host, with a port where it is not the usual one: what stands in a `Host` header.
+    pub(crate) fn authority(&self, attempt: &Attempt<'_>) -> String {
+        let target = attempt.target;
+        match &self.host {
+            Some(host) => host.clone(),
+            None if target.host.contains(':') => format!("[{}]:{}", target.host, target.port),
+            None => format!("{}:{}", target.host, target.port),
+        }
+    }
+
+    /// The name for the TLS handshake.
+    pub(crate) fn name<'a>(&'a self, attempt: &Attempt<'a>) -> &'a str {
+        let written = self.server_name.as_deref().or(self.host.as_deref());
+        let name = written.unwrap_or(attempt.target.host.as_str());
+        // A port is no part of it; an IPv6 address has colons of its own.
+        match name.rsplit_once(':') {
+            Some((host, port)) if !host.contains(':') || host.ends_with(']') => {
+                if port.bytes().all(|b| b.is_ascii_digit()) { host } else { name }
+            }
+            _ => name,
+        }
+    }
+}
+
+/// A request, made as often as it is sent.
+pub(crate) struct Outgoing<'a> {
+    /// Makes it, for HTTP/2 or not.
+    pub(crate) make: &'a (dyn Fn(bool) -> Result<Request<Full<Bytes>>, Outcome> + Send + Sync),
+    /// Whether it may be sent twice.
+    pub(crate) is_safe: bool,
+    /// Whether the body of the answer is looked at.
+    pub(crate) keep: bool,
+}
+
+/// An answer, whole.
+#[derive(Debug)]
+pub(crate) struct Incame {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) trailers: Option<HeaderMap>,
+    pub(crate) body: Vec<u8>,
+    pub(crate) size_bytes: u64,
+}
+
+/// Sends a request and reads the answer to its end, by the attempt's deadline.
+pub(crate) async fn exchange(
+    route: &Route,
+    attempt: &Attempt<'_>,
+    outgoing: &Outgoing<'_>,
+    asked: &mut Asked,
+) -> Result<Incame, Lost> {
+    let target = attempt.target.id.as_str();
+    if attempt.may_reuse
+        && let Some(line) = attempt.pool.take(target, route.step, route.idle_max)
+    {
+        line.stamps.restart();
+        asked.reused = true;
+        match over(line, route, attempt, outgoing, asked).await {
+            Err(Broken { outcome: Outcome::Reset, answered: false, unsent }) => {
+                // The target closed it while the request was on its way: nobody's fault.
+                if !(unsent || outgoing.is_safe) {
+                    return Err(Outcome::Stale.into());
+                }
+                asked.stale = true;
+                asked.reused = false;
+            }
+            Err(broken) => return Err(broken.outcome.into()),
+            Ok(incame) => return Ok(incame),
+        }
+    }
+    let name = route.name(attempt);
+    let tls = attempt.target.tls;
+    let dialled = dial(
+        &route.trust,
+        attempt.target,
+        (name, tls),
+        route.version,
+        attempt.deadline,
+        &mut asked.phases,
+    )
+    .await?;
+    asked.certificate_days = dialled.certificate_days.or(asked.certificate_days);
+    let line = match timeout_at(attempt.deadline, begin(route, dialled, tls)).await {
+        Ok(line) => line?,
+        Err(_elapsed) => return Err(Outcome::Timeout.into()),
+    };
+    over(line, route, attempt, outgoing, asked).await.map_err(|broken| broken.outcome.into())
+}
+
+/// Begins to speak HTTP over a new connection.
+async fn begin(route: &Route, dialled: Dialled, tls: bool) -> Result<Line, Lost> {
+    let Dialled { wire, chose_two, .. } = dialled;
+    let stamps = wire.stamps();
+    let two = match route.version {
+        HttpVersion::One => false,
+        HttpVersion::Two if tls && !chose_two => {
+            let saw = Some("the target did not choose h2 by ALPN".to_owned());
+            return Err(Lost { outcome: Outcome::Protocol, saw });
+        }
+        HttpVersion::Two => true,
+        HttpVersion::Auto => chose_two,
+    };
+    let io = TokioIo::new(wire);
+    let (sender, driver) = if two {
+        let (sender, driver) = http2::Builder::new(TokioExecutor::new())
+            .max_header_list_size(HEAD_MAX_BYTES)
+            .initial_stream_window_size(WINDOW_BYTES)
+            .initial_connection_window_size(WINDOW_BYTES)
+            .handshake(io)
+            .await
+            .map_err(|error| classify(&error))?;
+        (Sender::Two(sender), tokio::spawn(async move { drop(driver.await) }))
+    } else {
+        let (sender, driver) = http1::Builder::new()
+            .max_buf_size(HEAD_MAX_BYTES as usize)
+            .handshake(io)
+            .await
+            .map_err(|error| classify(&error))?;
+        (Sender::One(sender), tokio::spawn(async move { drop(driver.await) }))
+    };
+    Ok(Line::new(sender, stamps, Driver(driver.abort_handle())))
+}
+
+/// A connection that gave no whole answer.
+struct Broken {
+    outcome: Outcome,
+    /// Whether a byte of the answer came.
+    answered: bool,
+    /// Whether the request surely never left.
+    unsent: bool,
+}
+
+/// One exchange over a connection, which is kept where it may be used again.
+async fn over(
+    mut line: Line,
+    route: &Route,
+    attempt: &Attempt<'_>,
+    outgoing: &Outgoing<'_>,
+    asked: &mut Asked,
+) -> Result<Incame, Broken> {
+    let talked = timeout_at(attempt.deadline, talk(&mut line, outgoing)).await;
+    line.stamps.note(&mut asked.phases);
+    let answered = line.stamps.was_answered();
+    match talked {
+        Ok(Ok(incame)) => {
+            if attempt.may_reuse {
+                attempt.pool.put(&attempt.target.id, route.step, line);
+            }
+            Ok(incame)
+        }
+        Ok(Err((outcome, unsent))) => Err(Broken { outcome, answered, unsent }),
+        Err(_elapsed) => Err(Broken { outcome: Outcome::Timeout, answered, unsent: false }),
+    }
+}
+
+async fn talk(line: &mut Line, outgoing: &Outgoing<'_>) -> Result<Incame, (Outcome, bool)> {
+    let broke = |error: &hyper::Error| (classify(error), false);
+    let unsent = |error: &hyper::Error| (classify(error), true);
+    let response = match &mut line.sender {
+        Sender::One(sender) => {
+            sender.ready().await.map_err(|error| unsent(&error))?;
+            let request = (outgoing.make)(false).map_err(|outcome| (outcome, true))?;
+            sender
+                .try_send_request(request)
+                .await
+                .map_err(|mut error| (classify(error.error()), error.take_message().is_some()))?
+        }
+        Sender::Two(sender) => {
+            sender.ready().await.map_err(|error| unsent(&error))?;
+            let request = (outgoing.make)(true).map_err(|outcome| (outcome, true))?;
+            sender.send_request(request).await.map_err(|error| broke(&error))?
+        }
+    };
+    read(response, outgoing.keep).await.map_err(|outcome| (outcome, false))
+}
+
+/// Reads the body to its end, so that the latency is a whole answer's; keeps it only where it is wanted.
+async fn read(response: Response<Incoming>, keep: bool) -> Result<Incame, Outcome> {
+    let (head, mut body) = response.into_parts();
+    if body.size_hint().lower() > BODY_MAX_BYTES as u64 {
+        return Err(Outcome::TooLarge);
+    }
+    let (mut size, mut kept, mut trailers) = (0, Vec::new(), None);
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| classify(&error))?;
+        let data = match frame.into_data() {
+            Ok(data) => data,
+            Err(frame) => {
+                trailers = frame.into_trailers().ok();
+                continue;
+            }
+        };
+        size += data.len();
+        if size > BODY_MAX_BYTES {
+            return Err(Outcome::TooLarge);
+        }
+        if keep {
+            kept.extend_from_slice(&data);
+        }
+    }
+    let status = head.status.as_u16();
+    Ok(Incame { status, headers: head.headers, trailers, body: kept, size_bytes: size as u64 })
+}
+
+/// A connection that broke before the answer was complete, or an answer that is none.
+fn classify(error: &hyper::Error) -> Outcome {
+    let mut cause = std::error::Error::source(error);
+    let mut broke = error.is_incomplete_message() || error.is_closed() || error.is_canceled();
+    while let Some(inner) = cause {
+        if let Some(h2) = inner.downcast_ref::<h2::Error>() {
+            // The target's own GOAWAY or RST_STREAM ends an exchange as a TCP reset does; what the library
+            // itself found wrong is no HTTP/2.
+            broke |= h2.is_io() || (h2.is_remote() && (h2.is_go_away() || h2.is_reset()));
+        }
+        broke |= inner.is::<std::io::Error>();
+        cause = inner.source();
+    }
+    if broke { Outcome::Reset } else { Outcome::Protocol }
+}

@@ -1,0 +1,94 @@
+//! What tests of the prober share: targets, plans from policies, servers that do as they are told.
+
+#![allow(
+    clippy::unwrap_used,
+    dead_code,
+    reason = "the whole file is a test's; not every test uses all of it"
+)]
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use policies::deployment::Route;
+use policies::plan::Plan;
+use policies::{Outcome, PolicyFile, Target, TargetTick};
+use probes::{Order, Prober};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+pub(crate) const TICK: Duration = Duration::from_millis(200);
+pub(crate) const TIMEOUT: Duration = Duration::from_millis(300);
+
+pub(crate) fn target(address: SocketAddr, tls: bool) -> Target {
+    Target {
+        id: address.to_string(),
+        host: address.ip().to_string(),
+        port: address.port(),
+        tls,
+        route: Route::Url,
+        health: None,
+    }
+}
+
+/// A plan of ten probes a tick for each arm, by the `probe` of a policy.
+pub(crate) fn plan(probe: &str, green: Vec<Target>, blue: Vec<Target>) -> Plan {
+    let objectives = "objectives: [ { errors: { at-most: 1% } } ]";
+    let text = format!("gate: v1\nprobe: {probe}\n{objectives}\n");
+    let file = PolicyFile::parse("test.policy.yaml", &text);
+    let policy = file.policy.unwrap_or_else(|| panic!("{text}\n{:?}", file.faults));
+    let mut plan = policy.plan(0, 7, green, blue);
+    plan.rate = policies::plan::Rate::constant(50.0);
+    (plan.tick, plan.timeout) = (TICK, TIMEOUT);
+    plan
+}
+
+/// A plain GET.
+pub(crate) const GET: &str = "{ http: { path: /shop?deep=1 } }";
+
+pub(crate) fn order(plan: Plan) -> Order {
+    Order::new(plan, &|_: &str| Err("no secrets here".to_owned())).unwrap()
+}
+
+/// One tick of probes of `target`.
+pub(crate) async fn probe(probe: &str, target: Target) -> TargetTick {
+    let prober = Prober::start().unwrap();
+    let mut session = prober.begin(order(plan(probe, vec![target], vec![])));
+    session.tick().await.unwrap().green.total()
+}
+
+/// A server that treats each connection as told.
+pub(crate) async fn server<F>(treat: impl Fn(TcpStream) -> F + Send + 'static) -> SocketAddr
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(treat(stream));
+        }
+    });
+    address
+}
+
+/// Reads the request, answers with these bytes, and closes.
+pub(crate) async fn answering(bytes: &'static [u8]) -> SocketAddr {
+    server(move |mut stream| async move {
+        let mut request = [0; 2048];
+        let _read = stream.read(&mut request).await;
+        let _written = stream.write_all(bytes).await;
+    })
+    .await
+}
+
+/// Every probe of the tick came to this.
+pub(crate) fn came_to(tick: &TargetTick, expected: Outcome) {
+    assert_eq!(tick.due, 10, "{tick:?}");
+    assert_eq!(tick.outcomes.get(&expected).copied().unwrap_or(0) + tick.late, 10, "{tick:?}");
+    assert!(tick.late < 5, "this machine is too busy to tell: {tick:?}");
+}
+
+/// Every plain GET of a tick comes to this.
+pub(crate) async fn check(address: SocketAddr, expected: Outcome) {
+    came_to(&probe(GET, target(address, false)).await, expected);
+}
