@@ -9,6 +9,7 @@ mod http;
 mod order;
 mod runner;
 pub mod schedule;
+pub mod scrape;
 mod session;
 
 pub use order::{Order, OrderError};
