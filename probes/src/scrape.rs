@@ -88,7 +88,7 @@ impl Scrape {
 
     /// Reads one whole answer: what was counted since the last one, by the objective it is for.
     ///
-    /// Up to 4 MiB are read and some of it parsed, which can take tens of milliseconds: not for a thread that probes.
+    /// Up to 4 MiB are read and some of it parsed, which can take a tenth of a second: not for a thread that probes.
     ///
     /// # Errors
     /// An answer that cannot be read, or is beyond a limit. It is as if it had not been there.

@@ -31,7 +31,9 @@ fn shown(scrapes: &mut Scrapes) -> String {
                 let bounds = cumulative.iter().map(|(bound, count)| format!("{bound}:{count} "));
                 format!("{}{all}", bounds.collect::<String>())
             }
-            other => format!("{other:?}"),
+            Seen::Point { .. } | Seen::Baseline { .. } | Seen::Alarms { .. } => {
+                "neither".to_owned()
+            }
         });
     }
     shown.sort();

@@ -40,6 +40,13 @@ pub(super) struct Gathered {
     unsound: u64,
 }
 
+/// A series of one scrape, and whether its events are bad ones, of all, or both.
+struct Series {
+    bad: bool,
+    all: bool,
+    totals: Totals,
+}
+
 /// The lines of one series.
 #[derive(Debug, Default)]
 struct Numbers {
@@ -85,12 +92,12 @@ impl Tracked {
             gathered.unsound += 1;
         }
         let numbers = gathered.series.entry(key).or_default();
+        (numbers.bad, numbers.all) = match role {
+            Role::Counter { bad, all } => (bad, all),
+            Role::Bucket(_) | Role::Count => (false, true),
+        };
         let slot = match role {
-            Role::Counter { bad, all } => {
-                (numbers.bad, numbers.all) = (bad, all);
-                &mut numbers.count
-            }
-            Role::Count => &mut numbers.count,
+            Role::Counter { .. } | Role::Count => &mut numbers.count,
             Role::Bucket(f64::INFINITY) => &mut numbers.infinite,
             Role::Bucket(bound) => {
                 gathered.unsound += u64::from(bound.is_nan());
@@ -103,42 +110,18 @@ impl Tracked {
     }
 
     /// Goes on to a scrape that was read whole, and says what was counted since the last one: nothing after the first,
-    /// or where no series of all events is there.
-    ///
-    /// `is_crowded` says that series of this target, of whatever objective, found no place.
-    ///
-    /// A scrape with a number that no counter has is as good as none for this objective: the next one is compared with
-    /// the last that was sound, and nothing is lost.
+    /// or where no series of all events is there. `is_crowded` says that series of this target, of whatever objective,
+    /// found no place.
     pub(super) fn advance(
         &mut self,
         need: &Need,
-        mut gathered: Gathered,
+        gathered: Gathered,
         gauges: &BTreeSet<String>,
         is_crowded: bool,
         notes: &mut Notes,
     ) -> Option<Seen> {
-        notes.left_out += gathered.left_out;
-        let mut now = BTreeMap::new();
-        let (mut bad_series, mut all_series) = (0, 0);
-        for (key, numbers) in std::mem::take(&mut gathered.series) {
-            let of = (numbers.bad, numbers.all);
-            bad_series += u64::from(numbers.bad);
-            all_series += u64::from(numbers.all || matches!(need.counted, Needed::Histogram(_)));
-            match numbers.totals(&mut gathered.duplicates) {
-                Some(totals) => drop(now.insert(key, (of, totals))),
-                None => gathered.unsound += 1,
-            }
-        }
-        (notes.bad_series, notes.all_series) = (bad_series, all_series);
-        notes.duplicates += gathered.duplicates;
-        notes.unsound += gathered.unsound;
-        let is_gauge = need.counted.families().iter().any(|name| gauges.contains(*name));
-        notes.gauges += u64::from(is_gauge);
-        if is_gauge || gathered.unsound > 0 {
-            return None;
-        }
-
         self.crowded |= gathered.crowded;
+        let now = gathered.settle(need, gauges, notes)?;
         if is_crowded {
             let before = self.series.len();
             self.series.retain(|key, _| now.contains_key(key));
@@ -146,38 +129,73 @@ impl Tracked {
         }
         let from_zero = self.begun && !self.crowded;
         self.begun = true;
-        let resets_before = notes.resets;
-        let (mut counts, mut histograms) = ((0.0, None), Vec::new());
-        for (key, ((bad, all), totals)) in &now {
-            let earlier = self.series.insert(key.clone(), totals.clone());
-            let delta = match earlier {
+        let (mut counted, mut of_all, mut began_again) = (Vec::new(), false, false);
+        for (key, series) in &now {
+            let totals = &series.totals;
+            let delta = match self.series.insert(key.clone(), totals.clone()) {
                 Some(earlier) => totals.since(&earlier),
                 None if from_zero => totals.since_nothing(),
                 None => continue,
             };
+            began_again |= delta.reset;
             notes.resets += u64::from(delta.reset);
             notes.clamped += u64::from(delta.clamped);
-            let Totals { cumulative, all: events } = delta.counted;
-            match need.counted {
-                Needed::Histogram(_) => histograms.push(Seen::Buckets { cumulative, all: events }),
-                Needed::Counters { .. } => {
-                    counts.0 += if *bad { events } else { 0.0 };
-                    counts.1 = if *all { Some(counts.1.unwrap_or(0.0) + events) } else { counts.1 };
-                }
-            }
+            of_all |= series.all;
+            counted.push(need.counted.seen(series, delta.counted));
         }
-        // A process that began again writes what it had counted before only once it counts it again: from zero.
-        if notes.resets > resets_before {
+        // What a process has not counted since it began again is gone, and will count from zero.
+        if began_again {
             self.series.retain(|key, _| now.contains_key(key));
         }
-        match (&need.counted, counts) {
-            (Needed::Histogram(_), _) => merge(histograms),
-            (Needed::Counters { .. }, (bad, Some(all))) => {
-                notes.clamped += u64::from(bad > all);
-                Some(Seen::Counts { bad: bad.min(all), all })
-            }
-            (Needed::Counters { .. }, (_, None)) => None,
+        let mut seen = merge(counted).filter(|_| of_all);
+        if let Some(Seen::Counts { bad, all }) = &mut seen {
+            notes.clamped += u64::from(*bad > *all);
+            *bad = bad.min(*all);
         }
+        seen
+    }
+}
+
+impl Needed {
+    /// What one series counted, as a reading has it.
+    fn seen(&self, series: &Series, counted: Totals) -> Seen {
+        let Totals { cumulative, all: events } = counted;
+        let events_if = |is_of: bool| if is_of { events } else { 0.0 };
+        match self {
+            Self::Histogram(_) => Seen::Buckets { cumulative, all: events },
+            Self::Counters { .. } => {
+                Seen::Counts { bad: events_if(series.bad), all: events_if(series.all) }
+            }
+        }
+    }
+}
+
+impl Gathered {
+    /// The series of this scrape; `None` where it is as good as none for this objective, because of a number that no
+    /// counter has. The next one is compared with the last that was sound, and nothing is lost.
+    fn settle(
+        mut self,
+        need: &Need,
+        gauges: &BTreeSet<String>,
+        notes: &mut Notes,
+    ) -> Option<BTreeMap<Key, Series>> {
+        let mut now = BTreeMap::new();
+        (notes.bad_series, notes.all_series) = (0, 0);
+        for (key, numbers) in self.series {
+            let (bad, all) = (numbers.bad, numbers.all);
+            notes.bad_series += u64::from(bad);
+            notes.all_series += u64::from(all);
+            match numbers.totals(&mut self.duplicates) {
+                Some(totals) => drop(now.insert(key, Series { bad, all, totals })),
+                None => self.unsound += 1,
+            }
+        }
+        let is_gauge = need.counted.families().iter().any(|name| gauges.contains(*name));
+        notes.left_out += self.left_out;
+        notes.duplicates += self.duplicates;
+        notes.unsound += self.unsound;
+        notes.gauges += u64::from(is_gauge);
+        (!is_gauge && self.unsound == 0).then_some(now)
     }
 }
 
@@ -185,9 +203,11 @@ impl Numbers {
     /// What the lines say together; `None` of a histogram that does not say how many events there were.
     fn totals(mut self, duplicates: &mut u64) -> Option<Totals> {
         self.cumulative.sort_by(|one, other| one.0.total_cmp(&other.0));
-        let lines = self.cumulative.len();
-        self.cumulative.dedup_by(|one, other| one.0.total_cmp(&other.0).is_eq());
-        *duplicates += u64::try_from(lines - self.cumulative.len()).unwrap_or(u64::MAX);
+        self.cumulative.dedup_by(|one, other| {
+            let same = one.0.total_cmp(&other.0).is_eq();
+            *duplicates += u64::from(same);
+            same
+        });
         // The same moment wrote the buckets and `+Inf`; the count may be of another.
         Some(Totals { cumulative: self.cumulative, all: self.infinite.or(self.count)? })
     }
