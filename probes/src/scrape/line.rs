@@ -1,13 +1,14 @@
 //! One line of an exposition, read by a parser that is not ours.
 //!
 //! Of the parsers there are, `nom-openmetrics` is the one that is maintained (0.3.0, July 2026), may be linked
-//! (MIT), knows both formats, and gives a label's value back as it was before it was escaped. `openmetrics-parser`
-//! knows more, but is LGPL, and full of `unwrap`. `prometheus-parse` cuts labels at every comma and equals sign, between
-//! quotes too, and passes over what it does not understand, which would make two series one without a word;
-//! the others have had no release for years.
+//! (MIT), reads names and numbers of both formats, and gives a label's value back as it was before it was
+//! escaped. `openmetrics-parser` knows more, but is LGPL, and full of `unwrap`. `prometheus-parse` cuts labels
+//! at every comma and equals sign, between quotes too, and passes over what it does not understand, which
+//! would make two series one without a word. The others are years old, by what they depend on.
 //!
-//! It wants a line as the specification's own examples have it, without a timestamp or an exemplar. So each
-//! line is laid out that way first, and only lines of metrics that somebody wants are parsed at all.
+//! It wants a line as the specification's own examples have it, and knows neither timestamps nor exemplars, nor
+//! Micrometer's comma behind the last label. So each line is laid out for it first, and only lines of metrics
+//! that somebody wants are parsed at all.
 
 use nom_openmetrics::parser;
 
