@@ -250,10 +250,11 @@ mod tests {
                 latency: Duration::from_millis(12),
                 outcome,
                 status: Some(status),
+                ..Sample::default()
             });
         }
         let green = ArmTick { targets: [("10.0.0.1:80".to_owned(), target)].into() };
-        let tick = Tick { index: 3, green: green.clone(), blue: Some(green) };
+        let tick = Tick { index: 3, green: green.clone(), blue: Some(green), ..Tick::default() };
         let decision = Decision {
             answer: Answer::Rollback,
             basis: Basis::Proven,

@@ -11,6 +11,7 @@
 
 pub mod document;
 pub mod policy;
+pub mod selector;
 pub mod units;
 
 pub mod deployment;

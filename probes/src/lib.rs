@@ -19,6 +19,7 @@ mod pulse;
 mod runner;
 mod scenario;
 pub mod schedule;
+pub mod scrape;
 mod session;
 mod sign;
 mod tcp;

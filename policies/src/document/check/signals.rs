@@ -10,6 +10,7 @@ use super::fields::{self, Fields};
 use super::objectives::{multiple, or_else};
 use crate::evidence::Direction;
 use crate::policy::{Counted, Measure, Metric, slow_share};
+use crate::selector::{Selector, SelectorError};
 use crate::units;
 
 /// Alarms of one objective: what one call of `DescribeAlarms` takes.
@@ -124,19 +125,19 @@ fn dimensions(fields: &Fields<'_>, faults: &mut Faults<'_>) -> Vec<(String, Stri
 
 pub(super) fn metrics<'a>(node: &'a Node, faults: &mut Faults<'_>) -> Option<Found<'a>> {
     let fields = Fields::of(node, &shape::METRICS, faults)?;
-    let selector = |key: &str, faults: &mut Faults<'_>| {
+    type Read = fn(&str) -> Result<Selector, SelectorError>;
+    let selector = |key: &str, read: Read, faults: &mut Faults<'_>| {
         let node = fields.optional(key)?;
         let text = fields::text(node, faults)?;
-        if !is_selector(&text) {
-            let message = format!("`{text}` is not a metric");
-            let help = "write `name` or `name{label=\"value\"}`";
-            faults.add(FaultCode::G0004, &node.place, message, help);
+        if let Err(error) = read(&text) {
+            faults.add(FaultCode::G0004, &node.place, error.to_string(), selector_help(&error));
             return None;
         }
         Some(text)
     };
-    let (bad, all) = (selector("bad", faults), selector("of", faults));
-    let histogram = selector("histogram", faults);
+    let bad = selector("bad", Selector::parse, faults);
+    let all = selector("of", Selector::parse, faults);
+    let histogram = selector("histogram", Selector::parse_histogram, faults);
     let quantile = fields.parsed("quantile", units::quantile, faults);
     let unacceptable = fields.parsed("unacceptable", units::share, faults);
     let present = |key: &str| fields.optional(key).is_some();
@@ -178,15 +179,20 @@ pub(super) fn metrics<'a>(node: &'a Node, faults: &mut Faults<'_>) -> Option<Fou
     Some((Measure::Counts { counted, limits, period: SCRAPE_PERIOD }, fields))
 }
 
-/// `name` or `name{…}`, in the letters that Prometheus allows a name.
-fn is_selector(text: &str) -> bool {
-    let (name, labels) = text.split_once('{').unwrap_or((text, "}"));
-    let letter = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b':';
-    !name.is_empty()
-        && !name.starts_with(|first: char| first.is_ascii_digit())
-        && name.bytes().all(letter)
-        && labels.ends_with('}')
-        && labels.matches('}').count() == 1
+/// How to write what was meant.
+fn selector_help(error: &SelectorError) -> String {
+    match error {
+        SelectorError::Escape { escaped, .. } => format!("write `\\\\{escaped}`"),
+        SelectorError::Part { whole, .. } => format!("write `{whole}`"),
+        SelectorError::Bound => "leave `le` out".to_owned(),
+        SelectorError::Expression { .. } => "write `name{label=~\"4..|5..\"}`".to_owned(),
+        SelectorError::TooLong(_)
+        | SelectorError::NotAMetric(_)
+        | SelectorError::Label(_)
+        | SelectorError::Compare(_)
+        | SelectorError::Unquoted(_)
+        | SelectorError::Unclosed(_) => "write `name` or `name{label=\"value\"}`".to_owned(),
+    }
 }
 
 pub(super) fn healthy_targets<'a>(node: &'a Node, faults: &mut Faults<'_>) -> Option<Found<'a>> {
