@@ -85,6 +85,7 @@ impl Gate {
             index: u64::from(index),
             green: arm(GREEN, green),
             blue: self.sees_blue.then(|| arm(BLUE, blue)),
+            ..Tick::default()
         };
         let seconds = (index + 1) * TICK_SECONDS;
         let closed = Moment::from_millis(u64::from(seconds) * 1000);
