@@ -1,0 +1,48 @@
+//! The page: what was expected and came out, every load as a table, and how it was measured.
+
+mod method;
+mod tables;
+
+use std::fmt::Write;
+
+use crate::expected::{self, Expected};
+use crate::markdown::{header, row};
+use crate::measure::Survey;
+
+/// The whole page.
+pub fn page(survey: &Survey) -> String {
+    let mut page = method::opening(survey);
+    page.push_str("\n![CPU, jitter and what a stop of the server looks like](probe.svg)\n");
+    page.push_str("\n## What was expected, and came out\n");
+    expectations(&mut page, &expected::all(survey));
+    tables::ratios(&mut page, survey);
+    tables::steady(&mut page, survey);
+    tables::freeze(&mut page, survey);
+    tables::full(&mut page, survey);
+    tables::sidecars(&mut page, survey);
+    method::closing(&mut page, survey);
+    page
+}
+
+fn expectations(page: &mut String, all: &[Expected]) {
+    header(page, &["of gate", "expected", "median (rounds)", "came out"]);
+    for expected in all {
+        let held = match expected.held {
+            Some(true) => "yes",
+            Some(false) => "**no**",
+            None => "–",
+        };
+        row(page, [&expected.what, &expected.limit, &expected.measured, held]);
+    }
+}
+
+/// What is printed where the page goes into a file.
+pub fn summary(survey: &Survey) -> String {
+    let mut said = String::new();
+    expectations(&mut said, &expected::all(survey));
+    let absent: Vec<String> = method::absent(survey).collect();
+    if !absent.is_empty() {
+        let _ = writeln!(said, "\nNot measured: {}.", absent.join("; "));
+    }
+    said
+}
