@@ -20,29 +20,44 @@ impl Kept {
         Ok(Self(stream))
     }
 
-    /// The whole answer, head and body.
+    /// The status line and the body, one below the other.
     pub fn get(&mut self, path: &str) -> io::Result<String> {
         write!(self.0, "GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n")?;
         let (mut answer, mut buffer) = (Vec::new(), [0; 8192]);
-        while !complete(&String::from_utf8_lossy(&answer)) {
+        loop {
+            if let Some(whole) = complete(&answer) {
+                return Ok(whole);
+            }
             match self.0.read(&mut buffer)? {
                 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
                 count => answer.extend_from_slice(&buffer[..count]),
             }
         }
-        Ok(String::from_utf8_lossy(&answer).into_owned())
     }
 }
 
-/// Whether an answer has its whole body, by its length or its last chunk.
-fn complete(answer: &str) -> bool {
-    let Some((head, body)) = answer.split_once("\r\n\r\n") else { return false };
+/// The status line and the body, once it is whole, by its length or its last chunk. A chunk ends anywhere,
+/// inside a line too.
+fn complete(answer: &[u8]) -> Option<String> {
+    let end = answer.windows(4).position(|window| window == b"\r\n\r\n")?;
+    let (head, mut rest) = (String::from_utf8_lossy(&answer[..end]), &answer[end + 4..]);
+    let status = head.lines().next().unwrap_or_default();
     let head = head.to_ascii_lowercase();
     let length = head.lines().find_map(|line| line.strip_prefix("content-length:"));
-    match length.and_then(|length| length.trim().parse::<usize>().ok()) {
-        Some(length) => body.len() >= length,
-        None => body == "0\r\n\r\n" || body.ends_with("\r\n0\r\n\r\n"),
+    let mut body = Vec::new();
+    match length.and_then(|length| length.trim().parse().ok()) {
+        Some(length) => body.extend_from_slice(rest.get(..length)?),
+        None => loop {
+            let end = rest.windows(2).position(|window| window == b"\r\n")?;
+            let size = usize::from_str_radix(str::from_utf8(&rest[..end]).ok()?, 16).ok()?;
+            body.extend_from_slice(rest.get(end + 2..end + 2 + size)?);
+            rest = rest.get(end + 2 + size + 2..)?;
+            if size == 0 {
+                break;
+            }
+        },
     }
+    Some(format!("{status}\n{}", String::from_utf8_lossy(&body)))
 }
 
 #[cfg(test)]
@@ -52,13 +67,16 @@ mod tests {
     #[test]
     fn an_answer_ends_with_its_length_or_its_last_chunk() {
         for (answer, whole) in [
-            ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n", false),
-            ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no", false),
-            ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", true),
-            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n", false),
-            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", true),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n", None),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no", None),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", Some("HTTP/1.1 200 OK\nok")),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n", None),
+            (
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\no\r\nb\r\nk, cut so: \r\n0\r\n\r\n",
+                Some("HTTP/1.1 200 OK\nok, cut so: "),
+            ),
         ] {
-            assert_eq!(complete(answer), whole, "{answer:?}");
+            assert_eq!(complete(answer.as_bytes()).as_deref(), whole, "{answer:?}");
         }
     }
 }

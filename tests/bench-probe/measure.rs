@@ -116,8 +116,8 @@ impl Survey {
                 tell(tool);
                 let folder = Folder::new("bench-probe");
                 let nginx = self.nginx.as_ref().filter(|_| scenario == Scenario::Full);
-                let load = Run { scenario, quick: self.quick, pinned: self.pinned, nginx };
-                let measured = load.of(tool, found, folder.path());
+                let run = Run { scenario, quick: self.quick, pinned: self.pinned, nginx };
+                let measured = run.of(tool, found, folder.path());
                 if let Err(error) = &measured {
                     eprintln!("         {}: {error}", tool.name());
                 }

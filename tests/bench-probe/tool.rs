@@ -102,7 +102,10 @@ impl Tool {
         let url = format!("http://{address}/");
         let connections = load.connections.to_string();
         let milliseconds = load.duration.as_millis();
-        let duration = format!("{milliseconds}ms");
+        let duration = match milliseconds % 1000 {
+            0 => format!("{}s", milliseconds / 1000),
+            _ => format!("{milliseconds}ms"),
+        };
         // Where the rate is that of one connection.
         let share = load.rate.map(|rate| f64::from(rate) / f64::from(load.connections));
         let share = share.map(|share| share.to_string());
@@ -228,14 +231,14 @@ mod tests {
         for (tool, line) in [
             (
                 Tool::Gate,
-                "probe http://a:1/ --duration 20000ms --reuse --connections 10 --output json --rate 1000",
+                "probe http://a:1/ --duration 20s --reuse --connections 10 --output json --rate 1000",
             ),
             (
                 Tool::Oha,
-                "-z 20000ms -c 10 --no-tui --output-format json -q 1000 --latency-correction http://a:1/",
+                "-z 20s -c 10 --no-tui --output-format json -q 1000 --latency-correction http://a:1/",
             ),
-            (Tool::H2load, "--h1 -t 1 -c 10 -D 20000ms --rps 100 --log-file log http://a:1/"),
-            (Tool::Hey, "-c 10 -z 20000ms -q 100 http://a:1/"),
+            (Tool::H2load, "--h1 -t 1 -c 10 -D 20s --rps 100 --log-file log http://a:1/"),
+            (Tool::Hey, "-c 10 -z 20s -q 100 http://a:1/"),
             (Tool::Autocannon, "-j -c 10 -d 20 -R 1000 http://a:1/"),
             (Tool::Reference, "reference a:1 --milliseconds 20000 --rate 1000"),
         ] {
