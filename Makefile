@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV := $(CURDIR)/.venv/bin/python
 DENY := target/tools/bin/cargo-deny
 FUZZ := target/tools/bin/cargo-fuzz
+PEERS := target/peers
 FUZZ_RUN := PATH="$(CURDIR)/target/tools/bin:$$PATH" cargo +nightly fuzz run --fuzz-dir policies/fuzz --target-dir target/fuzz
 # How long `make fuzz` looks for trouble with each target.
 SECONDS ?= 60
@@ -15,7 +16,7 @@ export PYTHONPATH := tests/aws
 # is compiled again.
 ALL := --workspace --locked
 
-.PHONY: demo demo-stop test aws build lint deny unit bench bench-judge fuzz e2e emulator-test schema-test venv
+.PHONY: demo demo-stop test aws build lint deny unit bench bench-judge bench-probe bench-probe-peers fuzz e2e emulator-test schema-test venv
 
 ## The main job: a bad and a good release through CodeDeploy's hook, on this machine. KEEP=1 leaves it running.
 demo: venv build
@@ -48,7 +49,7 @@ $(DENY):
 	cargo install cargo-deny --locked --version 0.20.2 --root target/tools
 
 unit: build
-	cargo test $(ALL) --lib --bins --test bad --test bench_judge --test corpus --test golden --test hostile --test judging \
+	cargo test $(ALL) --lib --bins --test bad --test bench_judge --test bench_probe --test corpus --test golden --test hostile --test judging \
 		--test life --test memory --test misbehaviour --test properties --test readings --test schema --test stat --test workspace
 
 ## What evidence costs for an objective and tick.
@@ -79,6 +80,22 @@ schema-test: venv
 ## processors. Only here the simulation is optimised: `make test` should not compile its harness so slowly.
 bench-judge:
 	cargo run --locked -p tests --bin bench-judge --config profile.dev.package.tests.opt-level=2
+
+## Gate's prober beside those that packages provide: docs/benchmarks/probe.md. A quarter of an hour on two
+## cores that have nothing else to do. Only here the server is optimised: it must be faster than any tool.
+bench-probe:
+	cargo build --locked --release -p gate
+	cargo run --locked -p tests --bin bench-probe --config profile.dev.package.tests.opt-level=2
+
+## The others, on Debian and as root: what is absent is named in the page instead.
+bench-probe-peers: $(PEERS)/bin/oha $(PEERS)/node_modules/.bin/autocannon
+	apt-get install --yes --no-install-recommends hey nghttp2-client nginx prometheus-blackbox-exporter wrk
+
+$(PEERS)/bin/oha:
+	cargo install oha --locked --version 1.16.0 --root $(PEERS)
+
+$(PEERS)/node_modules/.bin/autocannon:
+	npm install --no-audit --no-fund --prefix $(PEERS) autocannon@9.0.0
 
 venv: .venv/installed
 

@@ -4,6 +4,7 @@ mod check;
 mod explain;
 mod health;
 mod plan;
+mod probe;
 mod relay;
 mod replay;
 mod schema;
@@ -41,6 +42,8 @@ enum Command {
     Verify(verify::Verify),
     /// Check policy files and show every fault in them.
     Check(check::Check),
+    /// Probe a URL, or as a policy does, and print percentiles by phase and outcome.
+    Probe(probe::Probe),
     /// Simulate a policy: how soon a healthy release passes and faults are caught.
     Plan(plan::Plan),
     /// Say why a release was let through or taken back, in ten lines.
@@ -93,6 +96,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Check(check) => with_runtime(check.run()),
         Command::Relay(relay) => with_runtime(relay.run()),
         Command::Health(health) => with_runtime(health.run()),
+        Command::Probe(probe) => with_runtime(probe.run()),
         Command::Plan(plan) => with_runtime(plan.run()),
         Command::Explain(explain) => explain.run(),
         Command::Replay(replay) => with_runtime(replay.run()),

@@ -228,7 +228,7 @@ fn write_record(
 const INTERRUPTED: &str = "interrupted before anything was proven";
 
 /// `http://host:port` or `https://host`; the path is the policy's.
-fn target(url: &str) -> Result<Target, String> {
+pub(super) fn target(url: &str) -> Result<Target, String> {
     let shape = || format!("`{url}` is no address to probe; write `http://host:port`");
     let uri: hyper::Uri = url.parse().map_err(|_invalid| shape())?;
     let tls = match uri.scheme_str() {
