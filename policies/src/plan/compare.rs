@@ -155,8 +155,12 @@ impl JsonSchema {
         }
         let schema: Value =
             serde_json::from_str(text).map_err(|error| format!("it is not JSON: {error}"))?;
-        let validator = jsonschema::validator_for(&schema)
-            .map_err(|error| format!("it is not a JSON Schema: {error}"))?;
+        let validator = jsonschema::validator_for(&schema).map_err(|error| match error.kind() {
+            jsonschema::error::ValidationErrorKind::Referencing(_) => {
+                "it refers to what is not in it, and nothing is fetched".to_owned()
+            }
+            _ => format!("it is not a JSON Schema: {error}"),
+        })?;
         Ok(Self { text: text.to_owned(), validator: Arc::new(validator) })
     }
 

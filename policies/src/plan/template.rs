@@ -25,7 +25,7 @@ pub enum TemplateError {
     #[error("`${{` without its `}}`")]
     Open,
     /// A name that is none.
-    #[error("a name between `${{` and `}}` is lower-case letters, digits and `-`")]
+    #[error("a name between `${{` and `}}` is lower-case letters, digits, `-` and `_`")]
     Name,
 }
 

@@ -10,8 +10,8 @@ use super::Faults;
 use super::expect;
 use super::fields::{self, Fields};
 use crate::plan::{
-    BODY_MAX_BYTES, Body, Call, Expect, Grpc, HeaderValue, Headers, Http, HttpVersion, Message,
-    Template, WebSocket,
+    BODY_MAX_BYTES, BUILT_IN, Body, Call, Expect, Grpc, HeaderValue, Headers, Http, HttpVersion,
+    Message, Template, WebSocket,
 };
 
 /// Characters of a path and its query.
@@ -322,14 +322,13 @@ pub(super) fn secret(node: &Node, faults: &mut Faults<'_>) -> Option<(String, St
     Some((text, prefix.unwrap_or_default()))
 }
 
-/// Refuses values taken from answers in headers that every request has, the first included.
-pub(super) fn no_values(headers: &Headers, place: &Place, is_plain: bool, faults: &mut Faults<'_>) {
+/// Refuses values taken from answers in headers that belong to no step.
+pub(super) fn no_values(headers: &Headers, place: &Place, faults: &mut Faults<'_>) {
     for (name, value) in headers {
         let HeaderValue::Literal(template) = value else { continue };
-        let taken = template.names().find(|name| !crate::plan::BUILT_IN.contains(name));
-        if let Some(value) = taken.filter(|_| is_plain) {
+        for value in template.names().filter(|name| !BUILT_IN.contains(name)) {
             let message = format!("header `{name}` has `${{{value}}}`, which nothing takes");
-            let help = "values are taken by the steps of a scenario; `$$` is a dollar sign";
+            let help = "values are for the headers of a step; `$$` is a dollar sign";
             faults.add(FaultCode::G0008, place, message, help);
         }
     }

@@ -63,7 +63,7 @@ impl<'a> Fields<'a> {
         &self,
         what: &str,
         keys: &[&str],
-        node: &Node,
+        (node, how): (&Node, &str),
         faults: &mut Faults<'_>,
     ) -> Option<()> {
         let mut found = keys.iter().filter(|key| self.optional(key).is_some());
@@ -80,9 +80,7 @@ impl<'a> Fields<'a> {
                 // What is misspelt has been said already.
                 if !unknown {
                     let message = format!("{what} has none of {}", keys.join(", "));
-                    let help = keys.first().and_then(|key| self.shape.key(key));
-                    let help = help.map_or("", |key| key.about);
-                    faults.add(FaultCode::G0003, &node.place, message, help);
+                    faults.add(FaultCode::G0003, &node.place, message, how);
                 }
                 None
             }

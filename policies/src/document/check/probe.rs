@@ -133,10 +133,8 @@ fn script(
     let common = fields.optional("headers").map(|node| call::headers(node, faults));
     let common = common.unwrap_or_default();
     let green_headers = fields.optional("green-headers").map(|node| call::headers(node, faults));
-    let is_plain = fields.optional("scenarios").is_none();
-    call::no_values(&common, fields.place_of("headers"), is_plain, faults);
     let green_headers = green_headers.unwrap_or_default();
-    call::no_values(&green_headers, fields.place_of("green-headers"), true, faults);
+    call::no_values(&green_headers, fields.place_of("green-headers"), faults);
     let connections = connections(fields, rate, faults);
     let tls = fields.optional("client-tls").map(|node| client_tls(node, faults));
     let sign = fields.optional("sign").and_then(|node| sign(node, faults));
@@ -200,7 +198,8 @@ fn client_tls(node: &Node, faults: &mut Faults<'_>) -> ClientTls {
 
 fn sign(node: &Node, faults: &mut Faults<'_>) -> Option<Sign> {
     let fields = Fields::of(node, &shape::SIGN, faults)?;
-    fields.exactly_one("a signature", &["sigv4", "hmac"], node, faults)?;
+    let how = "write `hmac: { key: { secret: \"env:NAME\" } }`";
+    fields.exactly_one("a signature", &["sigv4", "hmac"], (node, how), faults)?;
     if let Some(node) = fields.optional("sigv4") {
         let fields = Fields::of(node, &shape::SIGV4, faults)?;
         let name = |key: &str, faults: &mut Faults<'_>| {

@@ -17,6 +17,8 @@ use crate::units;
 
 /// Characters of a scenario's, step's or value's name.
 const NAME_MAX: usize = 40;
+/// What to write where no protocol is named.
+const HTTP: &str = "write `http: { path: /healthz }`";
 
 /// The scenarios of a probe; one without a name where the probe is a single request.
 pub(super) fn scenarios(
@@ -26,7 +28,7 @@ pub(super) fn scenarios(
     faults: &mut Faults<'_>,
 ) -> Option<Vec<Scenario>> {
     let kinds = PROTOCOLS.into_iter().chain(["scenarios"]).collect::<Vec<_>>();
-    fields.exactly_one("a probe", &kinds, node, faults)?;
+    fields.exactly_one("a probe", &kinds, (node, HTTP), faults)?;
     let Some(list) = fields.optional("scenarios") else {
         let (call, expect) = call::call(fields, common, faults)?;
         let step = Step { name: String::new(), call, expect, take: Vec::new() };
@@ -86,25 +88,29 @@ fn scenario(node: &Node, common: &Headers, faults: &mut Faults<'_>) -> Option<Sc
     }
     let mut known: BTreeSet<String> = BTreeSet::new();
     let mut steps: Vec<Step> = Vec::new();
+    let mut is_whole = true;
     for item in items {
         let Some(step) = step(item, common, faults) else {
-            // Its values are not known; what follows would be blamed for that.
-            return None;
+            is_whole = false;
+            continue;
         };
         if steps.iter().any(|other| other.name == step.name) {
             let message = format!("step `{}` is there twice", step.name);
             faults.add(FaultCode::G0006, &item.place, message, "give each a name of its own");
         }
-        values_are_known(&step, &known, &item.place, faults);
+        // What an unreadable step takes is not known; those that use it are not to blame.
+        if is_whole {
+            values_are_known(&step, &known, &item.place, faults);
+        }
         known.extend(step.take.iter().map(|take| take.name.clone()));
         steps.push(step);
     }
-    Some(Scenario { name: name?, weight, cookies, steps })
+    is_whole.then_some(Scenario { name: name?, weight, cookies, steps })
 }
 
 fn step(node: &Node, common: &Headers, faults: &mut Faults<'_>) -> Option<Step> {
     let fields = Fields::of(node, &shape::STEP, faults)?;
-    fields.exactly_one("a step", &PROTOCOLS, node, faults)?;
+    fields.exactly_one("a step", &PROTOCOLS, (node, HTTP), faults)?;
     let name = fields.optional("name").and_then(|node| name(node, faults));
     let take = fields.optional("take").map(|node| take(node, faults)).unwrap_or_default();
     let (call, expect) = call::call(&fields, common, faults)?;
@@ -121,7 +127,7 @@ fn name(node: &Node, faults: &mut Faults<'_>) -> Option<String> {
     let sound = is_name(&text);
     if !sound {
         let message = format!("`{text}` is no name here");
-        let help = "write lower-case letters, digits and `-`, at most 40";
+        let help = "write lower-case letters, digits, `-` and `_`, at most 40";
         faults.add(FaultCode::G0004, &node.place, message, help);
     }
     sound.then_some(text)
@@ -138,7 +144,8 @@ fn take(node: &Node, faults: &mut Faults<'_>) -> Vec<Take> {
     for (key, node) in fields::entries(node, "`take`", how, faults) {
         if !is_name(&key.name) || BUILT_IN.contains(&key.name.as_str()) {
             let message = format!("`{}` is no name for a value", key.name);
-            let help = "lower-case letters, digits and `-`; `unique` and `number` are built in";
+            let help =
+                "lower-case letters, digits, `-` and `_`; `unique` and `number` are built in";
             faults.add(FaultCode::G0004, &key.place, message, help);
             continue;
         }
@@ -150,7 +157,12 @@ fn take(node: &Node, faults: &mut Faults<'_>) -> Vec<Take> {
 
 fn source(node: &Node, faults: &mut Faults<'_>) -> Option<Source> {
     let fields = Fields::of(node, &shape::TAKE, faults)?;
-    fields.exactly_one("a value", &["json", "header", "regex"], node, faults)?;
+    fields.exactly_one(
+        "a value",
+        &["json", "header", "regex"],
+        (node, "write `json: $.token`"),
+        faults,
+    )?;
     if let Some(node) = fields.optional("json") {
         let text = fields::text(node, faults)?;
         return expect::json_path(&text, &node.place, faults).map(Source::Json);
