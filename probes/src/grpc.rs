@@ -59,7 +59,7 @@ impl GrpcProbe {
             let mut request = Request::post(uri.as_str())
                 .body(Full::new(body.clone()))
                 .map_err(|_invalid| Outcome::NotSent)?;
-            *request.headers_mut() = headers.clone();
+            *request.headers_mut() = HeaderMap::clone(&headers);
             let set = |request: &mut Request<_>, name, value| {
                 request.headers_mut().insert(name, value);
             };

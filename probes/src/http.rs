@@ -98,15 +98,15 @@ impl HttpProbe {
         let url = || Url::parse(&format!("{scheme}://{authority}{}", hop.path)).ok();
         let mut headers = self.headers.fill(attempt.arm, attempt.values)?;
         if self.compression {
-            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(compress::ACCEPTED));
+            headers.to_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static(compress::ACCEPTED));
         }
         let jar = attempt.jar.zip(attempt.jar.and_then(|_| url()));
         if let Some(cookies) = jar.as_ref().and_then(|(jar, url)| jar.header(url)) {
-            headers.insert(COOKIE, value(&cookies)?);
+            headers.to_mut().insert(COOKIE, value(&cookies)?);
         }
         let first = asked.phases == policies::sample::Phases::default();
         if let Some(signer) = &self.signer {
-            self.sign(signer.as_ref(), hop, (scheme, authority), &mut headers).await?;
+            self.sign(signer.as_ref(), hop, (scheme, authority), headers.to_mut()).await?;
         }
         if first {
             // What came before, signing above all, was gate's own time.

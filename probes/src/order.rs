@@ -1,5 +1,6 @@
 //! A plan made ready to send: requests built, secrets in place, patterns compiled.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -357,9 +358,13 @@ impl ReadyHeaders {
     ///
     /// # Errors
     /// A value that cannot stand in a header.
-    pub(crate) fn fill(&self, arm: Arm, values: &Values) -> Result<HeaderMap, Lost> {
-        let mut headers = self.both.fixed.clone();
+    pub(crate) fn fill(&self, arm: Arm, values: &Values) -> Result<Cow<'_, HeaderMap>, Lost> {
         let green = (arm == Arm::Green).then_some(&self.green);
+        let is_plain = |some: &SomeHeaders| some.fixed.is_empty() && some.open.is_empty();
+        if self.both.open.is_empty() && green.is_none_or(is_plain) {
+            return Ok(Cow::Borrowed(&self.both.fixed));
+        }
+        let mut headers = self.both.fixed.clone();
         if let Some(green) = green {
             for (name, value) in &green.fixed {
                 headers.insert(name, value.clone());
@@ -373,6 +378,6 @@ impl ReadyHeaders {
             })?;
             headers.insert(name, value);
         }
-        Ok(headers)
+        Ok(Cow::Owned(headers))
     }
 }

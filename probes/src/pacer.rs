@@ -5,9 +5,7 @@
 //! and needs no unsafe code (probing.md §4). One thread serves all sessions.
 
 use std::collections::BTreeMap;
-use std::future::Future;
 use std::io;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::thread::{self, Thread};
@@ -28,9 +26,12 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Who waits until when; the number tells those of the same instant apart.
+    /// Alarms that are set; their numbers tell those of the same instant apart.
     waiting: BTreeMap<(Instant, u64), Waker>,
-    next: u64,
+    /// When alarms expect to be set for next: the thread goes to sleep towards that by itself, which saves
+    /// waking it only to be told.
+    expected: BTreeMap<u64, Instant>,
+    alarms: u64,
     /// When the thread wakes by itself.
     sleeps_until: Option<Instant>,
     stopped: bool,
@@ -72,9 +73,11 @@ impl Pacer {
         Ok(Self { shared, thread, _stop: stop })
     }
 
-    /// Waits until `at`. Cancel safe.
-    pub(crate) fn until(&self, at: Instant) -> Until<'_> {
-        Until { pacer: self, at, number: None }
+    /// An alarm, not set yet.
+    pub(crate) fn alarm(&self) -> Alarm {
+        let mut state = self.shared.lock();
+        state.alarms += 1;
+        Alarm { pacer: self.clone(), number: state.alarms, set: None }
     }
 }
 
@@ -92,7 +95,9 @@ fn serve(shared: &Shared) {
                 }
                 entry.remove().wake();
             }
-            state.sleeps_until = state.waiting.first_key_value().map(|((at, _), _)| *at);
+            let set = state.waiting.first_key_value().map(|((at, _), _)| *at);
+            let expected = state.expected.values().filter(|at| **at > now).min().copied();
+            state.sleeps_until = set.into_iter().chain(expected).min();
             state.sleeps_until
         };
         match next {
@@ -102,32 +107,44 @@ fn serve(shared: &Shared) {
     }
 }
 
-/// Waits until an instant.
+/// Wakes a task at an instant, again and again.
 #[derive(Debug)]
-pub(crate) struct Until<'a> {
-    pacer: &'a Pacer,
-    at: Instant,
-    number: Option<u64>,
+pub(crate) struct Alarm {
+    pacer: Pacer,
+    number: u64,
+    /// Until when, and whom it wakes.
+    set: Option<(Instant, Waker)>,
 }
 
-impl Future for Until<'_> {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        if Instant::now() >= self.at {
-            return Poll::Ready(());
+impl Alarm {
+    /// Ready once it is `at`; the next time is expected to be `then`.
+    pub(crate) fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+        at: Instant,
+        then: Option<Instant>,
+    ) -> Poll<()> {
+        let is_set = self
+            .set
+            .as_ref()
+            .is_some_and(|(set, waker)| *set == at && waker.will_wake(context.waker()));
+        let is_over = Instant::now() >= at;
+        if is_set && !is_over {
+            return Poll::Pending;
         }
         let mut state = self.pacer.shared.lock();
-        let number = match self.number {
-            Some(number) => number,
-            None => {
-                state.next += 1;
-                state.next
-            }
+        if let Some((set, _)) = self.set.take() {
+            state.waiting.remove(&(set, self.number));
+        }
+        if is_over {
+            return Poll::Ready(());
+        }
+        let waker = context.waker().clone();
+        state.waiting.insert((at, self.number), waker.clone());
+        match then {
+            Some(then) => state.expected.insert(self.number, then),
+            None => state.expected.remove(&self.number),
         };
-        let at = self.at;
-        state.waiting.insert((at, number), context.waker().clone());
-        // One who waits anew for the same time, as after each answer, finds the thread asleep until then.
         let wakes_too_late = state.sleeps_until.is_none_or(|wakes| wakes > at);
         if wakes_too_late {
             state.sleeps_until = Some(at);
@@ -136,15 +153,17 @@ impl Future for Until<'_> {
         if wakes_too_late {
             self.pacer.thread.unpark();
         }
-        self.number = Some(number);
+        self.set = Some((at, waker));
         Poll::Pending
     }
 }
 
-impl Drop for Until<'_> {
+impl Drop for Alarm {
     fn drop(&mut self) {
-        if let Some(number) = self.number {
-            self.pacer.shared.lock().waiting.remove(&(self.at, number));
+        let mut state = self.pacer.shared.lock();
+        state.expected.remove(&self.number);
+        if let Some((set, _)) = &self.set {
+            state.waiting.remove(&(*set, self.number));
         }
     }
 }

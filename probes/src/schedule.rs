@@ -56,7 +56,8 @@ impl Schedule {
         Duration::from_nanos_u128(nanos)
     }
 
-    fn due(&self, number: u64) -> Duration {
+    /// When a probe is due, from the start of the schedule.
+    pub fn due(&self, number: u64) -> Duration {
         #[allow(clippy::cast_precision_loss, reason = "probe numbers stay far below 2^52")]
         let probes = number as f64 + self.shift;
         let at = self.rate.due_after(probes);

@@ -1,6 +1,7 @@
 //! One run's probing: sends on schedule, closes ticks in order, hands them over.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 
 use crate::order::{Order, Pace};
-use crate::pacer::Pacer;
+use crate::pacer::{Alarm, Pacer};
 use crate::pool::Pool;
 use crate::pulse::Pulse;
 use crate::scenario::{Flight, fly, not_sent};
@@ -82,7 +83,8 @@ struct Open {
 type Landed = (u64, Arm, Arc<Target>, Sample);
 
 struct Probing {
-    common: Common,
+    pulse: Arc<Pulse>,
+    alarm: Alarm,
     orders: watch::Receiver<Arc<Order>>,
     order: Arc<Order>,
     green: Vec<Arc<Target>>,
@@ -103,7 +105,8 @@ impl Probing {
         let order = orders.borrow().clone();
         let places = places(&order);
         Self {
-            common,
+            pulse: common.pulse,
+            alarm: common.pacer.alarm(),
             orders,
             order,
             green: Vec::new(),
@@ -140,11 +143,13 @@ impl Probing {
                     }
                     Pace::Closed { connections } => self.fill(index, connections, now),
                 }
-                let next = dues.peek().filter(|_| !self.is_closed()).map(|due| instant(due.at));
+                let next = dues.peek().filter(|_| !self.is_closed());
                 if next.is_none() && now >= end {
                     break;
                 }
-                if self.wait(next.unwrap_or(end).min(end), &ticks).await.is_none() {
+                let then = next.map(|due| instant(schedule.due(due.number.saturating_add(1))));
+                let at = next.map_or(end, |due| instant(due.at));
+                if self.wait((at, then), &ticks).await.is_none() {
                     return;
                 }
             }
@@ -182,12 +187,16 @@ impl Probing {
     }
 
     /// Waits until `at`, or until something came back or is to be handed over. `None` once nobody takes it.
-    async fn wait(&mut self, at: Instant, ticks: &mpsc::Sender<Tick>) -> Option<()> {
+    async fn wait(
+        &mut self,
+        (at, then): (Instant, Option<Instant>),
+        ticks: &mpsc::Sender<Tick>,
+    ) -> Option<()> {
         let is_complete = |open: &Open| open.is_over && open.under_way == 0;
         let ready = self.open.front().is_some_and(is_complete);
         tokio::select! {
             biased;
-            () = self.common.pacer.until(at) => {}
+            () = poll_fn(|context| self.alarm.poll(context, at, then)) => {}
             Some(landed) = self.flights.next(), if !self.flights.is_empty() => {
                 self.land(landed);
                 // Others may have come back in the same moment.
@@ -240,7 +249,7 @@ impl Probing {
 
     fn launch(&mut self, index: u64, flight: Flight) {
         let order = Arc::clone(&self.order);
-        let (pool, pulse) = (Arc::clone(&self.pool), Arc::clone(&self.common.pulse));
+        let (pool, pulse) = (Arc::clone(&self.pool), Arc::clone(&self.pulse));
         self.flights.push(Box::pin(async move {
             let sample = fly(&order, &flight, &pool, &pulse).await;
             (index, flight.arm, flight.target, sample)

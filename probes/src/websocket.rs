@@ -72,7 +72,7 @@ impl WebSocketProbe {
             .header("sec-websocket-key", generate_key())
             .body(())
             .map_err(|_invalid| Outcome::NotSent)?;
-        request.headers_mut().extend(self.headers.fill(attempt.arm, attempt.values)?);
+        request.headers_mut().extend(self.headers.fill(attempt.arm, attempt.values)?.into_owned());
         Ok(request)
     }
 
