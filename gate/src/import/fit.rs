@@ -1,0 +1,152 @@
+//! The limits of a policy: what goes beyond them is left out, and said.
+
+use std::collections::BTreeSet;
+
+use super::document::{Document, Scenario, Step};
+use super::policy_text;
+use super::text::name;
+
+/// Scenarios of a policy.
+pub(super) const SCENARIOS_MAX: usize = 16;
+/// Steps of all scenarios.
+pub(super) const STEPS_MAX: usize = 32;
+/// Bytes of all steps as they are written: a policy is at most 256 KiB, and its head takes some.
+const STEPS_MAX_BYTES: usize = 192 * 1024;
+/// Characters of a path and its query.
+const PATH_MAX: usize = 2048;
+/// Expectations of one step from JSON paths.
+const JSON_MAX: usize = 64;
+/// Bytes of a body that is sent.
+const BODY_MAX_BYTES: usize = 16 * 1024;
+/// Bytes of a JSON Schema.
+const SCHEMA_MAX_BYTES: usize = 16 * 1024;
+
+/// Groups what does not depend on each other: each thing a scenario of its own while there are few
+/// enough, else those of one group share one, and the last groups share the last.
+pub(super) fn grouped(steps: Vec<(String, Step)>) -> Vec<Scenario> {
+    let mut scenarios: Vec<Scenario> = Vec::new();
+    let mut names = BTreeSet::new();
+    if steps.len() <= SCENARIOS_MAX {
+        for (_group, step) in steps {
+            let name = name(&step.name, "scenario", &mut names);
+            scenarios.push(Scenario { name, cookies: false, steps: vec![step] });
+        }
+        return scenarios;
+    }
+    let mut groups: Vec<(String, Vec<Step>)> = Vec::new();
+    for (group, step) in steps {
+        match groups.iter_mut().find(|(name, _)| *name == group) {
+            Some((_, steps)) => steps.push(step),
+            None => groups.push((group, vec![step])),
+        }
+    }
+    let apart = if groups.len() > SCENARIOS_MAX { SCENARIOS_MAX - 1 } else { groups.len() };
+    let mut others = Vec::new();
+    for (place, (group, steps)) in groups.into_iter().enumerate() {
+        if place < apart {
+            let name = name(&group, "scenario", &mut names);
+            scenarios.push(Scenario { name, cookies: false, steps });
+        } else {
+            others.extend(steps);
+        }
+    }
+    if !others.is_empty() {
+        let name = name("others", "others", &mut names);
+        scenarios.push(Scenario { name, cookies: false, steps: others });
+    }
+    scenarios
+}
+
+/// Takes out what no policy may hold.
+pub(super) fn fit(document: &mut Document) {
+    let scenarios = std::mem::take(&mut document.scenarios);
+    let (mut steps_kept, mut bytes) = (0_usize, 0_usize);
+    for mut scenario in scenarios {
+        let full = document.scenarios.len() >= SCENARIOS_MAX;
+        let mut kept = Vec::new();
+        let mut cut = false;
+        for mut step in std::mem::take(&mut scenario.steps) {
+            let place = step.place.clone();
+            trim(&mut step, document);
+            let refused = if full {
+                Some(format!("a policy has at most {SCENARIOS_MAX} scenarios"))
+            } else if steps_kept >= STEPS_MAX {
+                Some(format!("a policy has at most {STEPS_MAX} steps"))
+            } else if cut && step.uses_values() {
+                Some("it uses what a step before it takes, and one of those is left out".to_owned())
+            } else {
+                refusal(&step)
+            };
+            let size = policy_text::size(&step);
+            let refused = refused.or_else(|| {
+                let over = bytes + size > STEPS_MAX_BYTES;
+                over.then(|| format!("the policy would be larger than {STEPS_MAX_BYTES} bytes"))
+            });
+            match refused {
+                Some(reason) => {
+                    cut = true;
+                    document.leave_out(&place, reason);
+                }
+                None => {
+                    (steps_kept, bytes) = (steps_kept + 1, bytes + size);
+                    kept.push(step);
+                }
+            }
+        }
+        if kept.iter().any(|step| !step.copied) {
+            scenario.steps = kept;
+            document.scenarios.push(scenario);
+        }
+    }
+}
+
+/// Expectations that are too many, too large or impossible.
+fn trim(step: &mut Step, document: &mut Document) {
+    let place = step.place.clone();
+    if step.method == "HEAD" && step.expect.reads_body() {
+        document.leave_out(&place, "its expectations of the body: the answer to HEAD has none");
+        let expect = &mut step.expect;
+        expect.text.clear();
+        expect.regex.clear();
+        expect.json.clear();
+        expect.json_schema = None;
+    }
+    if let Some(schema) = &step.expect.json_schema {
+        let size = schema.to_string().len();
+        if size > SCHEMA_MAX_BYTES {
+            let reason = format!("its JSON Schema of {size} bytes; at most {SCHEMA_MAX_BYTES}");
+            document.leave_out(&place, reason);
+            step.expect.json_schema = None;
+        }
+    }
+    for (path, _) in step.expect.json.drain(step.expect.json.len().min(JSON_MAX)..) {
+        let reason = format!("its expectation of `{path}`: a step has at most {JSON_MAX}");
+        document.leave_out(&place, reason);
+    }
+}
+
+/// Why a policy cannot hold this step.
+fn refusal(step: &Step) -> Option<String> {
+    let body = step.body.as_ref().map_or(0, String::len);
+    if step.path.len() > PATH_MAX {
+        Some(format!("a path of {} characters; at most {PATH_MAX}", step.path.len()))
+    } else if body > BODY_MAX_BYTES {
+        Some(format!("a body of {body} bytes; at most {BODY_MAX_BYTES}"))
+    } else {
+        None
+    }
+}
+
+impl Step {
+    /// Whether it needs something that another step takes.
+    fn uses_values(&self) -> bool {
+        let uses = |text: &str| {
+            let text = text.replace("$$", "").replace("${unique}", "").replace("${number}", "");
+            text.contains("${")
+        };
+        let header = |(_, value): &(String, super::document::Header)| matches!(value, super::document::Header::Text(text) if uses(text));
+        uses(&self.path)
+            || self.body.as_deref().is_some_and(uses)
+            || self.headers.iter().any(header)
+    }
+}
