@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use document::Document;
+use document::{Document, Header, Step};
 
 /// The largest file read: the largest public API descriptions have about 12 MB.
 pub(crate) const FILE_MAX_BYTES: usize = 16 * 1024 * 1024;
@@ -62,6 +62,7 @@ pub(crate) fn import(
     let mut document = read(kind, text, variables)?;
     document.from = name.to_owned();
     fit::fit(&mut document);
+    look_at(&mut document);
     let scenarios = document.scenarios.len();
     let steps = document.scenarios.iter().map(|scenario| scenario.steps.len()).sum();
     if steps == 0 {
@@ -72,6 +73,42 @@ pub(crate) fn import(
     }
     let policy = policy_text::write(&document).map_err(|error| vec![error])?;
     Ok(Imported { policy, left_out: document.left_out, notes: document.notes, scenarios, steps })
+}
+
+/// Says what of a policy wants a look before it is used.
+fn look_at(document: &mut Document) {
+    let steps: Vec<&Step> =
+        document.scenarios.iter().flat_map(|scenario| &scenario.steps).collect();
+    let safe = ["GET", "HEAD", "OPTIONS", "TRACE"];
+    let changing = steps.iter().filter(|step| !safe.contains(&step.method.as_str())).count();
+    let mut secrets: BTreeMap<String, &str> = BTreeMap::new();
+    for (name, value) in steps.iter().flat_map(|step| &step.headers) {
+        if let Header::Secret { variable, prefix } = value {
+            let what = match *prefix {
+                "" => String::new(),
+                "Basic " => " (the Base64 of `user:password`)".to_owned(),
+                prefix => format!(" (what comes after `{}`)", prefix.trim()),
+            };
+            secrets.insert(format!("the header `{name}`{what}"), variable);
+        }
+    }
+    let secrets: Vec<String> = secrets
+        .into_iter()
+        .map(|(header, variable)| {
+            format!(
+                "{header} is read from the environment variable {variable}, and not from the file"
+            )
+        })
+        .collect();
+    for secret in secrets {
+        document.note("policy", secret);
+    }
+    if changing > 0 {
+        let reason = format!(
+            "{changing} of its steps may change something, and each probe takes them, on blue as on green: choose `rate` so"
+        );
+        document.note("policy", reason);
+    }
 }
 
 /// Reasons shown where nothing at all could be used.

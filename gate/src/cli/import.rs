@@ -113,9 +113,8 @@ impl Import {
 
     fn variables(&self, mistakes: &mut Vec<String>) -> BTreeMap<String, Variable> {
         let mut variables = BTreeMap::new();
-        if !matches!(self.from, From::Postman)
-            && !(self.var.is_empty() && self.environment.is_empty())
-        {
+        let given = !self.var.is_empty() || !self.environment.is_empty();
+        if given && !matches!(self.from, From::Postman) {
             mistakes.push("--var and --environment are for `gate import postman`".to_owned());
         }
         for path in &self.environment {

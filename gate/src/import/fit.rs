@@ -2,9 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use super::document::{Document, Scenario, Step};
+use regex::Regex;
+use serde_json::Value;
+
+use super::document::{Document, Is, Scenario, Step};
 use super::policy_text;
-use super::text::name;
+use super::text::{name, short};
 
 /// Scenarios of a policy.
 pub(super) const SCENARIOS_MAX: usize = 16;
@@ -29,7 +32,7 @@ pub(super) fn grouped(steps: Vec<(String, Step)>) -> Vec<Scenario> {
     if steps.len() <= SCENARIOS_MAX {
         for (_group, step) in steps {
             let name = name(&step.name, "scenario", &mut names);
-            scenarios.push(Scenario { name, cookies: false, steps: vec![step] });
+            scenarios.push(Scenario { name, cookies: false, steps: named(vec![step]) });
         }
         return scenarios;
     }
@@ -45,16 +48,24 @@ pub(super) fn grouped(steps: Vec<(String, Step)>) -> Vec<Scenario> {
     for (place, (group, steps)) in groups.into_iter().enumerate() {
         if place < apart {
             let name = name(&group, "scenario", &mut names);
-            scenarios.push(Scenario { name, cookies: false, steps });
+            scenarios.push(Scenario { name, cookies: false, steps: named(steps) });
         } else {
             others.extend(steps);
         }
     }
     if !others.is_empty() {
         let name = name("others", "others", &mut names);
-        scenarios.push(Scenario { name, cookies: false, steps: others });
+        scenarios.push(Scenario { name, cookies: false, steps: named(others) });
     }
     scenarios
+}
+
+/// Steps under names that a policy may have, unlike each other.
+fn named(steps: Vec<Step>) -> Vec<Step> {
+    let mut names = BTreeSet::new();
+    let named =
+        steps.into_iter().map(|step| Step { name: name(&step.name, "step", &mut names), ..step });
+    named.collect()
 }
 
 /// Takes out what no policy may hold.
@@ -119,9 +130,51 @@ fn trim(step: &mut Step, document: &mut Document) {
             step.expect.json_schema = None;
         }
     }
+    regular(step, document);
     for (path, _) in step.expect.json.drain(step.expect.json.len().min(JSON_MAX)..) {
         let reason = format!("its expectation of `{path}`: a step has at most {JSON_MAX}");
         document.leave_out(&place, reason);
+    }
+}
+
+/// Regular expressions of other languages know more than gate's, which take linear time whatever they see.
+fn regular(step: &mut Step, document: &mut Document) {
+    let Step { place, expect, .. } = step;
+    let mut keep = |regex: &str, what: &str| {
+        let sound = Regex::new(regex).is_ok();
+        if !sound {
+            let reason =
+                format!("`{}` of {what}: not gate's kind of regular expression", short(regex));
+            document.leave_out(place, reason);
+        }
+        sound
+    };
+    expect.regex.retain(|regex| keep(regex, "the body"));
+    let mut pairs = |pairs: &mut Vec<(String, Is)>, of: &str| {
+        pairs.retain(|(name, is)| match is {
+            Is::Matches(regex) => keep(regex, &format!("{of}`{name}`")),
+            Is::Equal(_) => true,
+        });
+    };
+    pairs(&mut expect.headers, "the header ");
+    pairs(&mut expect.json, "");
+    if let Some(schema) = &mut expect.json_schema {
+        patterns(schema, &mut keep);
+    }
+}
+
+/// Takes out the patterns of a schema that cannot be kept.
+fn patterns(schema: &mut Value, keep: &mut impl FnMut(&str, &str) -> bool) {
+    match schema {
+        Value::Object(fields) => {
+            let pattern = fields.get("pattern").and_then(Value::as_str);
+            if pattern.is_some_and(|regex| !keep(regex, "its JSON Schema")) {
+                fields.remove("pattern");
+            }
+            fields.values_mut().for_each(|inner| patterns(inner, keep));
+        }
+        Value::Array(items) => items.iter_mut().for_each(|inner| patterns(inner, keep)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
 

@@ -39,6 +39,7 @@ pub(super) fn read(text: &str) -> Result<Document, Vec<String>> {
         };
         for method in SAFE.iter().chain(&OTHERS) {
             let Some(operation) = item.get(*method).filter(|of| of.is_object()) else { continue };
+            let described = api.resolve(operation);
             operations += 1;
             if operations > OPERATIONS_MAX {
                 return Err(vec![format!("more than {OPERATIONS_MAX} operations")]);
@@ -51,6 +52,13 @@ pub(super) fn read(text: &str) -> Result<Document, Vec<String>> {
                 );
                 continue;
             }
+            let operation = match described {
+                Ok(operation) => operation,
+                Err(reason) => {
+                    document.leave_out(&place, reason);
+                    continue;
+                }
+            };
             let asked = Asked { api: &api, path, item, method, operation, place: &place };
             match asked.step(&mut document) {
                 Ok(step) => {
@@ -116,7 +124,7 @@ impl Asked<'_> {
                     query.extend(pairs(name, &value, &parameter).ok_or_else(missing)?);
                 }
                 "header" if is_gates_own(name) => {}
-                "header" if secret => self.secret(name, "", &mut step, document),
+                "header" if secret => Self::secret(name, "", &mut step),
                 "header" => {
                     let value = found.and_then(|value| spelled(&value, ",")).ok_or_else(missing)?;
                     step.headers.push((name.to_ascii_lowercase(), Header::Text(literal(&value))));
@@ -135,7 +143,7 @@ impl Asked<'_> {
             let name = rest.get(..end).unwrap_or_default();
             return Err(format!("`{}` of its path is no parameter of it", short(name)));
         }
-        self.security(&mut step, document)?;
+        self.security(&mut step)?;
         let mark = if query.is_empty() { "" } else { "?" };
         let base = self.api.base(&[self.operation, self.item]);
         let path = format!("{base}{path}");
@@ -161,22 +169,15 @@ impl Asked<'_> {
         Ok(all)
     }
 
-    fn secret(&self, name: &str, prefix: &'static str, step: &mut Step, document: &mut Document) {
+    fn secret(name: &str, prefix: &'static str, step: &mut Step) {
         let name = name.to_ascii_lowercase();
         let variable = variable(&[&name]);
-        let after = if prefix.is_empty() { "" } else { ", without the word in front" };
-        document.note(
-            self.place,
-            format!(
-                "gate reads its header `{name}` from the environment variable {variable}{after}"
-            ),
-        );
         step.headers.retain(|(other, _)| *other != name);
         step.headers.push((name, Header::Secret { variable, prefix }));
     }
 
     /// The first way in that a request can carry.
-    fn security(&self, step: &mut Step, document: &mut Document) -> Result<(), String> {
+    fn security(&self, step: &mut Step) -> Result<(), String> {
         let asked = self.operation.get("security").or_else(|| self.api.root.get("security"));
         let ways = asked.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
         let open = |way: &Value| way.as_object().is_none_or(Map::is_empty);
@@ -190,7 +191,7 @@ impl Asked<'_> {
             match headers {
                 Ok(headers) => {
                     for (name, prefix) in headers {
-                        self.secret(&name, prefix, step, document);
+                        Self::secret(&name, prefix, step);
                     }
                     return Ok(());
                 }
@@ -264,7 +265,7 @@ impl Asked<'_> {
                 Ok(schema) if schema.as_object().is_some_and(Map::is_empty) => {}
                 Ok(schema) => step.expect.json_schema = Some(schema),
                 Err(reason) => {
-                    document.leave_out(self.place, format!("the schema of its answer: {reason}"))
+                    document.leave_out(self.place, format!("the schema of its answer: {reason}"));
                 }
             }
         }

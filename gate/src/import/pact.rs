@@ -127,9 +127,9 @@ fn headers(of: &Value) -> Vec<(String, String)> {
     let headers = of.get("headers").and_then(Value::as_object).into_iter().flatten();
     headers
         .map(|(name, value)| {
-            let value = match value {
-                Value::Array(values) => values.iter().map(text).collect::<Vec<_>>().join(", "),
-                value => text(value),
+            let value = match value.as_array() {
+                Some(values) => values.iter().map(text).collect::<Vec<_>>().join(", "),
+                None => text(value),
             };
             (name.to_ascii_lowercase(), value)
         })
@@ -142,10 +142,8 @@ fn query(of: &Value) -> String {
         Some(Value::Object(fields)) => {
             let mut written = Vec::new();
             for (name, values) in fields {
-                let values = match values {
-                    Value::Array(values) => values.as_slice(),
-                    one => std::slice::from_ref(one),
-                };
+                let one = std::slice::from_ref(values);
+                let values = values.as_array().map_or(one, Vec::as_slice);
                 for value in values {
                     let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
                     let (name, value) = (encode(name, Part::Value), encode(&value, Part::Value));
@@ -183,7 +181,6 @@ fn step(
             document.leave_out(place, format!("its header `{}`: gate sets it", short(&name)));
         } else if is_secret(&name) {
             let variable = variable(&[&name]);
-            document.note(place, format!("the value of its header `{name}` was not copied: gate reads it from the environment variable {variable}"));
             step.headers.push((name, Header::Secret { variable, prefix: "" }));
         } else if value.bytes().all(|b| (0x20..0x7f).contains(&b)) {
             step.headers.push((name, Header::Text(literal(&value))));
@@ -195,6 +192,9 @@ fn step(
     let typed = step.headers.iter().any(|(name, _)| name == "content-type");
     step.body = match content(request, version) {
         Ok(None) => None,
+        Ok(Some(Value::String(_))) if is_binary(request) => {
+            return Err("its body is binary".to_owned());
+        }
         Ok(Some(Value::String(text))) if !is_json(request) => Some(literal(text)),
         Ok(Some(json)) => {
             if !typed {
@@ -220,17 +220,32 @@ fn is_json(of: &Value) -> bool {
     said.is_some_and(|kind| kind.to_ascii_lowercase().contains("json"))
 }
 
+/// Whether its headers say what before version 4 is written down as Base64.
+fn is_binary(of: &Value) -> bool {
+    let binary = [
+        "multipart/",
+        "image/",
+        "audio/",
+        "video/",
+        "octet-stream",
+        "/pdf",
+        "/zip",
+        "/gzip",
+        "protobuf",
+    ];
+    let said = headers(of).into_iter().find(|(name, _)| name == "content-type");
+    said.is_some_and(|(_, kind)| binary.iter().any(|part| kind.to_ascii_lowercase().contains(part)))
+}
+
 fn expect(response: &Value, place: &str, version: u64, document: &mut Document) -> Expect {
     let mut expect = Expect::default();
     let status_rule = rules(response, "status");
     let class = status_rule.iter().flat_map(|rule| &rule.matchers).find_map(|matcher| {
-        let class = match matcher.get("status")? {
-            Value::String(class) => class.as_str(),
-            Value::Array(list) => {
-                return Some(list.iter().map(Value::to_string).collect::<Vec<_>>());
-            }
-            _ => return None,
-        };
+        let status = matcher.get("status")?;
+        if let Some(list) = status.as_array() {
+            return Some(list.iter().map(Value::to_string).collect::<Vec<_>>());
+        }
+        let class = status.as_str()?;
         let classes = match class {
             "info" => "1xx",
             "success" => "2xx",
@@ -258,6 +273,9 @@ fn expect(response: &Value, place: &str, version: u64, document: &mut Document) 
     match content(response, version) {
         Ok(None) => {}
         Err(why) => document.leave_out(place, format!("the body of its answer: it is {why}")),
+        Ok(Some(Value::String(_))) if is_binary(response) => {
+            document.leave_out(place, "the body of its answer: it is binary");
+        }
         Ok(Some(Value::String(text))) if !is_json(response) => {
             let rules = rules(response, "body");
             match rules.first().and_then(|rule| rule.matchers.first()) {
@@ -265,7 +283,7 @@ fn expect(response: &Value, place: &str, version: u64, document: &mut Document) 
                 Some(matcher) => {
                     match (kind(matcher), matcher.get("regex"), matcher.get("value")) {
                         ("regex", Some(Value::String(regex)), _) => {
-                            expect.regex.push(regex.clone())
+                            expect.regex.push(regex.clone());
                         }
                         ("include", _, Some(Value::String(part))) => expect.text.push(part.clone()),
                         ("type" | "notEmpty", ..) => expect.regex.push(r"\S".to_owned()),

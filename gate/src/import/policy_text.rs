@@ -20,7 +20,8 @@ const PROBE_SECONDS_MAX: u64 = 60;
 /// # Errors
 /// The writer of YAML refuses it, which no document should make it do.
 pub(super) fn write(document: &Document) -> Result<String, String> {
-    let options = serde_saphyr::ser_options! { prefer_block_scalars: false };
+    let options =
+        serde_saphyr::ser_options! { prefer_block_scalars: false, compact_list_indent: false };
     let yaml = serde_saphyr::to_string_with_options(&policy(document), options)
         .map_err(|error| format!("the policy cannot be written: {error}"))?;
     Ok(format!("{}{yaml}", head(document)))
@@ -55,6 +56,8 @@ fn one_line(text: &str) -> String {
 /// YAML whose keys stay in order.
 enum Yaml {
     Text(String),
+    /// JSON in one line of ASCII, which has many double quotes.
+    Json(String),
     Whole(i64),
     Bool(bool),
     List(Vec<Yaml>),
@@ -65,6 +68,7 @@ impl Serialize for Yaml {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Text(text) => serializer.serialize_str(text),
+            Self::Json(text) => serde_saphyr::SingleQuoted(text).serialize(serializer),
             Self::Whole(number) => serializer.serialize_i64(*number),
             Self::Bool(value) => serializer.serialize_bool(*value),
             Self::List(items) => serializer.collect_seq(items),
@@ -88,6 +92,11 @@ fn map(entries: impl IntoIterator<Item = Option<(&'static str, Yaml)>>) -> Yaml 
     Yaml::Map(entries.into_iter().flatten().map(|(key, value)| (key.to_owned(), value)).collect())
 }
 
+/// `2s`, as policies are written.
+fn spelled(duration: Duration) -> String {
+    spell(duration).replace(' ', "")
+}
+
 /// One is written as itself, more as a list.
 fn one_or_list(items: &[String]) -> Yaml {
     match items {
@@ -102,7 +111,7 @@ fn policy(document: &Document) -> Yaml {
     let timeout = longest.saturating_mul(STEP_SECONDS).min(PROBE_SECONDS_MAX);
     let probe = map([
         Some(("scenarios", Yaml::List(document.scenarios.iter().map(scenario).collect()))),
-        Some(("timeout", text(spell(Duration::from_secs(timeout))))),
+        Some(("timeout", text(spelled(Duration::from_secs(timeout))))),
     ]);
     let errors = map([Some(("errors", map([Some(("at-most", text("0.5%")))])))]);
     map([
@@ -159,14 +168,18 @@ fn expect(of: &Expect) -> Option<Yaml> {
         Yaml::Map(pairs.iter().map(|(key, value)| (key.clone(), is(value))).collect())
     };
     let schema = of.json_schema.as_ref().map(ToString::to_string);
-    let within = |ms: u64| map([Some(("total", text(spell(Duration::from_millis(ms)))))]);
+    let schema = schema.map(|schema| {
+        let ascii = schema.bytes().all(|byte| (0x20..0x7f).contains(&byte));
+        if ascii { Yaml::Json(schema) } else { Yaml::Text(schema) }
+    });
+    let within = |ms: u64| map([Some(("total", text(spelled(Duration::from_millis(ms)))))]);
     let entries = [
         (!of.status.is_empty()).then(|| ("status", statuses(&of.status))),
         (!of.headers.is_empty()).then(|| ("headers", pairs(&of.headers))),
         (!of.text.is_empty()).then(|| ("text", one_or_list(&of.text))),
         (!of.regex.is_empty()).then(|| ("regex", one_or_list(&of.regex))),
         (!of.json.is_empty()).then(|| ("json", pairs(&of.json))),
-        schema.map(|schema| ("json-schema", text(schema))),
+        schema.map(|schema| ("json-schema", schema)),
         of.within.map(|ms| ("within", within(ms))),
     ];
     entries.iter().any(Option::is_some).then(|| map(entries))

@@ -5,6 +5,7 @@
 //! took has that request copied in front of it.
 
 mod chain;
+mod compare;
 mod request;
 mod script;
 mod template;
@@ -20,7 +21,7 @@ use super::fit::SCENARIOS_MAX;
 use super::schema;
 use super::text::{name, short};
 use super::{Remark, Variable};
-use chain::Demand;
+use compare::Demand;
 use request::Turned;
 use script::{Script, Set};
 use template::{Known, Scope};
@@ -210,7 +211,8 @@ fn turn(
     let turned = if request.is_null() {
         Err("it has no request".to_owned())
     } else {
-        request::turn(request, found.auth, scope)
+        let keep = found.item.pointer("/protocolProfileBehavior/disableBodyPruning");
+        request::turn(request, found.auth, scope, keep == Some(&Value::Bool(true)))
     };
     let mut tests = Script::default();
     for (of, script) in &found.tests {
@@ -220,6 +222,7 @@ fn turn(
         tests.sets.extend(read.sets);
     }
     let mut turned = turned.map(|mut turned| {
+        scope.tell_apart(&mut turned);
         turned.step.name = found.item.get("name").map(request::text).unwrap_or_default();
         turned.step.place.clone_from(place);
         let off = found.item.pointer("/protocolProfileBehavior/followRedirects");
@@ -240,12 +243,13 @@ fn turn(
                 }
                 None => Known::Computed(place.clone()),
             },
-            (Set::Taken(_) | Set::Computed, _) => Known::Computed(place.clone()),
+            (Set::Taken(_), Err(_)) => Known::Lost(place.clone()),
+            (Set::Computed, _) => Known::Computed(place.clone()),
         };
         scope.known.insert(variable, known);
     }
     let (origin, step, uses, notes) = match turned {
-        Ok(Turned { step, origin, left_out: lost, notes, uses }) => {
+        Ok(Turned { step, origin, left_out: lost, notes, uses, .. }) => {
             left_out.extend(request::remarks(place, lost));
             let notes = notes.into_iter().chain(uses.notes).collect();
             (origin, Ok(step), uses.requests, request::remarks(place, notes).collect())
@@ -264,11 +268,11 @@ fn turn(
 }
 
 fn take(of: &About) -> Option<Take> {
-    match of {
-        About::Json(path) => schema::path(path).map(Take::Json),
-        About::Header(name) => Some(Take::Header(name.to_ascii_lowercase())),
-        _ => None,
+    if let About::Header(name) = of {
+        return Some(Take::Header(name.to_ascii_lowercase()));
     }
+    let About::Json(path) = of else { return None };
+    schema::path(path).map(Take::Json)
 }
 
 /// Adds what tests demand to what a step expects.

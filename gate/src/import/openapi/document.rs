@@ -126,6 +126,19 @@ impl Api {
         self.written_out(schema, &mut Vec::new(), 0, &mut nodes)
     }
 
+    /// What is only ever sent to the service stands in no answer, required or not.
+    fn only_answers(&self, fields: &Map<String, Value>, written: &mut Map<String, Value>) {
+        let properties = fields.get("properties").and_then(Value::as_object);
+        let sent = |name: &Value| {
+            let property = properties.and_then(|of| of.get(name.as_str()?));
+            let property = property.and_then(|property| self.resolve(property).ok());
+            property.is_some_and(|of| of.get("writeOnly") == Some(&Value::Bool(true)))
+        };
+        if let Some(Value::Array(required)) = written.get_mut("required") {
+            required.retain(|name| !sent(name));
+        }
+    }
+
     fn written_out<'a>(
         &'a self,
         schema: &'a Value,
@@ -187,6 +200,7 @@ impl Api {
             };
             written.insert(keyword.clone(), value);
         }
+        self.only_answers(fields, &mut written);
         Ok(if self.plain_schemas { Value::Object(written) } else { before_3_1(written) })
     }
 }

@@ -57,7 +57,7 @@ impl Body {
         match example {
             Value::Object(fields) => self.object(fields, rules, at, path, rule),
             Value::Array(items) => self.array(items, rules, at, path, rule),
-            scalar => {
+            scalar @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_)) => {
                 let mut all = None;
                 for matcher in matchers {
                     if kind(matcher) == "regex"

@@ -70,7 +70,7 @@ fn before_3(path: &str, matcher: &Value, part: &str) -> Option<Rule> {
             .iter()
             .map(|part| match part {
                 Part::Key(key) => Part::Key(key.to_ascii_lowercase()),
-                other => other.clone(),
+                Part::Index(_) | Part::Any => part.clone(),
             })
             .collect(),
         _ => rest.to_vec(),

@@ -5,20 +5,9 @@ use serde_json::{Value, json};
 use super::super::document::Is;
 use super::super::schema::{self, Into};
 use super::super::text::escape;
+use super::compare::{Demand, EQUAL, compared, denial, header_is_there};
 use super::tokens::{Kind, Token, inside, split};
 use super::value::{About, Names, about, after, literal};
-
-/// What a test demands.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Demand {
-    Status(Vec<String>),
-    Within(u64),
-    Header(String, Is),
-    Text(String),
-    Regex(String),
-    Json(String, Is),
-    Schema(Value),
-}
 
 /// Words that only make a chain read like a sentence.
 const FILLERS: [&str; 16] = [
@@ -56,14 +45,17 @@ const STATUSES: [(&str, &str); 27] = [
     ("unprocessableEntity", "422"),
 ];
 
-const EQUAL: [&str; 5] = ["equal", "equals", "eql", "eqls", "eq"];
-
 struct Link<'t, 'a> {
     name: &'a str,
     arguments: Vec<&'t [Token<'a>]>,
 }
 
 impl Link<'_, '_> {
+    fn compared(&self, subject: &About, denied: bool, names: &Names) -> Option<Demand> {
+        let arguments = self.arguments.iter().map(|of| about(of, names));
+        compared(subject, self.name, &arguments.collect::<Option<Vec<_>>>()?, denied)
+    }
+
     /// `.true` or `.eql(true)`
     fn is_truth(&self) -> bool {
         match self.arguments.as_slice() {
@@ -134,7 +126,7 @@ pub(super) fn demands(statement: &[Token<'_>], names: &Names) -> Option<Vec<Dema
                 found.push(Demand::Schema(denial(denied, schema::at(&path, fragment))));
                 about = About::Json(path);
             }
-            _ => found.push(compared(&about, &link, denied, names)?),
+            _ => found.push(link.compared(&about, denied, names)?),
         }
     }
     (!found.is_empty()).then_some(found)
@@ -180,210 +172,10 @@ fn of_response(link: &Link<'_, '_>, denied: bool) -> Option<Demand> {
 fn of_time(links: &[Link<'_, '_>], denied: bool) -> Option<Vec<Demand>> {
     match links {
         [time, limit] if time.name == "responseTime" => {
-            compared(&About::Time, limit, denied, &Names::new()).map(|demand| vec![demand])
+            limit.compared(&About::Time, denied, &Names::new()).map(|demand| vec![demand])
         }
         _ => None,
     }
-}
-
-fn header_is_there(name: &str) -> Demand {
-    Demand::Header(name.to_ascii_lowercase(), Is::Matches(String::new()))
-}
-
-fn denial(denied: bool, schema: Value) -> Value {
-    if denied { json!({ "not": schema }) } else { schema }
-}
-
-/// One comparison of a chain.
-fn compared(subject: &About, link: &Link<'_, '_>, denied: bool, names: &Names) -> Option<Demand> {
-    let arguments: Option<Vec<About>> = link.arguments.iter().map(|of| about(of, names)).collect();
-    let arguments = arguments?;
-    let value = match arguments.as_slice() {
-        [About::Literal(value)] => Some(value),
-        _ => None,
-    };
-    let equal = EQUAL.contains(&link.name);
-    let includes = ["include", "includes", "contain", "contains"].contains(&link.name);
-    match subject {
-        About::Status => status(link.name, equal, denied, &arguments),
-        About::Time => {
-            let strict = ["below", "lessThan", "lt"].contains(&link.name);
-            let most = ["most", "lte", "lessThanOrEqual"].contains(&link.name);
-            let limit = value?.as_f64().filter(|_| (strict || most) && !denied)?;
-            milliseconds(limit).map(Demand::Within)
-        }
-        About::Body if denied => None,
-        About::Body => match (link.name, value, arguments.as_slice()) {
-            (_, Some(Value::String(text)), _) if includes => Some(Demand::Text(text.clone())),
-            (_, Some(Value::String(text)), _) if equal => {
-                Some(Demand::Regex(format!(r"\A{}\z", escape(text))))
-            }
-            ("match", _, [About::Regex(regex)]) => Some(Demand::Regex(regex.clone())),
-            _ => None,
-        },
-        About::Header(name) => {
-            let is = |is| Some(Demand::Header(name.to_ascii_lowercase(), is));
-            match (link.name, value, arguments.as_slice()) {
-                ("exist" | "ok", _, []) if !denied => Some(header_is_there(name)),
-                ("undefined" | "null" | "empty", _, []) if denied => Some(header_is_there(name)),
-                (_, Some(value @ Value::String(_)), _) if equal && !denied => {
-                    is(Is::Equal(value.clone()))
-                }
-                (_, Some(Value::String(part)), _) if includes && !denied => {
-                    is(Is::Matches(escape(part)))
-                }
-                ("match", _, [About::Regex(regex)]) if !denied => is(Is::Matches(regex.clone())),
-                _ => None,
-            }
-        }
-        About::Json(path) => json(path, link.name, equal, includes, denied, &arguments),
-        About::Length(path) => length(path, link.name, equal, value?.as_i64()?).filter(|_| !denied),
-        About::Literal(_) | About::Regex(_) | About::Variable(_) | About::Nothing => None,
-    }
-}
-
-/// Whole milliseconds; a test allows at most an hour.
-fn milliseconds(limit: f64) -> Option<u64> {
-    format!("{:.0}", limit.floor()).parse().ok().filter(|ms| (1..=3_600_000).contains(ms))
-}
-
-fn status(name: &str, equal: bool, denied: bool, arguments: &[About]) -> Option<Demand> {
-    let whole = |about: &About| match about {
-        About::Literal(value) => value.as_i64(),
-        _ => None,
-    };
-    let numbers: Option<Vec<i64>> = match arguments {
-        [About::Literal(Value::Array(list))] => list.iter().map(Value::as_i64).collect(),
-        arguments => arguments.iter().map(whole).collect(),
-    };
-    let wanted = match (name, numbers?.as_slice(), denied) {
-        ("oneOf" | "equal", [], _) => return None,
-        (_, [status], false) if equal => vec![status.to_string()],
-        ("oneOf", statuses, false) => statuses.iter().map(ToString::to_string).collect(),
-        ("within", [200, 299], false) => vec!["2xx".to_owned()],
-        ("within", [200, 399], false) | ("below" | "lessThan", [400], false) => {
-            vec!["2xx".to_owned(), "3xx".to_owned()]
-        }
-        ("below" | "lessThan", [300], false) => vec!["2xx".to_owned()],
-        ("below" | "lessThan", [500], false) => {
-            vec!["2xx".to_owned(), "3xx".to_owned(), "4xx".to_owned()]
-        }
-        _ => return None,
-    };
-    Some(Demand::Status(wanted))
-}
-
-/// A comparison of a value in JSON.
-fn json(
-    path: &[Into],
-    name: &str,
-    equal: bool,
-    includes: bool,
-    denied: bool,
-    arguments: &[About],
-) -> Option<Demand> {
-    let at = |fragment| Some(Demand::Schema(denial(denied, schema::at(path, fragment))));
-    // `not.be.null` is about a value that is there.
-    let there = |fragment| Some(Demand::Schema(schema::at(path, fragment)));
-    let not = |fragment: Value| if denied { json!({ "not": fragment }) } else { fragment };
-    match (name, arguments) {
-        (_, [About::Literal(value)]) if equal && !denied => equals(path, value),
-        (_, [About::Literal(value)]) if equal => at(json!({ "const": value })),
-        ("oneOf", [About::Literal(Value::Array(values))]) => at(json!({ "enum": values })),
-        ("a" | "an", [About::Literal(Value::String(kind))]) => match kind.as_str() {
-            "string" | "number" | "boolean" | "array" | "object" | "null" => {
-                there(not(json!({ "type": kind })))
-            }
-            "undefined" => Some(Demand::Schema(denial(!denied, schema::at(path, json!({}))))),
-            _ => None,
-        },
-        ("undefined" | "exist", []) => {
-            let absent = denied == (name == "exist");
-            let fragment =
-                if name == "exist" { json!({ "not": { "type": "null" } }) } else { json!({}) };
-            Some(Demand::Schema(denial(absent, schema::at(path, fragment))))
-        }
-        ("true", []) => there(not(json!({ "const": true }))),
-        ("false", []) => there(not(json!({ "const": false }))),
-        ("null", []) => there(not(json!({ "type": "null" }))),
-        ("ok", []) => there(not(json!({ "not": { "enum": [null, false, 0, ""] } }))),
-        ("empty", []) if denied => {
-            there(json!({ "minLength": 1, "minItems": 1, "minProperties": 1 }))
-        }
-        ("empty", []) => there(json!({ "maxLength": 0, "maxItems": 0, "maxProperties": 0 })),
-        ("match", [About::Regex(regex)]) if !denied => match schema::path(path) {
-            Some(path) => Some(Demand::Json(path, Is::Matches(regex.clone()))),
-            None => there(json!({ "type": "string", "pattern": regex })),
-        },
-        ("length" | "lengthOf", [About::Literal(size)]) if !denied => {
-            length(path, "equal", true, size.as_i64()?)
-        }
-        ("above" | "greaterThan" | "gt", [About::Literal(Value::Number(n))]) => {
-            there(not(json!({ "type": "number", "exclusiveMinimum": n })))
-        }
-        ("least" | "gte" | "greaterThanOrEqual", [About::Literal(Value::Number(n))]) => {
-            there(not(json!({ "type": "number", "minimum": n })))
-        }
-        ("below" | "lessThan" | "lt", [About::Literal(Value::Number(n))]) => {
-            there(not(json!({ "type": "number", "exclusiveMaximum": n })))
-        }
-        ("most" | "lte" | "lessThanOrEqual", [About::Literal(Value::Number(n))]) => {
-            there(not(json!({ "type": "number", "maximum": n })))
-        }
-        ("within", [About::Literal(Value::Number(low)), About::Literal(Value::Number(high))]) => {
-            there(not(json!({ "type": "number", "minimum": low, "maximum": high })))
-        }
-        // Of a text it is a part, of a list an element, of an object some of its entries.
-        (_, [About::Literal(value @ Value::String(part))]) if includes => {
-            there(not(json!({ "anyOf": [
-            { "type": "string", "pattern": escape(part) },
-            { "type": "array", "contains": { "const": value } },
-        ] })))
-        }
-        (_, [About::Literal(value @ (Value::Number(_) | Value::Bool(_)))]) if includes => {
-            there(not(json!({ "type": "array", "contains": { "const": value } })))
-        }
-        ("keys", keys) if !denied => {
-            let keys: Option<Vec<&str>> = keys.iter().map(text).collect();
-            there(json!({ "type": "object", "required": keys.filter(|keys| !keys.is_empty())? }))
-        }
-        _ => None,
-    }
-}
-
-fn text(of: &About) -> Option<&str> {
-    match of {
-        About::Literal(value) => value.as_str(),
-        _ => None,
-    }
-}
-
-fn equals(path: &[Into], value: &Value) -> Option<Demand> {
-    let scalar = !(value.is_array() || value.is_object());
-    Some(match schema::path(path).filter(|_| scalar) {
-        Some(path) => Demand::Json(path, Is::Equal(value.clone())),
-        None => Demand::Schema(schema::at(path, json!({ "const": value }))),
-    })
-}
-
-/// Texts have a length as lists do; what is meant of the other is ignored by a schema.
-fn length(path: &[Into], name: &str, equal: bool, size: i64) -> Option<Demand> {
-    let (low, high) = match name {
-        _ if equal => (Some(size), Some(size)),
-        "above" | "greaterThan" | "gt" => (Some(size + 1), None),
-        "least" | "gte" | "greaterThanOrEqual" => (Some(size), None),
-        "below" | "lessThan" | "lt" => (None, Some(size - 1)),
-        "most" | "lte" | "lessThanOrEqual" => (None, Some(size)),
-        _ => return None,
-    };
-    let mut fragment = serde_json::Map::new();
-    for (limit, names) in [(low, ["minItems", "minLength"]), (high, ["maxItems", "maxLength"])] {
-        if let Some(limit) = limit.filter(|limit| *limit >= 0) {
-            fragment.extend(names.map(|name| (name.to_owned(), Value::from(limit))));
-        }
-    }
-    fragment.insert("type".to_owned(), json!(["string", "array"]));
-    Some(Demand::Schema(schema::at(path, Value::Object(fragment))))
 }
 
 /// What `tests["…"] = …` demands: conditions that all must hold.
@@ -400,13 +192,13 @@ fn condition(tokens: &[Token<'_>], names: &Names) -> Option<Demand> {
     for sign in ["===", "=="] {
         if let [one, other] = split(tokens, sign).as_slice() {
             let link = Link { name: "equal", arguments: vec![other] };
-            return compared(&about(one, names)?, &link, false, names);
+            return link.compared(&about(one, names)?, false, names);
         }
     }
     for (sign, name) in [("<=", "most"), (">=", "least"), ("<", "below"), (">", "above")] {
         if let [one, other] = split(tokens, sign).as_slice() {
             let link = Link { name, arguments: vec![other] };
-            return compared(&about(one, names)?, &link, false, names);
+            return link.compared(&about(one, names)?, false, names);
         }
     }
     if let [[Token { kind: Kind::Text(key), .. }], of] = split(tokens, "in").as_slice()
@@ -415,11 +207,7 @@ fn condition(tokens: &[Token<'_>], names: &Names) -> Option<Demand> {
         path.push(Into::Key(key.clone()));
         return Some(Demand::Schema(schema::at(&path, json!({}))));
     }
-    called(tokens, names).or_else(|| match about(tokens, names)? {
-        About::Header(name) => Some(header_is_there(&name)),
-        About::Json(path) => json(&path, "ok", false, false, false, &[]),
-        _ => None,
-    })
+    called(tokens, names).or_else(|| compared(&about(tokens, names)?, "ok", &[], false))
 }
 
 /// `x.hasOwnProperty("a")`, `responseBody.has("a")`, `Array.isArray(x)`, `/…/.test(x)`.
@@ -433,9 +221,9 @@ fn called(tokens: &[Token<'_>], names: &Names) -> Option<Demand> {
     if !dot.is(".") {
         return None;
     }
-    let kind = |kind: &str| match about(within, names)? {
-        About::Json(path) => Some(Demand::Schema(schema::at(&path, json!({ "type": kind })))),
-        _ => None,
+    let kind = |kind: &str| {
+        let About::Json(path) = about(within, names)? else { return None };
+        Some(Demand::Schema(schema::at(&path, json!({ "type": kind }))))
     };
     if after(subject, "pm.response.headers").is_some_and(<[_]>::is_empty) && method.is("has") {
         return literal(within)?.as_str().map(header_is_there);
@@ -457,10 +245,10 @@ fn called(tokens: &[Token<'_>], names: &Names) -> Option<Demand> {
             Some(Demand::Header(name.to_ascii_lowercase(), Is::Matches(escape(&text))))
         }
         (About::Json(path), "includes", About::Literal(value @ Value::String(_))) => {
-            json(&path, "include", false, true, false, &[About::Literal(value)])
+            compared(&About::Json(path), "include", &[About::Literal(value)], false)
         }
         (About::Regex(regex), "test", About::Json(path)) => {
-            json(&path, "match", false, false, false, &[About::Regex(regex)])
+            compared(&About::Json(path), "match", &[About::Regex(regex)], false)
         }
         (About::Regex(regex), "test", About::Body) => Some(Demand::Regex(regex)),
         _ => None,

@@ -21,13 +21,20 @@ pub(super) struct Turned {
     pub(super) left_out: Vec<String>,
     pub(super) notes: Vec<String>,
     pub(super) uses: Uses,
+    /// Headers whose value was not copied: header, environment variable, and what the file says.
+    pub(super) secrets: Vec<(String, String, String)>,
 }
 
 /// Turns a request into a step.
 ///
 /// # Errors
 /// Why it cannot be one.
-pub(super) fn turn(request: &Value, auth: Option<&Value>, scope: &Scope) -> Result<Turned, String> {
+pub(super) fn turn(
+    request: &Value,
+    auth: Option<&Value>,
+    scope: &Scope,
+    keep_body: bool,
+) -> Result<Turned, String> {
     let mut turned = Turned::default();
     let method = request.get("method").and_then(Value::as_str).unwrap_or("GET");
     turned.step.method = method.to_ascii_uppercase();
@@ -38,17 +45,19 @@ pub(super) fn turn(request: &Value, auth: Option<&Value>, scope: &Scope) -> Resu
     }
     let url = request.get("url").unwrap_or(request);
     let mut query = turned.url(url, scope)?;
-    turned.headers(request.get("header"), scope)?;
     if let Some(auth) = auth {
         turned.auth(auth, scope, &mut query)?;
     }
+    turned.headers(request.get("header"), scope)?;
     if !query.is_empty() {
         turned.step.path.push('?');
         turned.step.path.push_str(&query);
     }
-    if let Some(body) =
-        request.get("body").filter(|body| body.get("disabled") != Some(&Value::Bool(true)))
-    {
+    // Newman sends no body with these unless it is told to.
+    let bodiless = ["GET", "HEAD", "COPY", "PURGE", "UNLOCK"];
+    let pruned = !keep_body && bodiless.contains(&turned.step.method.as_str());
+    let body = request.get("body").filter(|body| body.get("disabled") != Some(&Value::Bool(true)));
+    if let Some(body) = body.filter(|_| !pruned) {
         turned.body(body, scope)?;
     }
     Ok(turned)
@@ -69,7 +78,7 @@ pub(super) fn text(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Null => String::new(),
-        other => other.to_string(),
+        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => value.to_string(),
     }
 }
 
@@ -117,7 +126,7 @@ fn split_at<'t>(text: &'t str, any: &[char]) -> (&'t str, &'t str) {
         let found = rest.find(any).map(|at| from + at).unwrap_or(text.len());
         match next(rest) {
             Some((before, _, after)) if from + before.len() < found => {
-                from = text.len() - after.len()
+                from = text.len() - after.len();
             }
             _ => return text.split_at(found),
         }
@@ -194,6 +203,10 @@ impl Turned {
             if name.is_empty() {
                 continue;
             }
+            if self.step.headers.iter().any(|(other, _)| *other == name.to_ascii_lowercase()) {
+                // Authorization said twice: Newman sends the request's own setting.
+                continue;
+            }
             if is_gates_own(&name) {
                 self.left_out.push(format!("its header `{}`: gate sets it", short(&name)));
             } else {
@@ -228,7 +241,6 @@ impl Turned {
             self.left_out.push(format!("its header `{name}`: not printable ASCII"));
             return Ok(());
         }
-        self.step.headers.retain(|(other, _)| *other != name);
         self.step.headers.push((name, value));
         Ok(())
     }
@@ -236,10 +248,7 @@ impl Turned {
     fn reference(&mut self, header: &str, raw: &str, variable: String) -> Header {
         let prefix = SCHEMES.iter().find(|scheme| raw.starts_with(**scheme)).copied();
         let prefix = prefix.unwrap_or_default();
-        let after = if prefix.is_empty() { "" } else { ", without the word in front" };
-        self.notes.push(format!(
-            "the value of its header `{header}` was not copied: gate reads it from the environment variable {variable}{after}"
-        ));
+        self.secrets.push((header.to_owned(), variable.clone(), raw.to_owned()));
         Header::Secret { variable, prefix }
     }
 
@@ -275,9 +284,7 @@ impl Turned {
                     return Err(reason.to_owned());
                 }
                 let variable = variable(&["basic", "authorization"]);
-                let header = self.reference("authorization", "Basic ", variable);
-                self.notes.push("Basic authorization is the Base64 of `user:password`".to_owned());
-                self.step.headers.retain(|(name, _)| name != "authorization");
+                let header = self.reference("authorization", &format!("Basic {raw}"), variable);
                 self.step.headers.push(("authorization".to_owned(), header));
                 Ok(())
             }

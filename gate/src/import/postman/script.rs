@@ -1,7 +1,10 @@
 //! A test script read, not run: what it demands of the answer, what it keeps, and what it does besides.
 
+use std::collections::BTreeMap;
+
 use super::super::text::short;
-use super::chain::{Demand, conditions, demands};
+use super::chain::{conditions, demands};
+use super::compare::Demand;
 use super::tokens::{Kind, SCRIPT_MAX_BYTES, Token, inside, source, split, statements, tokens};
 use super::value::{About, Names, about, after};
 
@@ -57,8 +60,13 @@ const FLOW: [&str; 5] = [
 
 /// Reads one script; `known` says whether a variable has a value.
 pub(super) fn read(text: &str, known: impl Fn(&str) -> bool) -> Script {
-    let mut reading =
-        Reading { text, known: &known, names: Names::new(), script: Script::default() };
+    let mut reading = Reading {
+        text,
+        known: &known,
+        names: Names::new(),
+        truths: BTreeMap::new(),
+        script: Script::default(),
+    };
     if text.len() > SCRIPT_MAX_BYTES {
         reading.leave(&format!("a script of {} bytes; at most {SCRIPT_MAX_BYTES}", text.len()));
     } else if let Some(tokens) = tokens(text) {
@@ -73,6 +81,8 @@ struct Reading<'s> {
     text: &'s str,
     known: &'s dyn Fn(&str) -> bool,
     names: Names,
+    /// Names that a script gave to comparisons.
+    truths: BTreeMap<String, Vec<Demand>>,
     script: Script,
 }
 
@@ -130,9 +140,7 @@ impl Reading<'_> {
             [tests, open, ..] if tests.is("tests") && open.is("[") => {
                 let value = inside(statement, 1).and_then(|(_, close)| statement.get(close + 1..));
                 let value = value.and_then(|rest| rest.split_first());
-                value
-                    .filter(|(sign, _)| sign.is("="))
-                    .and_then(|(_, of)| conditions(of, &self.names))
+                value.filter(|(sign, _)| sign.is("=")).and_then(|(_, of)| self.conditions(of))
             }
             _ => demands(statement, &self.names),
         };
@@ -176,11 +184,23 @@ impl Reading<'_> {
     }
 
     fn name(&mut self, name: &str, value: &[Token<'_>]) {
+        match conditions(value, &self.names) {
+            Some(demands) => self.truths.insert(name.to_owned(), demands),
+            None => self.truths.remove(name),
+        };
         match about(value, &self.names) {
             Some(of) => self.names.insert(name.to_owned(), of),
             // What it stood for before it no longer does.
             None => self.names.remove(name),
         };
+    }
+
+    fn conditions(&self, tokens: &[Token<'_>]) -> Option<Vec<Demand>> {
+        let named = match tokens {
+            [name] => self.truths.get(name.source).cloned(),
+            _ => None,
+        };
+        named.or_else(|| conditions(tokens, &self.names))
     }
 
     /// `pm.environment.set("name", value)`.
@@ -241,14 +261,19 @@ impl Reading<'_> {
         }
     }
 
-    /// Whether this is `if (!(environment.x)) {…}` of an `x` that has no value, and no other branch.
+    /// Whether the only branch of this always counts: `if (!(environment.x)) {…}` of an `x` that has no
+    /// value, or a condition that was demanded before, so that without it the probe has failed anyway.
     fn holds(&self, statement: &[Token<'_>]) -> bool {
         let Some((condition, close)) = inside(statement, 1) else { return false };
         let alone = inside(statement, close + 1).is_some_and(|(_, end)| end + 1 == statement.len());
         let words: Vec<&str> = condition.iter().map(|token| token.source).collect();
         let name = match words.as_slice() {
             ["!", "(", "environment", ".", name, ")"] | ["!", "environment", ".", name] => name,
-            _ => return false,
+            _ => {
+                let demands = self.conditions(condition).unwrap_or_default();
+                let said = demands.iter().all(|demand| self.script.demands.contains(demand));
+                return alone && said && !demands.is_empty();
+            }
         };
         alone && !(self.known)(name)
     }

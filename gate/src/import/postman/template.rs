@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::Variable;
+use super::super::document::Header;
 use super::super::text::{Part, encode, literal, short};
+use super::request::Turned;
 
 /// Variables within the values of variables.
 const NESTED_MAX: usize = 8;
@@ -21,6 +23,8 @@ pub(super) enum Known {
     },
     /// A script computes it; where.
     Computed(String),
+    /// A request that is left out would take it.
+    Lost(String),
 }
 
 /// Part of a filled text.
@@ -41,6 +45,8 @@ pub(super) struct Filled(pub(super) Vec<Piece>);
 #[derive(Clone, Debug, Default)]
 pub(super) struct Scope {
     pub(super) known: BTreeMap<String, Known>,
+    /// Environment variables that stand for secrets, and what the file says in place of each.
+    pub(super) secrets: BTreeMap<String, String>,
 }
 
 /// Which requests' values a text uses, and what else is to be said of it.
@@ -143,6 +149,10 @@ impl Scope {
                     );
                     return Err(Unfilled::Other(reason));
                 }
+                Some(Known::Lost(place)) => {
+                    let reason = format!("it uses what `{place}` takes, which is left out");
+                    return Err(Unfilled::Other(reason));
+                }
                 Some(Known::Taken { by, name }) => {
                     uses.requests.insert(*by);
                     filled.0.push(Piece::Value(name.clone()));
@@ -173,6 +183,28 @@ impl Piece {
         match self {
             Self::Text(text) => text.len(),
             Self::Value(_) | Self::Secret(_) => 0,
+        }
+    }
+}
+
+impl Scope {
+    /// Two secrets of one header are two environment variables; each is told once.
+    pub(super) fn tell_apart(&mut self, turned: &mut Turned) {
+        for (header, variable, raw) in std::mem::take(&mut turned.secrets) {
+            let mut own = variable.clone();
+            let mut number = 1_u32;
+            while self.secrets.get(&own).is_some_and(|other| *other != raw) {
+                number += 1;
+                own = format!("{variable}_{number}");
+            }
+            self.secrets.insert(own.clone(), raw);
+            for (name, value) in &mut turned.step.headers {
+                if let Header::Secret { variable, .. } = value
+                    && *name == header
+                {
+                    variable.clone_from(&own);
+                }
+            }
         }
     }
 }
@@ -233,7 +265,7 @@ mod tests {
             ("sum", Known::Computed("Login".into())),
         ];
         let known = known.into_iter().map(|(name, known)| (name.to_owned(), known)).collect();
-        let filled = Scope { known }.fill(raw, &mut Uses::default());
+        let filled = Scope { known, secrets: BTreeMap::new() }.fill(raw, &mut Uses::default());
         let shown = match filled {
             Ok(filled) => {
                 filled.secret().map_or_else(|| filled.text(), |name| format!("secret {name}"))

@@ -64,7 +64,7 @@ pub(super) fn tokens(script: &str) -> Option<Vec<Token<'_>>> {
             (rest.find(end).unwrap_or(rest.len()), Some(Kind::Word))
         } else {
             let sign = SIGNS.iter().find(|sign| rest.starts_with(**sign));
-            (sign.map_or(first.len_utf8(), |sign| sign.len()), Some(Kind::Sign))
+            (sign.map_or_else(|| first.len_utf8(), |sign| sign.len()), Some(Kind::Sign))
         };
         let source = rest.get(..length)?;
         if let Some(kind) = kind {

@@ -26,6 +26,13 @@ pub(super) enum About {
     Nothing,
 }
 
+impl About {
+    /// The value that is written down.
+    pub(super) fn literal(&self) -> Option<&Value> {
+        if let Self::Literal(value) = self { Some(value) } else { None }
+    }
+}
+
 /// Names that a script gave to expressions.
 pub(super) type Names = BTreeMap<String, About>;
 
@@ -104,10 +111,11 @@ pub(super) fn about(tokens: &[Token<'_>], names: &Names) -> Option<About> {
         }
     }
     let (first, rest) = tokens.split_first()?;
-    match names.get(first.source).filter(|_| first.kind == Kind::Word)? {
-        About::Json(path) => place(path.clone(), rest),
-        known => rest.is_empty().then(|| known.clone()),
+    let known = names.get(first.source).filter(|_| first.kind == Kind::Word)?;
+    if let About::Json(path) = known {
+        return place(path.clone(), rest);
     }
+    rest.is_empty().then(|| known.clone())
 }
 
 /// Without brackets around it, `await` before it, or `|| {}` after it.
