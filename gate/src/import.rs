@@ -10,9 +10,11 @@ mod pact;
 mod policy_text;
 mod postman;
 mod schema;
+#[cfg(test)]
+mod tests;
 mod text;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -81,7 +83,7 @@ fn look_at(document: &mut Document) {
         document.scenarios.iter().flat_map(|scenario| &scenario.steps).collect();
     let safe = ["GET", "HEAD", "OPTIONS", "TRACE"];
     let changing = steps.iter().filter(|step| !safe.contains(&step.method.as_str())).count();
-    let mut secrets: BTreeMap<String, &str> = BTreeMap::new();
+    let mut secrets: BTreeSet<(String, &str)> = BTreeSet::new();
     for (name, value) in steps.iter().flat_map(|step| &step.headers) {
         if let Header::Secret { variable, prefix } = value {
             let what = match *prefix {
@@ -89,7 +91,7 @@ fn look_at(document: &mut Document) {
                 "Basic " => " (the Base64 of `user:password`)".to_owned(),
                 prefix => format!(" (what comes after `{}`)", prefix.trim()),
             };
-            secrets.insert(format!("the header `{name}`{what}"), variable);
+            secrets.insert((format!("the header `{name}`{what}"), variable));
         }
     }
     let secrets: Vec<String> = secrets
@@ -105,7 +107,7 @@ fn look_at(document: &mut Document) {
     }
     if changing > 0 {
         let reason = format!(
-            "{changing} of its steps may change something, and each probe takes them, on blue as on green: choose `rate` so"
+            "{changing} of its steps may change something, and each probe takes them, on blue as on green: choose `rate` with that in mind"
         );
         document.note("policy", reason);
     }

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::Remark;
+use super::text::{scheme, variable};
 
 /// A policy of scenarios.
 #[derive(Clone, Debug, Default)]
@@ -74,6 +75,15 @@ pub(super) enum Is {
 pub(super) enum Take {
     Json(String),
     Header(String),
+}
+
+impl Header {
+    /// A reference in place of a secret, and the word before it where that is none itself.
+    pub(super) fn secret(name: &str, raw: &str) -> Self {
+        let prefix = scheme(raw);
+        let words: &[&str] = if prefix == "Basic " { &["basic", name] } else { &[name] };
+        Self::Secret { variable: variable(words), prefix }
+    }
 }
 
 impl Document {

@@ -5,12 +5,14 @@
 
 mod document;
 mod example;
+#[cfg(test)]
+mod tests;
 
 use serde_json::{Map, Value};
 
 use super::document::{Document, Header, Step};
 use super::fit::grouped;
-use super::text::{Part, encode, is_gates_own, is_secret, literal, short, variable};
+use super::text::{Part, encode, is_gates_own, is_secret, literal, short};
 use document::{Api, load};
 use example::{example, spelled};
 
@@ -171,9 +173,9 @@ impl Asked<'_> {
 
     fn secret(name: &str, prefix: &'static str, step: &mut Step) {
         let name = name.to_ascii_lowercase();
-        let variable = variable(&[&name]);
+        let value = Header::secret(&name, prefix);
         step.headers.retain(|(other, _)| *other != name);
-        step.headers.push((name, Header::Secret { variable, prefix }));
+        step.headers.push((name, value));
     }
 
     /// The first way in that a request can carry.

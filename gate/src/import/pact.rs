@@ -5,12 +5,14 @@
 
 mod body;
 mod rules;
+#[cfg(test)]
+mod tests;
 
 use serde_json::Value;
 
 use super::document::{Document, Expect, Header, Is, Step};
 use super::fit::grouped;
-use super::text::{Part, encode, escape, is_gates_own, is_secret, literal, short, variable};
+use super::text::{Part, encode, escape, is_gates_own, is_secret, literal, short};
 use rules::{At, Rule, best, kind, rules};
 
 /// Interactions of a file; far above what a policy holds, so that each can be listed.
@@ -180,8 +182,8 @@ fn step(
         if is_gates_own(&name) {
             document.leave_out(place, format!("its header `{}`: gate sets it", short(&name)));
         } else if is_secret(&name) {
-            let variable = variable(&[&name]);
-            step.headers.push((name, Header::Secret { variable, prefix: "" }));
+            let value = Header::secret(&name, &value);
+            step.headers.push((name, value));
         } else if value.bytes().all(|b| (0x20..0x7f).contains(&b)) {
             step.headers.push((name, Header::Text(literal(&value))));
         } else {

@@ -9,6 +9,8 @@ mod compare;
 mod request;
 mod script;
 mod template;
+#[cfg(test)]
+mod tests;
 mod tokens;
 mod value;
 

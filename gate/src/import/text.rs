@@ -111,6 +111,14 @@ pub(super) fn is_secret(header: &str) -> bool {
     parts.iter().any(|part| name.contains(part)) && !name.contains("csrf") && !name.contains("xsrf")
 }
 
+/// Words before a secret in a header: they are no secret themselves.
+const SCHEMES: [&str; 6] = ["Bearer ", "Basic ", "Token ", "token ", "ApiKey ", "JWT "];
+
+/// The word that the value of a header begins with, and a space.
+pub(super) fn scheme(value: &str) -> &'static str {
+    SCHEMES.into_iter().find(|scheme| value.starts_with(scheme)).unwrap_or_default()
+}
+
 /// `authorization` of `Orders` is in the environment as `ORDERS_AUTHORIZATION`.
 pub(super) fn variable(words: &[&str]) -> String {
     let name = words.iter().map(|word| slug(word)).filter(|word| !word.is_empty());

@@ -114,6 +114,11 @@ impl Api {
         }
         let path = match url.split_once("://") {
             Some((_, rest)) => rest.split_once('/').map(|(_, path)| path).unwrap_or_default(),
+            None if url.starts_with("//") => url
+                .trim_start_matches('/')
+                .split_once('/')
+                .map(|(_, path)| path)
+                .unwrap_or_default(),
             None => url.trim_start_matches('/'),
         };
         let path = path.split(['?', '#']).next().unwrap_or_default().trim_end_matches('/');

@@ -7,6 +7,9 @@ use super::super::schema::{self, Into};
 use super::super::text::{escape, short};
 use super::rules::{At, Rule, best, each, kind};
 
+/// Rules that say more than the kind of value, which is all that is kept of them.
+const LOOSER: [&str; 7] =
+    ["date", "time", "timestamp", "datetime", "eachKey", "arrayContains", "contentType"];
 /// Levels of a body that are followed.
 const DEPTH_MAX: usize = 32;
 
@@ -24,9 +27,7 @@ pub(super) fn body(example: &Value, rules: &[Rule]) -> Body {
     body.schema = body.place(example, rules, &mut Vec::new(), Some(&mut Vec::new()));
     for rule in rules {
         let first = rule.matchers.first().map(kind).unwrap_or_default();
-        if ["date", "time", "timestamp", "datetime", "eachKey", "arrayContains", "contentType"]
-            .contains(&first)
-        {
+        if LOOSER.contains(&first) {
             let what = format!(
                 "its rule `{first}` for `{}`: only the kind of value is looked at",
                 short(&rule.written)
@@ -94,7 +95,7 @@ impl Body {
                 json!({ "type": "string", "pattern": escape(matcher.get("value")?.as_str()?) })
             }
             "semver" => json!({ "type": "string", "pattern": r"^\d+\.\d+\.\d+" }),
-            "date" | "time" | "timestamp" | "datetime" => json!({ "type": "string" }),
+            looser if LOOSER.contains(&looser) => json!({ "type": type_of(example) }),
             other => {
                 let place = rule.map(|rule| rule.written.as_str()).unwrap_or_default();
                 let what = format!("its rule `{}` for `{}`", short(other), short(place));
@@ -157,7 +158,12 @@ impl Body {
         rule: Option<&Rule>,
     ) -> Option<Value> {
         let matchers = rule.map(|rule| rule.matchers.as_slice()).unwrap_or_default();
-        let of = |key: &str| matchers.iter().find_map(|matcher| matcher.get(key)?.as_u64());
+        // Limits are of this list alone; only the type holds for what is within.
+        let exactly = rule.is_some_and(|rule| rule.is_at(at));
+        let of = |key: &str| {
+            let limits = matchers.iter().filter(|_| exactly);
+            limits.into_iter().find_map(|matcher| matcher.get(key)?.as_u64())
+        };
         let kinds: Vec<&str> = matchers.iter().map(kind).collect();
         if kinds.contains(&"arrayContains") {
             return Some(json!({ "type": "array" }));

@@ -48,17 +48,20 @@ const STATUSES: [(&str, &str); 27] = [
 struct Link<'t, 'a> {
     name: &'a str,
     arguments: Vec<&'t [Token<'a>]>,
+    /// `not` stands somewhere before it: it holds for the rest of a chain.
+    denied: bool,
 }
 
 impl Link<'_, '_> {
-    fn compared(&self, subject: &About, denied: bool, names: &Names) -> Option<Demand> {
+    fn compared(&self, subject: &About, names: &Names) -> Option<Demand> {
         let arguments = self.arguments.iter().map(|of| about(of, names));
-        compared(subject, self.name, &arguments.collect::<Option<Vec<_>>>()?, denied)
+        compared(subject, self.name, &arguments.collect::<Option<Vec<_>>>()?, self.denied)
     }
 
     /// `.true` or `.eql(true)`
     fn is_truth(&self) -> bool {
         match self.arguments.as_slice() {
+            _ if self.denied => false,
             [] => self.name == "true",
             [value] => EQUAL.contains(&self.name) && literal(value) == Some(Value::Bool(true)),
             _ => false,
@@ -67,7 +70,7 @@ impl Link<'_, '_> {
 }
 
 /// `.to.not.eql(1)` as its words that mean something, and whether it is denied.
-fn links<'t, 'a>(tokens: &'t [Token<'a>]) -> Option<(bool, Vec<Link<'t, 'a>>)> {
+fn links<'t, 'a>(tokens: &'t [Token<'a>]) -> Option<Vec<Link<'t, 'a>>> {
     let mut rest = tokens;
     let (mut denied, mut links) = (false, Vec::new());
     while let [dot, name, more @ ..] = rest {
@@ -84,31 +87,31 @@ fn links<'t, 'a>(tokens: &'t [Token<'a>]) -> Option<(bool, Vec<Link<'t, 'a>>)> {
         match name.source {
             "not" => denied = !denied,
             filler if arguments.is_empty() && FILLERS.contains(&filler) => {}
-            name => links.push(Link { name, arguments }),
+            name => links.push(Link { name, arguments, denied }),
         }
     }
-    rest.is_empty().then_some((denied, links))
+    rest.is_empty().then_some(links)
 }
 
 /// What `pm.expect(…)…` or `pm.response.to…` demands; `None` where it is not plain.
 pub(super) fn demands(statement: &[Token<'_>], names: &Names) -> Option<Vec<Demand>> {
     if let Some(rest) = after(statement, "pm.response") {
-        let (denied, links) = links(rest)?;
+        let links = links(rest)?;
         return links
             .iter()
-            .map(|link| of_response(link, denied))
+            .map(|link| of_response(link))
             .collect::<Option<Vec<_>>>()
-            .or_else(|| of_time(&links, denied))
+            .or_else(|| of_time(&links))
             .filter(|found| !found.is_empty());
     }
     let rest = after(statement, "pm.expect")?;
     let (within, close) = inside(rest, 0)?;
     // A second argument is only the message.
     let subject = split(within, ",").into_iter().next()?;
-    let (denied, links) = links(rest.get(close + 1..)?)?;
+    let links = links(rest.get(close + 1..)?)?;
     let Some(mut about) = about(subject, names) else {
         // `pm.expect(a === b).to.be.true`
-        let truth = !denied && links.len() == 1 && links.iter().all(Link::is_truth);
+        let truth = links.len() == 1 && links.iter().all(Link::is_truth);
         return conditions(subject, names).filter(|_| truth);
     };
     let mut found = Vec::new();
@@ -123,19 +126,19 @@ pub(super) fn demands(statement: &[Token<'_>], names: &Names) -> Option<Vec<Dema
                     [value] => json!({ "const": literal(value)? }),
                     _ => return None,
                 };
-                found.push(Demand::Schema(denial(denied, schema::at(&path, fragment))));
+                found.push(Demand::Schema(denial(link.denied, schema::at(&path, fragment))));
                 about = About::Json(path);
             }
-            _ => found.push(link.compared(&about, denied, names)?),
+            _ => found.push(link.compared(&about, names)?),
         }
     }
     (!found.is_empty()).then_some(found)
 }
 
-fn of_response(link: &Link<'_, '_>, denied: bool) -> Option<Demand> {
+fn of_response(link: &Link<'_, '_>) -> Option<Demand> {
     let named = |name: &str| STATUSES.iter().find(|(known, _)| *known == name).map(|(_, of)| *of);
     let arguments: Option<Vec<Value>> = link.arguments.iter().map(|of| literal(of)).collect();
-    match (link.name, arguments?.as_slice(), denied) {
+    match (link.name, arguments?.as_slice(), link.denied) {
         ("status", [Value::Number(status)], false) => {
             Some(Demand::Status(vec![status.to_string()]))
         }
@@ -169,10 +172,10 @@ fn of_response(link: &Link<'_, '_>, denied: bool) -> Option<Demand> {
 }
 
 /// `pm.response.to.have.responseTime.below(200)`.
-fn of_time(links: &[Link<'_, '_>], denied: bool) -> Option<Vec<Demand>> {
+fn of_time(links: &[Link<'_, '_>]) -> Option<Vec<Demand>> {
     match links {
         [time, limit] if time.name == "responseTime" => {
-            limit.compared(&About::Time, denied, &Names::new()).map(|demand| vec![demand])
+            limit.compared(&About::Time, &Names::new()).map(|demand| vec![demand])
         }
         _ => None,
     }
@@ -191,14 +194,14 @@ fn condition(tokens: &[Token<'_>], names: &Names) -> Option<Demand> {
     };
     for sign in ["===", "=="] {
         if let [one, other] = split(tokens, sign).as_slice() {
-            let link = Link { name: "equal", arguments: vec![other] };
-            return link.compared(&about(one, names)?, false, names);
+            let link = Link { name: "equal", arguments: vec![other], denied: false };
+            return link.compared(&about(one, names)?, names);
         }
     }
     for (sign, name) in [("<=", "most"), (">=", "least"), ("<", "below"), (">", "above")] {
         if let [one, other] = split(tokens, sign).as_slice() {
-            let link = Link { name, arguments: vec![other] };
-            return link.compared(&about(one, names)?, false, names);
+            let link = Link { name, arguments: vec![other], denied: false };
+            return link.compared(&about(one, names)?, names);
         }
     }
     if let [[Token { kind: Kind::Text(key), .. }], of] = split(tokens, "in").as_slice()

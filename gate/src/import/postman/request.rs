@@ -4,14 +4,11 @@ use serde_json::Value;
 
 use super::super::Remark;
 use super::super::document::{Header, Step};
-use super::super::text::{Part, encode, is_gates_own, is_secret, literal, short, variable};
+use super::super::text::{Part, encode, is_gates_own, is_secret, literal, scheme, short, variable};
 use super::template::{Filled, Piece, Scope, Unfilled, Uses, next};
 
 /// Separates the fields of a form; long enough to stand in none.
 const BOUNDARY: &str = "gate-form-5f1c7a0e9d";
-/// Words before a secret in a header: they are no secret themselves.
-const SCHEMES: [&str; 6] = ["Bearer ", "Basic ", "Token ", "token ", "ApiKey ", "JWT "];
-
 /// A request turned into a step, and what was lost or is to be looked at.
 #[derive(Debug, Default)]
 pub(super) struct Turned {
@@ -246,8 +243,7 @@ impl Turned {
     }
 
     fn reference(&mut self, header: &str, raw: &str, variable: String) -> Header {
-        let prefix = SCHEMES.iter().find(|scheme| raw.starts_with(**scheme)).copied();
-        let prefix = prefix.unwrap_or_default();
+        let prefix = scheme(raw);
         self.secrets.push((header.to_owned(), variable.clone(), raw.to_owned()));
         Header::Secret { variable, prefix }
     }

@@ -47,8 +47,8 @@ const SETTERS: [&str; 6] = [
     "postman.setGlobalVariable",
 ];
 /// Spellings that belong to an assertion.
-const ASSERTIONS: [&str; 7] =
-    ["pm.expect", "pm.test", "pm.response.to", "tests[", "assert(", "chai.", "xml2Json("];
+const ASSERTIONS: [&str; 8] =
+    ["pm.expect", "pm.test", "pm.response.to", "tests[", "tests.", "assert", "chai.", "xml2Json("];
 /// Spellings that change what a run does.
 const FLOW: [&str; 5] = [
     "postman.setNextRequest",
@@ -137,6 +137,11 @@ impl Reading<'_> {
         }
         let spelled: String = statement.iter().map(|token| token.source).collect();
         let demanded = match statement {
+            [tests, dot, _, equals, of @ ..]
+                if tests.is("tests") && dot.is(".") && equals.is("=") =>
+            {
+                self.conditions(of)
+            }
             [tests, open, ..] if tests.is("tests") && open.is("[") => {
                 let value = inside(statement, 1).and_then(|(_, close)| statement.get(close + 1..));
                 let value = value.and_then(|rest| rest.split_first());

@@ -150,7 +150,8 @@ pub(super) fn statements<'t, 'a>(tokens: &'t [Token<'a>]) -> Vec<&'t [Token<'a>]
     for (at, token) in tokens.iter().enumerate() {
         let next = tokens.get(at + 1);
         deep = depth(deep, token);
-        if deep > 0 {
+        // A bracket that is never closed leaves one statement more, which is listed.
+        if deep > 0 && next.is_some() {
             continue;
         }
         let first = tokens.get(start);
