@@ -16,6 +16,7 @@ mod text;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use policies::{Fault, PolicyFile};
 use serde::Serialize;
 
 use document::{Document, Header, Step};
@@ -74,6 +75,12 @@ pub(crate) fn import(
         return Err(why);
     }
     let policy = policy_text::write(&document).map_err(|error| vec![error])?;
+    // What `gate check` would refuse is not written.
+    let checked = PolicyFile::parse("the policy of it", &policy);
+    let faults: Vec<String> = checked.errors().map(Fault::one_line).collect();
+    if !faults.is_empty() {
+        return Err(faults);
+    }
     Ok(Imported { policy, left_out: document.left_out, notes: document.notes, scenarios, steps })
 }
 

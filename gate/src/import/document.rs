@@ -68,6 +68,8 @@ pub(super) enum Is {
     /// Text, a number, `true` or `null`.
     Equal(Value),
     Matches(String),
+    /// It is there, whatever it is.
+    Present,
 }
 
 /// Where a value to keep stands in an answer.

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use regex::Regex;
+use policies::plan::{JsonSchema, Pattern};
 use serde_json::Value;
 
-use super::document::{Document, Is, Scenario, Step};
+use super::document::{Document, Header, Is, Scenario, Step};
 use super::policy_text;
 use super::text::{name, short};
 
@@ -15,8 +15,12 @@ pub(super) const SCENARIOS_MAX: usize = 16;
 pub(super) const STEPS_MAX: usize = 32;
 /// Bytes of all steps as they are written: a policy is at most 256 KiB, and its head takes some.
 const STEPS_MAX_BYTES: usize = 192 * 1024;
+/// Methods of a step.
+const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 /// Characters of a path and its query.
 const PATH_MAX: usize = 2048;
+/// Characters of a header's value.
+const HEADER_MAX: usize = 4096;
 /// Expectations of one step from JSON paths.
 const JSON_MAX: usize = 64;
 /// Bytes of a body that is sent.
@@ -114,6 +118,16 @@ pub(super) fn fit(document: &mut Document) {
 /// Expectations that are too many, too large or impossible.
 fn trim(step: &mut Step, document: &mut Document) {
     let place = step.place.clone();
+    step.expect.status.retain(|status| {
+        let whole =
+            status.parse::<u16>().map_or(status.ends_with("xx"), |of| (100..=599).contains(&of));
+        if !whole {
+            document
+                .leave_out(&place, format!("the status `{}`: there is none such", short(status)));
+        }
+        whole
+    });
+    headers(step, document);
     if step.method == "HEAD" && step.expect.reads_body() {
         document.leave_out(&place, "its expectations of the body: the answer to HEAD has none");
         let expect = &mut step.expect;
@@ -137,11 +151,42 @@ fn trim(step: &mut Step, document: &mut Document) {
     }
 }
 
+/// Headers that a policy can name, each once: of two with one name the later is sent.
+fn headers(step: &mut Step, document: &mut Document) {
+    let Step { place, expect, .. } = step;
+    let mut names = BTreeSet::new();
+    let mut keep = |name: &str, value: Option<&str>, of: &str| {
+        let token = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_.".contains(&b);
+        let printable = |text: &str| text.bytes().all(|b| (0x20..0x7f).contains(&b));
+        let reason = if name.is_empty() || !name.bytes().all(token) {
+            "no name that a policy can write"
+        } else if value.is_some_and(|value| value.len() > HEADER_MAX || !printable(value)) {
+            "not printable ASCII of at most 4096 characters"
+        } else if !names.insert(format!("{of}{name}")) {
+            "it is there twice"
+        } else {
+            return true;
+        };
+        document.leave_out(place, format!("its header `{}`{of}: {reason}", short(name)));
+        false
+    };
+    step.headers.reverse();
+    step.headers.retain(|(name, value)| match value {
+        Header::Text(text) => keep(name, Some(text), ""),
+        Header::Secret { .. } => keep(name, None, ""),
+    });
+    step.headers.reverse();
+    expect.headers.retain(|(name, _)| {
+        let own = ["host", "user-agent", "accept-encoding"].contains(&name.as_str());
+        keep(if own { "" } else { name }, None, " of the answer")
+    });
+}
+
 /// Regular expressions of other languages know more than gate's, which take linear time whatever they see.
 fn regular(step: &mut Step, document: &mut Document) {
     let Step { place, expect, .. } = step;
     let mut keep = |regex: &str, what: &str| {
-        let sound = Regex::new(regex).is_ok();
+        let sound = Pattern::new(regex).is_ok();
         if !sound {
             let reason =
                 format!("`{}` of {what}: not gate's kind of regular expression", short(regex));
@@ -153,13 +198,17 @@ fn regular(step: &mut Step, document: &mut Document) {
     let mut pairs = |pairs: &mut Vec<(String, Is)>, of: &str| {
         pairs.retain(|(name, is)| match is {
             Is::Matches(regex) => keep(regex, &format!("{of}`{name}`")),
-            Is::Equal(_) => true,
+            Is::Equal(_) | Is::Present => true,
         });
     };
     pairs(&mut expect.headers, "the header ");
     pairs(&mut expect.json, "");
     if let Some(schema) = &mut expect.json_schema {
         patterns(schema, &mut keep);
+        if let Err(reason) = JsonSchema::new(&schema.to_string()) {
+            document.leave_out(place, format!("its JSON Schema: {}", short(&reason)));
+            expect.json_schema = None;
+        }
     }
 }
 
@@ -181,7 +230,9 @@ fn patterns(schema: &mut Value, keep: &mut impl FnMut(&str, &str) -> bool) {
 /// Why a policy cannot hold this step.
 fn refusal(step: &Step) -> Option<String> {
     let body = step.body.as_ref().map_or(0, String::len);
-    if step.path.len() > PATH_MAX {
+    if !METHODS.contains(&step.method.as_str()) {
+        Some(format!("no step has the method `{}`", short(&step.method)))
+    } else if step.path.len() > PATH_MAX {
         Some(format!("a path of {} characters; at most {PATH_MAX}", step.path.len()))
     } else if body > BODY_MAX_BYTES {
         Some(format!("a body of {body} bytes; at most {BODY_MAX_BYTES}"))
@@ -197,7 +248,8 @@ impl Step {
             let text = text.replace("$$", "").replace("${unique}", "").replace("${number}", "");
             text.contains("${")
         };
-        let header = |(_, value): &(String, super::document::Header)| matches!(value, super::document::Header::Text(text) if uses(text));
+        let header =
+            |(_, value): &(String, Header)| matches!(value, Header::Text(text) if uses(text));
         uses(&self.path)
             || self.body.as_deref().is_some_and(uses)
             || self.headers.iter().any(header)

@@ -184,11 +184,8 @@ fn step(
         } else if is_secret(&name) {
             let value = Header::secret(&name, &value);
             step.headers.push((name, value));
-        } else if value.bytes().all(|b| (0x20..0x7f).contains(&b)) {
-            step.headers.push((name, Header::Text(literal(&value))));
         } else {
-            document
-                .leave_out(place, format!("its header `{}`: not printable ASCII", short(&name)));
+            step.headers.push((name, Header::Text(literal(&value))));
         }
     }
     let typed = step.headers.iter().any(|(name, _)| name == "content-type");
@@ -330,7 +327,7 @@ fn header(name: &str, value: &str, rules: &[Rule]) -> Option<Is> {
     let matcher = rule.matchers.first()?;
     match kind(matcher) {
         "regex" => Some(Is::Matches(matcher.get("regex")?.as_str()?.to_owned())),
-        "type" => Some(Is::Matches(String::new())),
+        "type" => Some(Is::Present),
         "equality" => Some(Is::Equal(Value::from(value))),
         "include" => Some(Is::Matches(escape(matcher.get("value")?.as_str()?))),
         _ => None,

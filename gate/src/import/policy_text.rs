@@ -204,6 +204,7 @@ fn is(of: &Is) -> Yaml {
             }
             Value::Null | Value::Array(_) | Value::Object(_) => text(value.to_string()),
         },
+        Is::Present => map([Some(("present", Yaml::Bool(true)))]),
         Is::Matches(regex) => map([Some(("matches", text(regex)))]),
     }
 }

@@ -286,7 +286,7 @@ fn demand(expect: &mut Expect, demands: Vec<Demand>) {
             Demand::Header(name, is) => match expect.headers.iter_mut().find(|(of, _)| *of == name)
             {
                 // That it is there is said already by whatever else is said of it.
-                Some((_, _known)) if is == super::document::Is::Matches(String::new()) => {}
+                Some((_, _known)) if is == super::document::Is::Present => {}
                 Some((_, known)) => *known = is,
                 None => expect.headers.push((name, is)),
             },

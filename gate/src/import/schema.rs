@@ -9,21 +9,30 @@ pub(super) enum Into {
     Index(usize),
 }
 
-/// The path as a policy writes it, if it can: a key with a dot or a bracket cannot.
+/// The path as a policy writes it (RFC 9535), if it can: a key with a line break would not be read again.
 pub(super) fn path(steps: &[Into]) -> Option<String> {
     let mut path = "$".to_owned();
     for step in steps {
         match step {
-            Into::Key(key) if key.is_empty() || key.contains(['.', '[', ']']) => return None,
-            Into::Key(key) if key.trim() != key || key.contains(char::is_control) => return None,
-            Into::Key(key) => {
+            Into::Key(key) if key.contains(char::is_control) => return None,
+            Into::Key(key) if is_plain(key) => {
                 path.push('.');
                 path.push_str(key);
+            }
+            Into::Key(key) => {
+                let key = key.replace('\\', r"\\").replace('\'', r"\'");
+                path.push_str(&format!("['{key}']"));
             }
             Into::Index(index) => path.push_str(&format!("[{index}]")),
         }
     }
     Some(path)
+}
+
+/// Whether a key can stand after a dot (RFC 9535, section 2.5.1.1).
+fn is_plain(key: &str) -> bool {
+    let first = |c: char| c.is_ascii_alphabetic() || c == '_' || !c.is_ascii();
+    key.starts_with(first) && key.chars().all(|c| first(c) || c.is_ascii_digit())
 }
 
 /// The schema of a body at whose `path` this fragment holds, and stands.
@@ -139,8 +148,20 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_no_path_can_name_has_none() {
-        assert_eq!(path(&[Into::Key("a-b".into()), Into::Index(3)]), Some("$.a-b[3]".into()));
-        assert_eq!(path(&[Into::Key("a.b".into())]), None);
+    fn every_key_has_a_path_that_a_policy_reads() {
+        let check = |key: &str, expected: &str| {
+            let path = path(&[Into::Key(key.to_owned()), Into::Index(3)]).unwrap();
+            assert_eq!(path, expected);
+            let json = json!({ key: [0, 1, 2, "there"] });
+            let read = policies::plan::JsonPath::new(&path).unwrap();
+            assert_eq!(read.text_in(&json).as_deref(), Some("there"), "{path}");
+        };
+        check("name_1", "$.name_1[3]");
+        check("größe", "$.größe[3]");
+        check("1a", "$['1a'][3]");
+        check("a-b", "$['a-b'][3]");
+        check("a.b[c]", "$['a.b[c]'][3]");
+        check(r"it's \", r"$['it\'s \\'][3]");
+        check("", "$[''][3]");
     }
 }

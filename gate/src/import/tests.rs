@@ -9,7 +9,14 @@ use super::document::Document;
 use super::{Imported, Kind, fit, import, read};
 
 fn imported(kind: Kind, text: &str) -> Result<Imported, Vec<String>> {
-    import(kind, "shop", text, &BTreeMap::new())
+    import(kind, "shop", text, &BTreeMap::new()).inspect(check_good)
+}
+
+/// What is written is a good policy, whatever it came from.
+pub(super) fn check_good(imported: &Imported) {
+    let file = policies::PolicyFile::parse("imported", &imported.policy);
+    let faults: Vec<String> = file.errors().map(policies::Fault::one_line).collect();
+    assert!(faults.is_empty(), "{faults:#?}\n{}", imported.policy);
 }
 
 /// The places of the steps of a document and of what was left out of it, after its limits are kept.
@@ -23,6 +30,7 @@ fn places(kind: Kind, text: &str) -> (Vec<String>, Vec<String>) {
 
 /// Each of these is a step or listed.
 fn check_nothing_is_lost(kind: Kind, text: &str, all: &[String]) {
+    drop(imported(kind, text));
     let (steps, left_out) = places(kind, text);
     for place in all {
         assert!(steps.contains(place) || left_out.contains(place), "{place} is lost");
@@ -201,6 +209,26 @@ fn every_text_reads_back_as_it_was_written() {
         assert_eq!(http["body"], text.replace('$', "$$"), "{}", imported.policy);
         assert_eq!(http["expect"]["json"]["$.key"], text, "{}", imported.policy);
     }
+}
+
+#[test]
+fn what_the_format_has_no_word_for_is_listed() {
+    let pact = json!({ "interactions": [
+        { "description": "one", "request": { "method": "PROPFIND" }, "response": {} },
+        { "description": "two", "request": {}, "response": { "status": 999 } },
+        { "description": "three", "request": { "headers": { "x y": "z", "x": "é" } }, "response": { "headers": { "a b": "c" } } },
+    ]});
+    let imported = imported(Kind::Pact, &pact.to_string()).unwrap();
+    let shown: Vec<String> =
+        imported.left_out.iter().map(|of| format!("{}: {}\n", of.place, of.reason)).collect();
+    expect![[r#"
+        interaction `one`: no step has the method `PROPFIND`
+        interaction `two`: the status `999`: there is none such
+        interaction `three`: its header `x y`: no name that a policy can write
+        interaction `three`: its header `x`: not printable ASCII of at most 4096 characters
+        interaction `three`: its header `a b` of the answer: no name that a policy can write
+    "#]]
+    .assert_eq(&shown.concat());
 }
 
 #[test]

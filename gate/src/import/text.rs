@@ -128,8 +128,15 @@ pub(super) fn variable(words: &[&str]) -> String {
 
 /// Headers that gate or the connection set.
 pub(super) fn is_gates_own(header: &str) -> bool {
-    let own =
-        ["host", "connection", "content-length", "transfer-encoding", "upgrade", "user-agent"];
+    let own = [
+        "host",
+        "connection",
+        "content-length",
+        "transfer-encoding",
+        "upgrade",
+        "user-agent",
+        "accept-encoding",
+    ];
     own.contains(&header.to_ascii_lowercase().as_str())
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use expect_test::{Expect, expect};
 
+use super::super::tests::check_good;
 use super::super::{Kind, import};
 
 /// The steps of this description without their names, then what was noted and left out.
@@ -11,6 +12,7 @@ fn check(version: &str, text: &str, expected: Expect) {
     let text = format!("openapi: {version}\n{text}");
     let shown = match import(Kind::Openapi, "o", &text, &BTreeMap::new()) {
         Ok(imported) => {
+            check_good(&imported);
             let http = imported.policy.lines().filter(|line| line.starts_with("            "));
             let http = http.map(|line| line.trim_start_matches("            ").to_owned());
             let http: Vec<String> = http.collect();

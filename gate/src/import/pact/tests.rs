@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use expect_test::{Expect, expect};
 use serde_json::{Value, json};
 
+use super::super::tests::check_good;
 use super::super::{Kind, import};
 
 /// The one step of this interaction without its name, then what was left out.
@@ -15,6 +16,7 @@ fn check(interaction: Value, version: &str, expected: Expect) {
     });
     let shown = match import(Kind::Pact, "p", &pact.to_string(), &BTreeMap::new()) {
         Ok(imported) => {
+            check_good(&imported);
             let http = imported.policy.lines().skip_while(|line| !line.contains("http:")).skip(1);
             let http = http.take_while(|line| line.starts_with("            "));
             let http = http.map(|line| line.trim_start_matches("            ").to_owned());
@@ -94,7 +96,8 @@ fn without_a_rule_the_answer_must_have_what_the_example_has() {
                 "$.list[0]": 1
                 "$.list[1].c": true
                 $.n: "null"
-              json-schema: '{"properties":{"list":{"maxItems":2,"minItems":2,"type":"array"},"none":{"type":"object"},"x.y":{"const":1}},"required":["list","none","x.y"],"type":"object"}'
+                "$['x.y']": 1
+              json-schema: '{"properties":{"list":{"maxItems":2,"minItems":2,"type":"array"},"none":{"type":"object"}},"required":["list","none"],"type":"object"}'
         "#]],
     );
 }

@@ -23,7 +23,7 @@ pub(super) enum Demand {
 pub(super) const EQUAL: [&str; 5] = ["equal", "equals", "eql", "eqls", "eq"];
 
 pub(super) fn header_is_there(name: &str) -> Demand {
-    Demand::Header(name.to_ascii_lowercase(), Is::Matches(String::new()))
+    Demand::Header(name.to_ascii_lowercase(), Is::Present)
 }
 
 pub(super) fn denial(denied: bool, schema: Value) -> Value {

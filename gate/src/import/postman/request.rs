@@ -216,10 +216,6 @@ impl Turned {
     /// Adds a header in place of one of the same name. What lets somebody in becomes a reference.
     fn header(&mut self, name: &str, raw: &str, secret: bool, scope: &Scope) -> Result<(), String> {
         let name = name.to_ascii_lowercase();
-        if !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) {
-            self.left_out.push(format!("its header `{}`: no name of a header", short(&name)));
-            return Ok(());
-        }
         let value = match scope.fill(raw, &mut self.uses) {
             Ok(filled) => match filled.secret() {
                 Some(of) => self.reference(&name, raw, variable(&[of])),
@@ -232,12 +228,6 @@ impl Turned {
             Err(Unfilled::Unknown(of)) if secret => self.reference(&name, raw, variable(&[&of])),
             Err(unfilled) => return Err(unfilled.reason()),
         };
-        if let Header::Text(text) = &value
-            && !(text.len() <= 4096 && text.bytes().all(|b| (0x20..0x7f).contains(&b)))
-        {
-            self.left_out.push(format!("its header `{name}`: not printable ASCII"));
-            return Ok(());
-        }
         self.step.headers.push((name, value));
         Ok(())
     }
