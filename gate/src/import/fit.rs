@@ -119,8 +119,9 @@ pub(super) fn fit(document: &mut Document) {
 fn trim(step: &mut Step, document: &mut Document) {
     let place = step.place.clone();
     step.expect.status.retain(|status| {
-        let whole =
-            status.parse::<u16>().map_or(status.ends_with("xx"), |of| (100..=599).contains(&of));
+        let whole = status
+            .parse::<u16>()
+            .map_or_else(|_class| status.ends_with("xx"), |of| (100..=599).contains(&of));
         if !whole {
             document
                 .leave_out(&place, format!("the status `{}`: there is none such", short(status)));
