@@ -72,6 +72,10 @@ pub(crate) fn import(
         let mut why = vec!["nothing in it can become a step of a scenario".to_owned()];
         let shown = document.left_out.iter().take(MISTAKES_SHOWN);
         why.extend(shown.map(|remark| format!("{}: {}", remark.place, remark.reason)));
+        let more = document.left_out.len().saturating_sub(MISTAKES_SHOWN);
+        if more > 0 {
+            why.push(format!("and {more} more like these"));
+        }
         return Err(why);
     }
     let policy = policy_text::write(&document).map_err(|error| vec![error])?;
