@@ -49,8 +49,8 @@ $(DENY):
 	cargo install cargo-deny --locked --version 0.20.2 --root target/tools
 
 unit: build
-	cargo test $(ALL) --lib --bins --test bad --test bench_judge --test bench_probe --test corpus --test golden --test hostile --test judging \
-		--test life --test memory --test misbehaviour --test properties --test readings --test schema --test stat --test workspace
+	cargo test $(ALL) --lib --bins --test bad --test bench_judge --test bench_probe --test corpus --test golden --test hostile --test import \
+		--test judging --test life --test memory --test misbehaviour --test properties --test readings --test schema --test stat --test workspace
 
 ## What evidence costs for an objective and tick.
 bench:

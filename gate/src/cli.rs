@@ -3,6 +3,7 @@
 mod check;
 mod explain;
 mod health;
+mod import;
 mod plan;
 mod probe;
 mod relay;
@@ -50,6 +51,8 @@ enum Command {
     Explain(explain::Explain),
     /// Replay records: the same decision, or what another policy would have done.
     Replay(replay::Replay),
+    /// Write a policy from tests you have: a Postman collection, a Pact file, an OpenAPI document.
+    Import(import::Import),
     /// Print the JSON Schema of a policy, for editors.
     Schema(schema::Schema),
     /// Run as the Lambda function that CodeDeploy's hooks invoke, and forward them to the daemon.
@@ -100,6 +103,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Plan(plan) => with_runtime(plan.run()),
         Command::Explain(explain) => explain.run(),
         Command::Replay(replay) => with_runtime(replay.run()),
+        Command::Import(import) => import.run(),
         Command::Schema(schema) => schema.run(),
         Command::Stat(stat) => stat.run(),
     };

@@ -5,6 +5,7 @@ mod aws;
 mod cli;
 mod client;
 mod config;
+mod import;
 mod intake;
 mod journal;
 mod library;
