@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::deployment::Target;
+use crate::policy::Counted;
 
 mod call;
 mod compare;
@@ -45,6 +46,8 @@ pub struct Plan {
     pub green: Vec<Target>,
     /// Baseline targets, probed in pairs with green.
     pub blue: Vec<Target>,
+    /// What green's own metrics are read for: names of objectives, and what each counts.
+    pub counted: Vec<(String, Counted)>,
 }
 
 /// What probes send and expect, whichever target they go to.
@@ -60,6 +63,23 @@ pub struct Script {
     pub sign: Option<Sign>,
     /// Headers of green's requests alone.
     pub green_headers: Headers,
+    /// Where targets show their own metrics.
+    pub scrape: Scrape,
+}
+
+/// Where targets show their own metrics.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scrape {
+    /// Path and query.
+    pub path: String,
+    /// Instead of the target's own port; without TLS then.
+    pub port: Option<u16>,
+}
+
+impl Default for Scrape {
+    fn default() -> Self {
+        Self { path: "/metrics".to_owned(), port: None }
+    }
 }
 
 /// One probe: a request, or several in a row.

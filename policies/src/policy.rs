@@ -119,7 +119,22 @@ impl Policy {
             script: Arc::clone(&self.probe.script),
             green,
             blue,
+            counted: self.counted(),
         }
+    }
+
+    /// What the objectives count of a service's own metrics. The same sentence before the answer and after it
+    /// is one name, and one reading serves both.
+    fn counted(&self) -> Vec<(String, Counted)> {
+        let mut found: Vec<(String, Counted)> = Vec::new();
+        for objective in &self.objectives {
+            let Measure::Counts { counted, .. } = &objective.measure else { continue };
+            let is_own = !matches!(counted, Counted::CloudWatch { .. });
+            if is_own && found.iter().all(|(name, _)| *name != objective.name) {
+                found.push((objective.name.clone(), counted.clone()));
+            }
+        }
+        found
     }
 
     /// Ticks until the deadline: the horizon of the evidence.

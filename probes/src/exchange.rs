@@ -10,7 +10,7 @@ use hyper::client::conn::{http1, http2};
 use hyper::header::HeaderMap;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use policies::plan::{BODY_MAX_BYTES, HttpVersion};
+use policies::plan::HttpVersion;
 use policies::sample::Outcome;
 use tokio::time::timeout_at;
 
@@ -77,6 +77,8 @@ pub(crate) struct Outgoing<'a> {
     pub(crate) is_safe: bool,
     /// Whether the body of the answer is looked at.
     pub(crate) keep: bool,
+    /// The largest body that is read.
+    pub(crate) most_bytes: usize,
 }
 
 /// An answer, whole.
@@ -218,13 +220,13 @@ async fn talk(line: &mut Line, outgoing: &Outgoing<'_>) -> Result<Incame, (Outco
             sender.send_request(request).await.map_err(|error| broke(&error))?
         }
     };
-    read(response, outgoing.keep).await.map_err(|outcome| (outcome, false))
+    read(response, outgoing).await.map_err(|outcome| (outcome, false))
 }
 
 /// Reads the body to its end, so that the latency is a whole answer's; keeps it only where it is wanted.
-async fn read(response: Response<Incoming>, keep: bool) -> Result<Incame, Outcome> {
+async fn read(response: Response<Incoming>, outgoing: &Outgoing<'_>) -> Result<Incame, Outcome> {
     let (head, mut body) = response.into_parts();
-    if body.size_hint().lower() > BODY_MAX_BYTES as u64 {
+    if body.size_hint().lower() > outgoing.most_bytes as u64 {
         return Err(Outcome::TooLarge);
     }
     let (mut size, mut kept, mut trailers) = (0, Vec::new(), None);
@@ -238,10 +240,10 @@ async fn read(response: Response<Incoming>, keep: bool) -> Result<Incame, Outcom
             }
         };
         size += data.len();
-        if size > BODY_MAX_BYTES {
+        if size > outgoing.most_bytes {
             return Err(Outcome::TooLarge);
         }
-        if keep {
+        if outgoing.keep {
             kept.extend_from_slice(&data);
         }
     }

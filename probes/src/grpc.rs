@@ -8,7 +8,7 @@ use http_body_util::Full;
 use hyper::Request;
 use hyper::body::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
-use policies::plan::Message;
+use policies::plan::{BODY_MAX_BYTES, Message};
 use policies::reply::Reply;
 use policies::sample::Outcome;
 
@@ -71,7 +71,7 @@ impl GrpcProbe {
             Ok(request)
         };
         let is_safe = matches!(self.message, Message::Health { .. });
-        let outgoing = Outgoing { make: &make, is_safe, keep: true };
+        let outgoing = Outgoing { make: &make, is_safe, keep: true, most_bytes: BODY_MAX_BYTES };
         let incame = exchange(&self.route, attempt, &outgoing, asked).await?;
         self.reply(incame)
     }

@@ -12,7 +12,7 @@ use hyper::header::{
     ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, COOKIE, HOST, HeaderMap, HeaderName,
     HeaderValue, LOCATION, SET_COOKIE,
 };
-use policies::plan::Template;
+use policies::plan::{BODY_MAX_BYTES, Template};
 use policies::reply::Reply;
 use policies::sample::Outcome;
 use tokio::time::Instant;
@@ -114,7 +114,8 @@ impl HttpProbe {
         }
         let make = |two: bool| build(hop, &headers, (scheme, authority), two, attempt.may_reuse);
         let is_safe = IDEMPOTENT.contains(&hop.method.as_str());
-        let outgoing = Outgoing { make: &make, is_safe, keep: self.keep };
+        let outgoing =
+            Outgoing { make: &make, is_safe, keep: self.keep, most_bytes: BODY_MAX_BYTES };
         let incame = exchange(&self.route, attempt, &outgoing, asked).await?;
         if let Some((jar, url)) = &jar {
             let set = incame.headers.get_all(SET_COOKIE).iter();

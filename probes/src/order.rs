@@ -23,7 +23,7 @@ use crate::trust::Trust;
 use crate::websocket::WebSocketProbe;
 
 /// Marks every probe, so that a service's own logs can tell it from a customer.
-const AGENT: &str = concat!("gate/", env!("CARGO_PKG_VERSION"));
+pub(crate) const AGENT: &str = concat!("gate/", env!("CARGO_PKG_VERSION"));
 /// Secrets shorter than this are not looked for in what targets answer: they would be found everywhere.
 const SECRET_MIN_BYTES: usize = 4;
 
@@ -86,6 +86,7 @@ pub struct Order {
     pub pace: Pace,
     pub(crate) scenarios: Arc<[Ready]>,
     pub(crate) signals: Arc<[String]>,
+    pub(crate) trust: Arc<Trust>,
     secrets: Arc<[String]>,
 }
 
@@ -161,8 +162,14 @@ impl Order {
         let trust = Arc::new(Trust::new(&script.tls, lookup)?);
         let signer = script.sign.as_ref().map(|sign| signer(sign, lookup)).transpose()?;
         let signals = script.signals();
-        let mut making =
-            Making { lookup, trust, signer, secrets: Vec::new(), steps: 0, plan: &plan };
+        let mut making = Making {
+            lookup,
+            trust: Arc::clone(&trust),
+            signer,
+            secrets: Vec::new(),
+            steps: 0,
+            plan: &plan,
+        };
         let place = |name: &str| signals.iter().position(|signal| signal == name);
         let mut scenarios = Vec::with_capacity(script.scenarios.len());
         for scenario in &script.scenarios {
@@ -179,7 +186,7 @@ impl Order {
         }
         let secrets = making.secrets.into();
         let (scenarios, signals) = (scenarios.into(), signals.into());
-        Ok(Self { plan, pace: Pace::Open, scenarios, signals, secrets })
+        Ok(Self { plan, pace: Pace::Open, scenarios, signals, trust, secrets })
     }
 
     /// What was seen, with every secret that gate sent left out: a target may echo it.

@@ -204,7 +204,7 @@ fn whole_days(days: f64) -> i32 {
     days
 }
 
-/// Thirty-two hex digits that no other probe of this evaluation has (SplitMix64, Steele et al. 2014).
+/// Thirty-two hex digits that no other probe of this evaluation has (`SplitMix64`, Steele et al. 2014).
 fn unique(seed: u64, number: u64, arm: Arm) -> String {
     let mix = |mut z: u64| {
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -16,6 +16,7 @@
 mod exposition;
 mod line;
 mod merge;
+mod scraper;
 mod totals;
 mod tracked;
 mod wanted;
@@ -28,6 +29,7 @@ use policies::reading::Seen;
 
 pub use exposition::{ACCEPT, BODY_BYTES_MAX, SAMPLES_MAX, ScrapeError};
 pub use merge::merge;
+pub use scraper::Scraper;
 use tracked::{Gathered, Tracked};
 pub use wanted::Wanted;
 

@@ -107,20 +107,25 @@ impl WebSocketProbe {
 /// What a WebSocket error counts as.
 fn lost(error: &Error) -> Lost {
     use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError};
-    let outcome = match error {
-        Error::Http(response) => {
-            let status = response.status().as_u16();
-            return Lost {
-                outcome: Outcome::Status,
-                saw: Some(format!("status {status} in place of 101")),
-            };
-        }
-        Error::Capacity(CapacityError::MessageTooLong { .. }) => Outcome::TooLarge,
-        Error::ConnectionClosed | Error::AlreadyClosed | Error::Io(_) => Outcome::Reset,
-        Error::Protocol(
-            ProtocolError::ResetWithoutClosingHandshake | ProtocolError::HandshakeIncomplete,
-        ) => Outcome::Reset,
-        _ => Outcome::Protocol,
+    if let Error::Http(response) = error {
+        let saw = Some(format!("status {} in place of 101", response.status().as_u16()));
+        return Lost { outcome: Outcome::Status, saw };
+    }
+    let is_cut_off = matches!(
+        error,
+        Error::ConnectionClosed
+            | Error::AlreadyClosed
+            | Error::Io(_)
+            | Error::Protocol(
+                ProtocolError::ResetWithoutClosingHandshake | ProtocolError::HandshakeIncomplete
+            )
+    );
+    let outcome = if matches!(error, Error::Capacity(CapacityError::MessageTooLong { .. })) {
+        Outcome::TooLarge
+    } else if is_cut_off {
+        Outcome::Reset
+    } else {
+        Outcome::Protocol
     };
     outcome.into()
 }

@@ -186,7 +186,7 @@ fn advice(policy: &Policy, runs: Runs) -> Vec<String> {
         let rate = policy.probe.rate.settled_per_second() * times;
         faster.probe.rate = policies::plan::Rate::constant(rate);
         if passes(&faster) {
-            advice.push(format!("raise `probe.rate` to {}/s", rate));
+            advice.push(format!("raise `probe.rate` to {rate}/s"));
             break;
         }
     }

@@ -208,7 +208,7 @@ impl Probe {
         };
         let plain = format!("{}://{authority}", if tls { "https" } else { "http" });
         let target =
-            Target { id: self.url.clone(), ..target(&plain).map_err(|_| shape(&self.url))? };
+            Target { id: self.url.clone(), ..target(&plain).map_err(|_invalid| shape(&self.url))? };
         let bare = if path.is_empty() { "/" } else { path };
         let call = match protocol {
             "http" => self.http(bare)?,

@@ -3,7 +3,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use policies::{Action, Arm, Event, Moment, Phase, Run, Tick};
+use policies::{Action, Arm, Event, Moment, Phase, Reading, Run, Tick};
+use probes::scrape::Scraper;
 use probes::{Order, Prober, Session};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -84,6 +85,7 @@ pub(crate) async fn conduct(conducted: Conducted, conduct: Conduct, first: Vec<A
         inbox,
         tasks: JoinSet::new(),
         session: None,
+        scraper: None,
         probing: Span::none(),
     };
     conductor.conduct(first).await;
@@ -95,6 +97,7 @@ struct Conductor {
     inbox: mpsc::Receiver<Event>,
     tasks: JoinSet<()>,
     session: Option<Session>,
+    scraper: Option<Scraper>,
     probing: Span,
 }
 
@@ -118,20 +121,45 @@ impl Conductor {
                 () = &mut stopping => return,
                 fact = self.inbox.recv() => fact,
                 tick = tick(&mut self.session) => tick.map(|tick| Event::Ticked { tick: Box::new(tick) }),
+                readings = readings(&mut self.scraper) => {
+                    if self.read(readings).await {
+                        return;
+                    }
+                    continue;
+                }
             };
             // Neither channel closes while this loop lives.
             let Some(fact) = fact else { return };
-            let at = self.now();
-            self.conduct.case.record(at, &fact).await;
-            let answering = self.conducted.lock().phase() == Phase::Answering;
-            let actions = self.judge(fact, at);
-            if answering && self.conducted.lock().phase() == Phase::Watching {
-                self.conduct.metrics.decided(&self.conducted.lock().report());
-            }
-            if self.perform(actions).await {
+            if self.take(fact).await {
                 return;
             }
         }
+    }
+
+    /// Takes what the service itself counted. True when the run is over.
+    async fn read(&mut self, readings: Option<Vec<Reading>>) -> bool {
+        let Some(readings) = readings else {
+            self.scraper = None;
+            return false;
+        };
+        for reading in readings {
+            if self.take(Event::Read { reading: Box::new(reading) }).await {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Takes a fact: on disk first, then judged, then acted upon. True when the run is over.
+    async fn take(&mut self, fact: Event) -> bool {
+        let at = self.now();
+        self.conduct.case.record(at, &fact).await;
+        let answering = self.conducted.lock().phase() == Phase::Answering;
+        let actions = self.judge(fact, at);
+        if answering && self.conducted.lock().phase() == Phase::Watching {
+            self.conduct.metrics.decided(&self.conducted.lock().report());
+        }
+        self.perform(actions).await
     }
 
     fn judge(&self, fact: Event, at: Moment) -> Vec<Action> {
@@ -169,6 +197,7 @@ impl Conductor {
                 },
                 Action::StopProbing => {
                     self.session = None;
+                    self.scraper = None;
                     self.probing = Span::none();
                 }
                 Action::Answer { decision, stop_deployment, after } => {
@@ -196,6 +225,13 @@ impl Conductor {
     }
 
     fn probe(&mut self, order: Order) {
+        match &self.scraper {
+            Some(scraper) => scraper.change(&order),
+            None => {
+                let now = i64::try_from(self.now().as_millis()).unwrap_or(i64::MAX);
+                self.scraper = Scraper::begin(&order, now);
+            }
+        }
         match &self.session {
             Some(session) => session.change(order),
             None => {
@@ -244,6 +280,14 @@ impl Conductor {
     fn now(&self) -> Moment {
         let elapsed = self.conduct.origin.elapsed().as_millis();
         Moment::from_millis(u64::try_from(elapsed).unwrap_or(u64::MAX))
+    }
+}
+
+/// What the service itself counted in the next second, or never.
+async fn readings(scraper: &mut Option<Scraper>) -> Option<Vec<Reading>> {
+    match scraper {
+        Some(scraper) => scraper.readings().await,
+        None => std::future::pending().await,
     }
 }
 

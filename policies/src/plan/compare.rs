@@ -72,14 +72,14 @@ impl Pattern {
     /// Why it is no pattern, or that it is too large.
     pub fn new(text: &str) -> Result<Self, String> {
         let built = RegexBuilder::new(text).size_limit(PATTERN_MAX_BYTES).build();
-        built.map(|regex| Self(Arc::new(regex))).map_err(|error| match error {
-            regex::Error::CompiledTooBig(_) => "it is too large once compiled".to_owned(),
-            // The last line says what is wrong; those before it draw where.
-            error => {
-                let text = error.to_string();
-                let last = text.lines().last().unwrap_or_default();
-                last.trim().trim_start_matches("error: ").to_owned()
+        built.map(|regex| Self(Arc::new(regex))).map_err(|error| {
+            if matches!(error, regex::Error::CompiledTooBig(_)) {
+                return "it is too large once compiled".to_owned();
             }
+            // The last line says what is wrong; those before it draw where.
+            let text = error.to_string();
+            let last = text.lines().last().unwrap_or_default();
+            last.trim().trim_start_matches("error: ").to_owned()
         })
     }
 
@@ -155,11 +155,13 @@ impl JsonSchema {
         }
         let schema: Value =
             serde_json::from_str(text).map_err(|error| format!("it is not JSON: {error}"))?;
-        let validator = jsonschema::validator_for(&schema).map_err(|error| match error.kind() {
-            jsonschema::error::ValidationErrorKind::Referencing(_) => {
-                "it refers to what is not in it, and nothing is fetched".to_owned()
+        let validator = jsonschema::validator_for(&schema).map_err(|error| {
+            let leads_out =
+                matches!(error.kind(), jsonschema::error::ValidationErrorKind::Referencing(_));
+            if leads_out {
+                return "it refers to what is not in it, and nothing is fetched".to_owned();
             }
-            _ => format!("it is not a JSON Schema: {error}"),
+            format!("it is not a JSON Schema: {error}")
         })?;
         Ok(Self { text: text.to_owned(), validator: Arc::new(validator) })
     }

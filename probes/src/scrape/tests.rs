@@ -17,7 +17,7 @@ objectives:
 
 fn scrapes() -> Scrapes {
     let policy = PolicyFile::parse("p.policy.yaml", POLICY).policy.unwrap();
-    Scrapes::new(Wanted::of(&policy).unwrap())
+    Scrapes::new(Wanted::of(&policy.plan(0, 0, vec![], vec![]).counted).unwrap())
 }
 
 /// `bad/all` of the counters and `bound:count … all` of the histogram.
@@ -170,7 +170,7 @@ fn a_histogram_without_a_whole_or_a_bound_is_none() {
 fn no_more_events_are_bad_than_there_are() {
     let policy = POLICY.replace("of: hits_total,", "of: good_total,");
     let policy = PolicyFile::parse("p.policy.yaml", &policy).policy.unwrap();
-    let mut scrapes = Scrapes::new(Wanted::of(&policy).unwrap());
+    let mut scrapes = Scrapes::new(Wanted::of(&policy.plan(0, 0, vec![], vec![]).counted).unwrap());
     scrapes.digest("a", b"hits_total{code=\"500\"} 1\ngood_total 1", None).unwrap();
     scrapes.digest("a", b"hits_total{code=\"500\"} 9\ngood_total 4", None).unwrap();
     assert_eq!(shown(&mut scrapes), "3/3");

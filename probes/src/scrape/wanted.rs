@@ -2,8 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use policies::Policy;
-use policies::policy::{Counted, Measure};
+use policies::policy::Counted;
 use policies::selector::{Selector, SelectorError};
 
 use super::line::Sample;
@@ -40,14 +39,13 @@ pub(super) enum Role {
 }
 
 impl Wanted {
-    /// What the objectives of a policy want.
+    /// What is wanted for objectives by their names. CloudWatch's metrics are not a target's to show.
     ///
     /// # Errors
     /// A selector that cannot be read, which the check of a policy refuses.
-    pub fn of(policy: &Policy) -> Result<Self, SelectorError> {
+    pub fn of(objectives: &[(String, Counted)]) -> Result<Self, SelectorError> {
         let mut wanted = Self::default();
-        for objective in &policy.objectives {
-            let Measure::Counts { counted, .. } = &objective.measure else { continue };
+        for (objective, counted) in objectives {
             let counted = match counted {
                 Counted::CloudWatch { .. } => continue,
                 Counted::Counters { bad, all } => {
@@ -57,11 +55,8 @@ impl Wanted {
                     Needed::Histogram(Selector::parse_histogram(histogram)?)
                 }
             };
-            // Once during the question and once during the watch is one name, and one reading serves both.
-            if !wanted.objectives.iter().any(|need| need.objective == objective.name) {
-                wanted.names.extend(counted.names());
-                wanted.objectives.push(Need { objective: objective.name.clone(), counted });
-            }
+            wanted.names.extend(counted.names());
+            wanted.objectives.push(Need { objective: objective.clone(), counted });
         }
         Ok(wanted)
     }

@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::unwrap_used,
+    clippy::panic,
     dead_code,
     reason = "the whole file is a test's; not every test uses all of it"
 )]

@@ -191,7 +191,7 @@ fn websocket(node: &Node, common: &Headers, faults: &mut Faults<'_>) -> Option<(
 }
 
 /// A path and query, with places for values.
-fn path(node: &Node, faults: &mut Faults<'_>) -> Option<Template> {
+pub(super) fn path(node: &Node, faults: &mut Faults<'_>) -> Option<Template> {
     let template = template(node, PATH_MAX, faults)?;
     let text = template.written();
     // RFC 3986, path and query, and our own places: anything else has to be percent-encoded.

@@ -130,7 +130,10 @@ fn objective(item: &Node, setting: Setting<'_>, faults: &mut Faults<'_>) -> Opti
         _ => signals::unnamed(signals::alarms(node, faults)?),
     };
     let name = name.unwrap_or_else(|| measure.name());
-    let name = step.as_ref().map_or(name.clone(), |step| format!("{name} of {step}"));
+    let name = match &step {
+        Some(step) => format!("{name} of {step}"),
+        None => name,
+    };
     let weight = match fields.weight(faults) {
         Some((place, weight)) if !(0.001..=1000.0).contains(&weight) => {
             faults.add(
@@ -188,9 +191,9 @@ fn unread(place: &Place, objective: &Objective, decide: &Decide, faults: &mut Fa
         Measure::Counts { counted: Counted::CloudWatch { .. }, .. } | Measure::Series { .. } => {
             "CloudWatch"
         }
-        Measure::Counts { .. } => "the service's own metrics",
         Measure::Alarms { .. } => "alarms",
-        Measure::Share { .. }
+        Measure::Counts { .. }
+        | Measure::Share { .. }
         | Measure::Versus { .. }
         | Measure::EachTarget { .. }
         | Measure::HealthyTargets { .. } => return,

@@ -10,7 +10,7 @@ use super::Faults;
 use super::call;
 use super::fields::{self, Fields};
 use super::scenario;
-use crate::plan::{ClientTls, Connections, IDLE_MAX_DEFAULT, Rate, Script, Segment, Sign};
+use crate::plan::{ClientTls, Connections, IDLE_MAX_DEFAULT, Rate, Scrape, Script, Segment, Sign};
 use crate::policy::{self, Decide, Probe, Via};
 use crate::units;
 
@@ -138,8 +138,10 @@ fn script(
     let connections = connections(fields, rate, faults);
     let tls = fields.optional("client-tls").map(|node| client_tls(node, faults));
     let sign = fields.optional("sign").and_then(|node| sign(node, faults));
+    let scrape = fields.optional("scrape").map(|node| scrape(node, faults)).unwrap_or_default();
     let scenarios = scenario::scenarios(fields, node, &common, faults)?;
-    Some(Script { scenarios, connections, tls: tls.unwrap_or_default(), sign, green_headers })
+    let tls = tls.unwrap_or_default();
+    Some(Script { scenarios, connections, tls, sign, green_headers, scrape })
 }
 
 fn connections(fields: &Fields<'_>, rate: &Rate, faults: &mut Faults<'_>) -> Connections {
@@ -164,6 +166,31 @@ fn connections(fields: &Fields<'_>, rate: &Rate, faults: &mut Faults<'_>) -> Con
         }
     }
     connections
+}
+
+fn scrape(node: &Node, faults: &mut Faults<'_>) -> Scrape {
+    let mut scrape = Scrape::default();
+    let Some(fields) = Fields::of(node, &shape::SCRAPE, faults) else { return scrape };
+    if let Some(node) = fields.optional("path")
+        && let Some(path) = call::path(node, faults)
+    {
+        match path.plain() {
+            Some(path) => path.clone_into(&mut scrape.path),
+            None => {
+                let message = "no probe takes values for the path of metrics";
+                faults.add(FaultCode::G0008, &node.place, message, "write it without `${…}`");
+            }
+        }
+    }
+    if let Some(node) = fields.optional("port") {
+        let text = fields::text(node, faults).unwrap_or_default();
+        scrape.port = text.parse().ok().filter(|port| *port > 0);
+        if scrape.port.is_none() {
+            let message = format!("`{text}` is not a port");
+            faults.add(FaultCode::G0004, &node.place, message, "write a number from 1 to 65535");
+        }
+    }
+    scrape
 }
 
 fn client_tls(node: &Node, faults: &mut Faults<'_>) -> ClientTls {

@@ -64,6 +64,12 @@ pub(in crate::document) static PROBE: Shape = Shape {
         ),
         key("client-tls", Form::Map(&CLIENT_TLS), "", "how TLS is spoken; it is always verified"),
         key("sign", Form::Map(&SIGN), "nothing", "how requests are signed"),
+        key(
+            "scrape",
+            Form::Map(&SCRAPE),
+            "`/metrics`",
+            "where green's targets show their own metrics, for `metrics` objectives",
+        ),
     ],
 };
 
@@ -75,6 +81,16 @@ pub(in crate::document) static SEGMENT: Shape = Shape {
         key("rate", Form::Rate, "", "kept for this time"),
         key("ramp-to", Form::Rate, "", "reached evenly from the rate before"),
         must("for", Form::Duration, "write `for: 30s`", "how long"),
+    ],
+};
+
+pub(in crate::document) static SCRAPE: Shape = Shape {
+    what: "`scrape`",
+    about: "Where targets show their own metrics.",
+    needs: Needs::Nothing,
+    keys: &[
+        key("path", Form::Text, "/metrics", "path and query"),
+        key("port", Form::Number, "the target's", "of plain HTTP, beside the service's own"),
     ],
 };
 

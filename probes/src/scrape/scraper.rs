@@ -1,0 +1,183 @@
+//! Asks green's targets for their own metrics once a second, beside the probes and on another thread.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream;
+use http_body_util::Full;
+use hyper::Request;
+use hyper::body::Bytes;
+use hyper::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
+use policies::deployment::Route as Way;
+use policies::plan::{HttpVersion, Scrape as Place};
+use policies::{Arm, Outcome, Reading, Target};
+use tokio::sync::{mpsc, watch};
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use super::{ACCEPT as ACCEPTED, BODY_BYTES_MAX, Scrapes, Wanted};
+use crate::exchange::{Outgoing, Route, exchange};
+use crate::order::{AGENT, Order};
+use crate::pool::Pool;
+use crate::probe::{Asked, Attempt, Values};
+
+/// Between two scrapes of a target.
+const EVERY: Duration = Duration::from_secs(1);
+/// One scrape; it must be over before the next.
+const TIMEOUT: Duration = Duration::from_millis(900);
+/// Scrapes at a time: each may hold 4 MiB.
+const AT_ONCE: usize = 4;
+/// Seconds of readings that may wait to be taken.
+const WAITING_MAX: usize = 64;
+
+/// Scraping under way. Dropping it stops it.
+#[derive(Debug)]
+pub struct Scraper {
+    targets: watch::Sender<Vec<Target>>,
+    readings: mpsc::Receiver<Vec<Reading>>,
+    task: AbortHandle,
+}
+
+impl Drop for Scraper {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Scraper {
+    /// Begins to scrape green's targets, if the order wants anything of them; on the runtime this is called on,
+    /// never on the one that probes. `now_millis` is the present moment of the evaluation.
+    pub fn begin(order: &Order, now_millis: i64) -> Option<Self> {
+        let wanted = Wanted::of(&order.plan.counted)
+            .inspect_err(|error| tracing::warn!(%error, "metrics cannot be read"))
+            .ok()
+            .filter(|wanted| !wanted.is_empty())?;
+        let (targets, watched) = watch::channel(there(order));
+        let (sender, readings) = mpsc::channel(WAITING_MAX);
+        let plan = &order.plan;
+        let route = Route {
+            trust: Arc::clone(&order.trust),
+            host: None,
+            server_name: plan.script.tls.server_name.clone(),
+            version: HttpVersion::One,
+            step: 0,
+            idle_max: 10 * EVERY,
+        };
+        let fetch = Fetch { route, place: plan.script.scrape.clone(), pool: Pool::default() };
+        let task = tokio::spawn(scrape(fetch, wanted, watched, sender, now_millis)).abort_handle();
+        Some(Self { targets, readings, task })
+    }
+
+    /// Scrapes the targets of this order from the next second on.
+    pub fn change(&self, order: &Order) {
+        self.targets.send_replace(there(order));
+    }
+
+    /// What all targets counted in the next second; `None` once scraping has ended. Cancel safe.
+    pub async fn readings(&mut self) -> Option<Vec<Reading>> {
+        self.readings.recv().await
+    }
+}
+
+/// Targets that are one process each: behind a listener it is another one each time, and what it counted says
+/// nothing of the one before.
+fn there(order: &Order) -> Vec<Target> {
+    order.plan.green.iter().filter(|target| target.route != Way::Listener).cloned().collect()
+}
+
+async fn scrape(
+    fetch: Fetch,
+    wanted: Wanted,
+    targets: watch::Receiver<Vec<Target>>,
+    sender: mpsc::Sender<Vec<Reading>>,
+    now_millis: i64,
+) {
+    let begun = Instant::now();
+    let mut scrapes = Scrapes::new(wanted);
+    let mut each = interval(EVERY);
+    each.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // Events of a reading began with the scrape before the one that counted them.
+    let mut since = None;
+    loop {
+        each.tick().await;
+        let at = i64::try_from(begun.elapsed().as_millis()).unwrap_or(i64::MAX);
+        let now = now_millis.saturating_add(at);
+        let there = targets.borrow().clone();
+        scrapes.retain(|id| there.iter().any(|target| target.id == id));
+        fetch.pool.keep(|id| there.iter().any(|target| target.id == id));
+        let answers: Vec<_> = stream::iter(there)
+            .map(|target| fetch.get(target))
+            .buffer_unordered(AT_ONCE)
+            .collect()
+            .await;
+        // Parsing may take a tenth of a second: not on a thread that answers hooks.
+        let parsed = tokio::task::spawn_blocking(move || {
+            for (id, body, kind) in answers.into_iter().flatten() {
+                if let Err(error) = scrapes.digest(&id, &body, kind.as_deref()) {
+                    tracing::debug!(target = id, %error, "metrics cannot be read");
+                }
+            }
+            let readings = scrapes.readings(since.unwrap_or(now));
+            (scrapes, readings)
+        });
+        let Ok((back, readings)) = parsed.await else { return };
+        scrapes = back;
+        since = Some(now);
+        if !readings.is_empty() && sender.send(readings).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// One whole answer: whose, what, and of what kind.
+type Answer = (String, Vec<u8>, Option<String>);
+
+struct Fetch {
+    route: Route,
+    place: Place,
+    pool: Pool,
+}
+
+impl Fetch {
+    async fn get(&self, target: Target) -> Option<Answer> {
+        let mut at = target.clone();
+        if let Some(port) = self.place.port {
+            (at.port, at.tls) = (port, false);
+        }
+        let values = Values::new();
+        let attempt = Attempt {
+            target: &at,
+            arm: Arm::Green,
+            deadline: Instant::now() + TIMEOUT,
+            values: &values,
+            may_reuse: true,
+            pool: &self.pool,
+            jar: None,
+        };
+        let authority = self.route.authority(&attempt);
+        let make = |_two: bool| {
+            Request::get(self.place.path.as_str())
+                .header(HOST, authority.as_str())
+                .header(USER_AGENT, AGENT)
+                .header(ACCEPT, HeaderValue::from_static(ACCEPTED))
+                .body(Full::<Bytes>::default())
+                .map_err(|_invalid| Outcome::NotSent)
+        };
+        let outgoing =
+            Outgoing { make: &make, is_safe: true, keep: true, most_bytes: BODY_BYTES_MAX };
+        let mut asked = Asked::new();
+        let found = exchange(&self.route, &attempt, &outgoing, &mut asked).await;
+        let incame = found
+            .inspect_err(
+                |lost| tracing::debug!(target = target.id, outcome = %lost.outcome, "no metrics"),
+            )
+            .ok()?;
+        if incame.status != 200 {
+            tracing::debug!(target = target.id, status = incame.status, "no metrics");
+            return None;
+        }
+        let kind = incame.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+        Some((target.id.clone(), incame.body, kind.map(str::to_owned)))
+    }
+}
