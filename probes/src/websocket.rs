@@ -15,11 +15,14 @@ use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use crate::connect::dial;
+use crate::connect::{broken, dial};
 use crate::exchange::Route;
-use crate::order::ReadyHeaders;
+use crate::order::{ReadyHeaders, no_path};
 use crate::probe::{Asked, Attempt, Lost, Probe};
 use crate::wire::Wire;
+
+/// Read at once: the library's own 128 KiB would be taken for every probe under way.
+const READ_BYTES: usize = 4 * 1024;
 
 /// A WebSocket, ready to be opened.
 pub(crate) struct WebSocketProbe {
@@ -49,7 +52,7 @@ impl WebSocketProbe {
     async fn converse(&self, attempt: &Attempt<'_>, asked: &mut Asked) -> Result<Reply, Lost> {
         let request = self.opening(attempt)?;
         let (name, tls) = (self.route.name(attempt), attempt.target.tls);
-        let (version, deadline) = (HttpVersion::One, attempt.deadline);
+        let (version, deadline) = (Some(HttpVersion::One), attempt.deadline);
         let trust = &self.route.trust;
         let dialled =
             dial(trust, attempt.target, (name, tls), version, deadline, &mut asked.phases).await?;
@@ -71,7 +74,7 @@ impl WebSocketProbe {
             .header("sec-websocket-version", "13")
             .header("sec-websocket-key", generate_key())
             .body(())
-            .map_err(|_invalid| Outcome::NotSent)?;
+            .map_err(|_invalid| no_path())?;
         request.headers_mut().extend(self.headers.fill(attempt.arm, attempt.values)?);
         Ok(request)
     }
@@ -83,6 +86,7 @@ impl WebSocketProbe {
         attempt: &Attempt<'_>,
     ) -> Result<Reply, Lost> {
         let mut config = WebSocketConfig::default();
+        config.read_buffer_size = READ_BYTES;
         config.max_message_size = Some(BODY_MAX_BYTES);
         config.max_frame_size = Some(BODY_MAX_BYTES);
         let opened = client_async_with_config(request, wire, Some(config)).await;
@@ -116,7 +120,8 @@ fn lost(error: &Error) -> Lost {
             };
         }
         Error::Capacity(CapacityError::MessageTooLong { .. }) => Outcome::TooLarge,
-        Error::ConnectionClosed | Error::AlreadyClosed | Error::Io(_) => Outcome::Reset,
+        Error::Io(error) => broken(error),
+        Error::ConnectionClosed | Error::AlreadyClosed => Outcome::Reset,
         Error::Protocol(
             ProtocolError::ResetWithoutClosingHandshake | ProtocolError::HandshakeIncomplete,
         ) => Outcome::Reset,
