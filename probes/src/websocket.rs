@@ -1,8 +1,9 @@
 //! A WebSocket: opened, one message sent, one awaited.
 
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
+use std::task::Poll;
 
 use futures_util::{SinkExt, StreamExt};
 use hyper::Request;
@@ -89,13 +90,24 @@ impl WebSocketProbe {
         config.read_buffer_size = READ_BYTES;
         config.max_message_size = Some(BODY_MAX_BYTES);
         config.max_frame_size = Some(BODY_MAX_BYTES);
+        let stamps = wire.stamps();
+        let mut hold = attempt.pool.hold(attempt.arm);
         let opened = client_async_with_config(request, wire, Some(config)).await;
         let (mut socket, response) = opened.map_err(|error| lost(&error))?;
         let status = Some(response.status().as_u16());
         let Some(send) = &self.send else { return Ok(Reply::new(status, Vec::new())) };
         let text = Message::text(send.fill(attempt.values));
         socket.send(text).await.map_err(|error| lost(&error))?;
-        while let Some(message) = socket.next().await {
+        loop {
+            // The library holds the parts of a message; what was read bounds what it holds.
+            let next = poll_fn(|context| {
+                let polled = socket.poll_next_unpin(context);
+                if polled.is_pending() && !hold.grow_to(stamps.read_so_far()) {
+                    return Poll::Ready(Err(Outcome::TooLarge));
+                }
+                polled.map(Ok)
+            });
+            let Some(message) = next.await? else { break };
             match message.map_err(|error| lost(&error))? {
                 Message::Text(text) => return Ok(Reply::new(status, text.as_bytes().to_vec())),
                 Message::Binary(bytes) => return Ok(Reply::new(status, bytes.to_vec())),

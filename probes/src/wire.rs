@@ -71,6 +71,11 @@ impl Stamps {
         self.read_bytes.fetch_add(bytes as u64, Ordering::Relaxed) > most
     }
 
+    /// Bytes read for this exchange.
+    pub(crate) fn read_so_far(&self) -> usize {
+        usize::try_from(self.read_bytes.load(Ordering::Relaxed)).unwrap_or(usize::MAX)
+    }
+
     /// Says that an answer begins with its head, not with the first byte that comes.
     pub(crate) fn begin_by_head(&self) {
         self.by_head.store(true, Ordering::Relaxed);

@@ -16,7 +16,7 @@ use common::frames::{
     frame, goaway, literal, request,
 };
 use common::service::{answer, serving, serving_tls};
-use common::{came_to, order, plan, probe, sentence, server, target, tick_of};
+use common::{came_to, order, plan, probe, sentence, server, target, tick_of, tick_until};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::Version;
 use hyper::body::{Bytes, Frame};
@@ -173,7 +173,7 @@ async fn chatter_without_an_answer_is_cut() {
         let mut plan = plan(TWO, vec![target(address, false)], vec![]);
         // Every frame costs a little, and without optimisation more.
         (plan.rate, plan.tick) = (Rate::constant(5.0), Duration::from_secs(2));
-        came_to(&tick_of(order(plan)).await, Outcome::TooLarge);
+        came_to(&tick_until(order(plan), 7).await, Outcome::TooLarge);
     }
 }
 
