@@ -26,12 +26,12 @@ pub(crate) struct Dialled {
 }
 
 /// Connects to `target` before `deadline`, with TLS for `server_name` where the target speaks it or where
-/// `tls` asks for it. Phases are noted as far as it got.
+/// `tls` asks for it, and a version of HTTP offered where one is to be spoken. Phases are noted as far as it got.
 pub(crate) async fn dial(
     trust: &Trust,
     target: &Target,
     (server_name, tls): (&str, bool),
-    version: HttpVersion,
+    version: Option<HttpVersion>,
     deadline: Instant,
     phases: &mut Phases,
 ) -> Result<Dialled, Outcome> {
@@ -65,6 +65,22 @@ pub(crate) async fn dial(
     let days = ends.filter_map(|certificate| days_to_expiry(certificate, now));
     let certificate_days = days.reduce(f64::min);
     Ok(Dialled { wire: Wire::tls(stream), chose_two, certificate_days })
+}
+
+/// What a connection that broke counts as.
+pub(crate) fn broken(error: &io::Error) -> Outcome {
+    let garbled = [io::ErrorKind::InvalidData, io::ErrorKind::InvalidInput];
+    if error.kind() == io::ErrorKind::FileTooLarge {
+        // Our own limit of what is read for one exchange.
+        Outcome::TooLarge
+    } else if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
+        // In TLS 1.3 a target refuses a certificate of ours only after the handshake.
+        Outcome::Tls
+    } else if garbled.contains(&error.kind()) {
+        Outcome::Protocol
+    } else {
+        Outcome::Reset
+    }
 }
 
 /// A TCP connection. A name with several addresses is tried in their order, without a race.

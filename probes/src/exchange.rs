@@ -9,18 +9,20 @@ use hyper::body::{Body, Bytes, Incoming};
 use hyper::client::conn::{http1, http2};
 use hyper::header::HeaderMap;
 use hyper::{Request, Response};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::TokioIo;
 use policies::plan::HttpVersion;
 use policies::sample::Outcome;
 use tokio::time::timeout_at;
 
-use crate::connect::{Dialled, dial};
-use crate::pool::{Driver, Line, Sender};
+use crate::connect::{Dialled, broken, dial};
+use crate::pool::{Driver, Hold, Line, Sender, Tasks};
 use crate::probe::{Asked, Attempt, Lost};
 use crate::trust::Trust;
 
 /// Response head: status line and headers. Endless headers end here.
 const HEAD_MAX_BYTES: u32 = 64 * 1024;
+/// What servers answer to a request that did not come in time (RFC 9110 §15.5.9).
+const REQUEST_TIMEOUT: u16 = 408;
 /// What an HTTP/2 target may send before gate has read it.
 const WINDOW_BYTES: u32 = 1024 * 1024;
 
@@ -104,7 +106,14 @@ pub(crate) async fn exchange(
     {
         line.stamps.restart();
         asked.reused = true;
+        // The certificate that it was opened with.
+        asked.certificate_days = line.certificate_days.or(asked.certificate_days);
         match over(line, route, attempt, outgoing, asked).await {
+            // Many servers say so before they close what idled: the request came after that.
+            Ok(incame) if incame.status == REQUEST_TIMEOUT => {
+                asked.stale = true;
+                asked.reused = false;
+            }
             Err(Broken { outcome: Outcome::Reset, answered: false, unsent }) => {
                 // The target closed it while the request was on its way: nobody's fault.
                 if !(unsent || outgoing.is_safe) {
@@ -123,7 +132,7 @@ pub(crate) async fn exchange(
         &route.trust,
         attempt.target,
         (name, tls),
-        route.version,
+        Some(route.version),
         attempt.deadline,
         &mut asked.phases,
     )
@@ -138,7 +147,7 @@ pub(crate) async fn exchange(
 
 /// Begins to speak HTTP over a new connection.
 async fn begin(route: &Route, dialled: Dialled, tls: bool) -> Result<Line, Lost> {
-    let Dialled { wire, chose_two, .. } = dialled;
+    let Dialled { wire, chose_two, certificate_days } = dialled;
     let stamps = wire.stamps();
     let two = match route.version {
         HttpVersion::One => false,
@@ -151,32 +160,47 @@ async fn begin(route: &Route, dialled: Dialled, tls: bool) -> Result<Line, Lost>
     };
     let io = TokioIo::new(wire);
     let (sender, driver) = if two {
-        let (sender, driver) = http2::Builder::new(TokioExecutor::new())
+        stamps.begin_by_head();
+        let tasks = Tasks::default();
+        let (sender, driver) = http2::Builder::new(tasks.clone())
             .max_header_list_size(HEAD_MAX_BYTES)
             .initial_stream_window_size(WINDOW_BYTES)
             .initial_connection_window_size(WINDOW_BYTES)
             .handshake(io)
             .await
             .map_err(|error| classify(&error))?;
-        (Sender::Two(sender), tokio::spawn(async move { drop(driver.await) }))
+        let ended = Arc::clone(&stamps);
+        let main = tokio::spawn(async move {
+            if let Err(error) = driver.await {
+                ended.end(classify(&error));
+            }
+        });
+        (Sender::Two(sender), Driver::new(main.abort_handle(), Some(tasks)))
     } else {
         let (sender, driver) = http1::Builder::new()
             .max_buf_size(HEAD_MAX_BYTES as usize)
             .handshake(io)
             .await
             .map_err(|error| classify(&error))?;
-        (Sender::One(sender), tokio::spawn(async move { drop(driver.await) }))
+        let main = tokio::spawn(async move { drop(driver.await) });
+        (Sender::One(sender), Driver::new(main.abort_handle(), None))
     };
-    Ok(Line::new(sender, stamps, Driver(driver.abort_handle())))
+    Ok(Line { sender, stamps, certificate_days, driver })
 }
 
 /// A connection that gave no whole answer.
 struct Broken {
     outcome: Outcome,
-    /// Whether a byte of the answer came.
+    /// Whether the target answered this request, if only by refusing it.
     answered: bool,
-    /// Whether the request surely never left.
+    /// Whether the request surely was not looked at.
     unsent: bool,
+}
+
+impl From<Outcome> for Broken {
+    fn from(outcome: Outcome) -> Self {
+        Self { outcome, answered: false, unsent: false }
+    }
 }
 
 /// One exchange over a connection, which is kept where it may be used again.
@@ -187,44 +211,76 @@ async fn over(
     outgoing: &Outgoing<'_>,
     asked: &mut Asked,
 ) -> Result<Incame, Broken> {
-    let talked = timeout_at(attempt.deadline, talk(&mut line, outgoing)).await;
+    let hold = attempt.pool.hold(attempt.arm);
+    let talked = timeout_at(attempt.deadline, talk(&mut line, outgoing, hold)).await;
     line.stamps.note(&mut asked.phases);
-    let answered = line.stamps.was_answered();
     match talked {
         Ok(Ok(incame)) => {
             if attempt.may_reuse {
                 attempt.pool.put(&attempt.target.id, route.step, line);
+            } else {
+                attempt.pool.leave(line);
             }
             Ok(incame)
         }
-        Ok(Err((outcome, unsent))) => Err(Broken { outcome, answered, unsent }),
-        Err(_elapsed) => Err(Broken { outcome: Outcome::Timeout, answered, unsent: false }),
+        Ok(Err(broken)) => {
+            let answered = broken.answered || line.stamps.was_answered();
+            let outcome = match broken.outcome {
+                // The request was let go of because the connection had ended: that says why.
+                Outcome::Reset => line.stamps.ended().unwrap_or(Outcome::Reset),
+                other => other,
+            };
+            Err(Broken { outcome, answered, ..broken })
+        }
+        Err(_elapsed) => Err(Outcome::Timeout.into()),
     }
 }
 
-async fn talk(line: &mut Line, outgoing: &Outgoing<'_>) -> Result<Incame, (Outcome, bool)> {
-    let broke = |error: &hyper::Error| (classify(error), false);
-    let unsent = |error: &hyper::Error| (classify(error), true);
+async fn talk(line: &mut Line, outgoing: &Outgoing<'_>, hold: Hold<'_>) -> Result<Incame, Broken> {
+    let unsent = |outcome| Broken { unsent: true, ..Broken::from(outcome) };
     let response = match &mut line.sender {
         Sender::One(sender) => {
-            sender.ready().await.map_err(|error| unsent(&error))?;
-            let request = (outgoing.make)(false).map_err(|outcome| (outcome, true))?;
-            sender
-                .try_send_request(request)
-                .await
-                .map_err(|mut error| (classify(error.error()), error.take_message().is_some()))?
+            sender.ready().await.map_err(|error| unsent(classify(&error)))?;
+            let request = (outgoing.make)(false).map_err(unsent)?;
+            sender.try_send_request(request).await.map_err(|mut error| Broken {
+                unsent: error.take_message().is_some(),
+                ..classify(error.error()).into()
+            })?
         }
         Sender::Two(sender) => {
-            sender.ready().await.map_err(|error| unsent(&error))?;
-            let request = (outgoing.make)(true).map_err(|outcome| (outcome, true))?;
-            sender.send_request(request).await.map_err(|error| broke(&error))?
+            sender.ready().await.map_err(|error| unsent(classify(&error)))?;
+            let request = (outgoing.make)(true).map_err(unsent)?;
+            let response = sender.send_request(request).await.map_err(|error| refused(&error))?;
+            line.stamps.head_came();
+            response
         }
     };
-    read(response, outgoing).await.map_err(|outcome| (outcome, false))
+    Ok(read(response, outgoing, hold).await?)
+}
+
+/// An HTTP/2 request without an answer, and whether the target looked at it (RFC 9113 §8.7).
+fn refused(error: &hyper::Error) -> Broken {
+    let mut broken = Broken::from(classify(error));
+    let source = std::error::Error::source(error).and_then(|cause| cause.downcast_ref());
+    let said: Option<&h2::Error> = source.filter(|h2: &&h2::Error| h2.is_remote());
+    if let Some((h2, reason)) = said.and_then(|h2| Some((h2, h2.reason()?))) {
+        // What ends a connection in good order ends it for streams that were not begun.
+        broken.unsent = match reason {
+            h2::Reason::REFUSED_STREAM => true,
+            h2::Reason::NO_ERROR => h2.is_go_away(),
+            _ => false,
+        };
+        broken.answered = !broken.unsent;
+    }
+    broken
 }
 
 /// Reads the body to its end, so that the latency is a whole answer's; keeps it only where it is wanted.
-async fn read(response: Response<Incoming>, outgoing: &Outgoing<'_>) -> Result<Incame, Outcome> {
+async fn read(
+    response: Response<Incoming>,
+    outgoing: &Outgoing<'_>,
+    mut hold: Hold<'_>,
+) -> Result<Incame, Outcome> {
     let (head, mut body) = response.into_parts();
     if body.size_hint().lower() > outgoing.most_bytes as u64 {
         return Err(Outcome::TooLarge);
@@ -244,6 +300,9 @@ async fn read(response: Response<Incoming>, outgoing: &Outgoing<'_>) -> Result<I
             return Err(Outcome::TooLarge);
         }
         if outgoing.keep {
+            if !hold.grow_to(size) {
+                return Err(Outcome::TooLarge);
+            }
             kept.extend_from_slice(&data);
         }
     }
@@ -256,12 +315,17 @@ fn classify(error: &hyper::Error) -> Outcome {
     let mut cause = std::error::Error::source(error);
     let mut broke = error.is_incomplete_message() || error.is_closed() || error.is_canceled();
     while let Some(inner) = cause {
+        if let Some(io) = inner.downcast_ref::<std::io::Error>() {
+            return broken(io);
+        }
         if let Some(h2) = inner.downcast_ref::<h2::Error>() {
+            if let Some(io) = h2.get_io() {
+                return broken(io);
+            }
             // The target's own GOAWAY or RST_STREAM ends an exchange as a TCP reset does; what the library
             // itself found wrong is no HTTP/2.
-            broke |= h2.is_io() || (h2.is_remote() && (h2.is_go_away() || h2.is_reset()));
+            broke |= h2.is_remote() && (h2.is_go_away() || h2.is_reset());
         }
-        broke |= inner.is::<std::io::Error>();
         cause = inner.source();
     }
     if broke { Outcome::Reset } else { Outcome::Protocol }

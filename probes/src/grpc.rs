@@ -85,6 +85,9 @@ impl GrpcProbe {
         let trailers = incame.trailers.as_ref();
         let code = trailers.and_then(code).or_else(|| code(&incame.headers));
         let code = code.ok_or_else(|| lost("no grpc-status in the answer".to_owned()))?;
+        if code == 0 && matches!(self.message, Message::Encoded(_)) && !is_framed(&incame.body) {
+            return Err(lost("no whole message in the answer".to_owned()));
+        }
         if code == 0
             && let Message::Health { .. } = self.message
         {
@@ -142,6 +145,13 @@ fn push_varint(bytes: &mut Vec<u8>, mut value: usize) {
         }
         bytes.push(low | 0x80);
     }
+}
+
+/// Whether a body is one whole message, compressed or not.
+fn is_framed(body: &[u8]) -> bool {
+    let length = body.get(1..5).and_then(|length| length.try_into().ok()).map(u32::from_be_bytes);
+    length.and_then(|length| usize::try_from(length).ok()) == body.len().checked_sub(5)
+        && body.len() >= 5
 }
 
 /// The message of an uncompressed frame that is all of the body.

@@ -6,12 +6,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use http_body_util::Full;
-use hyper::Request;
 use hyper::body::Bytes;
 use hyper::header::{
     ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, COOKIE, HOST, HeaderMap, HeaderName,
     HeaderValue, LOCATION, SET_COOKIE,
 };
+use hyper::{Request, Uri};
 use policies::plan::{BODY_MAX_BYTES, Template};
 use policies::reply::Reply;
 use policies::sample::Outcome;
@@ -20,7 +20,7 @@ use url::Url;
 
 use crate::compress;
 use crate::exchange::{Incame, Outgoing, Route, exchange};
-use crate::order::{ReadyHeaders, Text};
+use crate::order::{ReadyHeaders, Text, no_path};
 use crate::probe::{Asked, Attempt, Lost, Probe};
 use crate::sign::{Signer, Unsigned};
 
@@ -74,6 +74,9 @@ impl HttpProbe {
             path: self.path.fill(attempt.values),
             body: self.body.fill(attempt.values),
         };
+        if self.path.plain().is_none() && hop.path.parse::<Uri>().is_err() {
+            return Err(no_path());
+        }
         let authority = self.route.authority(attempt);
         let scheme = if attempt.target.tls { "https" } else { "http" };
         for left in (0..=self.redirects).rev() {
@@ -116,7 +119,12 @@ impl HttpProbe {
         let is_safe = IDEMPOTENT.contains(&hop.method.as_str());
         let outgoing =
             Outgoing { make: &make, is_safe, keep: self.keep, most_bytes: BODY_MAX_BYTES };
+        let reused = asked.reused;
         let incame = exchange(&self.route, attempt, &outgoing, asked).await?;
+        if !first {
+            // A redirect follows over the connection of the request before, which was new or was not.
+            asked.reused = reused;
+        }
         if let Some((jar, url)) = &jar {
             let set = incame.headers.get_all(SET_COOKIE).iter();
             jar.keep(url, set.filter_map(|value| value.to_str().ok()));

@@ -184,7 +184,11 @@ impl Order {
                 || green.map(|(_, value)| value).any(header_has_places);
             scenarios.push(Ready { signal, steps, has_places });
         }
-        let secrets = making.secrets.into();
+        let mut secrets = making.secrets;
+        // One may hold another: the longest is looked for first.
+        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        secrets.dedup();
+        let secrets = secrets.into();
         let (scenarios, signals) = (scenarios.into(), signals.into());
         Ok(Self { plan, pace: Pace::Open, scenarios, signals, trust, secrets })
     }
@@ -195,8 +199,23 @@ impl Order {
             if seen.contains(secret.as_str()) {
                 seen = seen.replace(secret.as_str(), "***");
             }
+            // A sentence that was cut may end within one.
+            let Some(cut) = seen.strip_suffix('…') else { continue };
+            let begins = (SECRET_MIN_BYTES..secret.len()).rev();
+            let mut begins = begins.filter_map(|length| secret.get(..length));
+            if let Some(kept) = begins.find_map(|begin| cut.strip_suffix(begin)) {
+                seen = format!("{kept}***…");
+            }
         }
         seen
+    }
+}
+
+/// Only a value taken from an answer can spoil a path: the policy's own text was checked.
+pub(crate) fn no_path() -> Lost {
+    Lost {
+        outcome: Outcome::Expectation,
+        saw: Some("a value taken from an answer cannot stand in the path".to_owned()),
     }
 }
 
@@ -318,6 +337,9 @@ impl Making<'_> {
                     let secret = self.lookup.text(reference).map_err(told)?;
                     let text = format!("{prefix}{secret}");
                     if secret.len() >= SECRET_MIN_BYTES {
+                        // As JSON would echo it, too.
+                        let escaped = secret.replace('\\', "\\\\").replace('"', "\\\"");
+                        self.secrets.extend((escaped != secret).then_some(escaped));
                         self.secrets.push(secret);
                     }
                     (text, true)

@@ -3,7 +3,6 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use policies::plan::HttpVersion;
 use policies::reply::Reply;
 
 use crate::connect::dial;
@@ -21,8 +20,8 @@ impl Probe for TlsProbe {
         Box::pin(async move {
             let mut asked = Asked::new();
             let (trust, name) = (&self.route.trust, self.route.name(&attempt));
-            // Any protocol will do: whatever the target speaks over TLS, it shows its certificate.
-            let version = HttpVersion::Auto;
+            // No protocol is offered: one that speaks another would refuse, not show its certificate.
+            let version = None;
             let dialled = dial(
                 trust,
                 attempt.target,

@@ -20,7 +20,7 @@ pub(crate) struct Trust {
     /// Instead of the machine's.
     roots: Option<Arc<RootCertStore>>,
     identity: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
-    connectors: [OnceLock<Option<Arc<ClientConfig>>>; 3],
+    connectors: [OnceLock<Option<Arc<ClientConfig>>>; 4],
 }
 
 impl Trust {
@@ -60,23 +60,24 @@ impl Trust {
             }
         };
         let trust = Self { roots, identity, connectors: Default::default() };
-        if trust.identity.is_some() && trust.config(HttpVersion::One).is_none() {
+        if trust.identity.is_some() && trust.config(None).is_none() {
             let reason = "the key does not belong to the certificate".to_owned();
             return Err(OrderError::Tls { what: "key", reason });
         }
         Ok(trust)
     }
 
-    /// A connector that offers a version of HTTP. `None` where there is nobody to trust.
-    pub(crate) fn connector(&self, version: HttpVersion) -> Option<TlsConnector> {
+    /// A connector that offers a version of HTTP, or no protocol at all. `None` where there is nobody to trust.
+    pub(crate) fn connector(&self, version: Option<HttpVersion>) -> Option<TlsConnector> {
         self.config(version).map(TlsConnector::from)
     }
 
-    fn config(&self, version: HttpVersion) -> Option<Arc<ClientConfig>> {
+    fn config(&self, version: Option<HttpVersion>) -> Option<Arc<ClientConfig>> {
         let (place, protocols): (_, &[&[u8]]) = match version {
-            HttpVersion::One => (0, &[b"http/1.1"]),
-            HttpVersion::Two => (1, &[b"h2"]),
-            HttpVersion::Auto => (2, &[b"h2", b"http/1.1"]),
+            Some(HttpVersion::One) => (0, &[b"http/1.1"]),
+            Some(HttpVersion::Two) => (1, &[b"h2"]),
+            Some(HttpVersion::Auto) => (2, &[b"h2", b"http/1.1"]),
+            None => (3, &[]),
         };
         self.connectors.get(place)?.get_or_init(|| self.build(protocols)).clone()
     }

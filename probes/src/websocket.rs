@@ -1,8 +1,9 @@
 //! A WebSocket: opened, one message sent, one awaited.
 
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
+use std::task::Poll;
 
 use futures_util::{SinkExt, StreamExt};
 use hyper::Request;
@@ -15,11 +16,14 @@ use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use crate::connect::dial;
+use crate::connect::{broken, dial};
 use crate::exchange::Route;
-use crate::order::ReadyHeaders;
+use crate::order::{ReadyHeaders, no_path};
 use crate::probe::{Asked, Attempt, Lost, Probe};
 use crate::wire::Wire;
+
+/// Read at once: the library's own 128 KiB would be taken for every probe under way.
+const READ_BYTES: usize = 4 * 1024;
 
 /// A WebSocket, ready to be opened.
 pub(crate) struct WebSocketProbe {
@@ -49,7 +53,7 @@ impl WebSocketProbe {
     async fn converse(&self, attempt: &Attempt<'_>, asked: &mut Asked) -> Result<Reply, Lost> {
         let request = self.opening(attempt)?;
         let (name, tls) = (self.route.name(attempt), attempt.target.tls);
-        let (version, deadline) = (HttpVersion::One, attempt.deadline);
+        let (version, deadline) = (Some(HttpVersion::One), attempt.deadline);
         let trust = &self.route.trust;
         let dialled =
             dial(trust, attempt.target, (name, tls), version, deadline, &mut asked.phases).await?;
@@ -71,7 +75,7 @@ impl WebSocketProbe {
             .header("sec-websocket-version", "13")
             .header("sec-websocket-key", generate_key())
             .body(())
-            .map_err(|_invalid| Outcome::NotSent)?;
+            .map_err(|_invalid| no_path())?;
         request.headers_mut().extend(self.headers.fill(attempt.arm, attempt.values)?.into_owned());
         Ok(request)
     }
@@ -83,15 +87,27 @@ impl WebSocketProbe {
         attempt: &Attempt<'_>,
     ) -> Result<Reply, Lost> {
         let mut config = WebSocketConfig::default();
+        config.read_buffer_size = READ_BYTES;
         config.max_message_size = Some(BODY_MAX_BYTES);
         config.max_frame_size = Some(BODY_MAX_BYTES);
+        let stamps = wire.stamps();
+        let mut hold = attempt.pool.hold(attempt.arm);
         let opened = client_async_with_config(request, wire, Some(config)).await;
         let (mut socket, response) = opened.map_err(|error| lost(&error))?;
         let status = Some(response.status().as_u16());
         let Some(send) = &self.send else { return Ok(Reply::new(status, Vec::new())) };
         let text = Message::text(send.fill(attempt.values));
         socket.send(text).await.map_err(|error| lost(&error))?;
-        while let Some(message) = socket.next().await {
+        loop {
+            // The library holds the parts of a message; what was read bounds what it holds.
+            let next = poll_fn(|context| {
+                let polled = socket.poll_next_unpin(context);
+                if polled.is_pending() && !hold.grow_to(stamps.read_so_far()) {
+                    return Poll::Ready(Err(Outcome::TooLarge));
+                }
+                polled.map(Ok)
+            });
+            let Some(message) = next.await? else { break };
             match message.map_err(|error| lost(&error))? {
                 Message::Text(text) => return Ok(Reply::new(status, text.as_bytes().to_vec())),
                 Message::Binary(bytes) => return Ok(Reply::new(status, bytes.to_vec())),
@@ -111,11 +127,13 @@ fn lost(error: &Error) -> Lost {
         let saw = Some(format!("status {} in place of 101", response.status().as_u16()));
         return Lost { outcome: Outcome::Status, saw };
     }
+    if let Error::Io(error) = error {
+        return broken(error).into();
+    }
     let is_cut_off = matches!(
         error,
         Error::ConnectionClosed
             | Error::AlreadyClosed
-            | Error::Io(_)
             | Error::Protocol(
                 ProtocolError::ResetWithoutClosingHandshake | ProtocolError::HandshakeIncomplete
             )

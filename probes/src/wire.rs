@@ -2,15 +2,22 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use policies::sample::{Phase, Phases};
+use policies::plan::BODY_MAX_BYTES;
+use policies::sample::{Outcome, Phase, Phases};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
+
+/// Bytes read for one exchange: a body, and as much again three times for how it is wrapped. What chatters on
+/// beside its answer, in pings, empty frames or answers that are none yet, ends here.
+const READ_MAX_BYTES: u64 = 4 * BODY_MAX_BYTES as u64;
+/// The same before the head of an answer, where that is noted: twice the largest head.
+const READ_EARLY_MAX_BYTES: u64 = 128 * 1024;
 
 /// When the bytes of one exchange went and came, in microseconds since it began; 0 for not yet.
 #[derive(Debug)]
@@ -19,6 +26,11 @@ pub(crate) struct Stamps {
     began: AtomicU64,
     last_write: AtomicU64,
     first_read: AtomicU64,
+    read_bytes: AtomicU64,
+    /// Whether bytes come that are no answer, such as the settings of HTTP/2: its head is noted by itself.
+    by_head: AtomicBool,
+    /// What the connection ended with.
+    ended: OnceLock<Outcome>,
 }
 
 impl Stamps {
@@ -28,6 +40,9 @@ impl Stamps {
             began: AtomicU64::new(1),
             last_write: AtomicU64::new(0),
             first_read: AtomicU64::new(0),
+            read_bytes: AtomicU64::new(0),
+            by_head: AtomicBool::new(false),
+            ended: OnceLock::new(),
         };
         Arc::new(stamps)
     }
@@ -44,11 +59,49 @@ impl Stamps {
         }
     }
 
+    /// Notes a read of so many bytes; whether that is more than any answer needs.
+    fn read(&self, bytes: usize) -> bool {
+        let first = self.first_read.load(Ordering::Relaxed) == 0;
+        let by_head = self.by_head.load(Ordering::Relaxed);
+        // What a target sends unasked is no answer to what was not sent yet.
+        if first && !by_head && self.last_write.load(Ordering::Relaxed) > 0 {
+            self.first_read.store(self.now(), Ordering::Relaxed);
+        }
+        let most = if first && by_head { READ_EARLY_MAX_BYTES } else { READ_MAX_BYTES };
+        self.read_bytes.fetch_add(bytes as u64, Ordering::Relaxed) > most
+    }
+
+    /// Bytes read for this exchange.
+    pub(crate) fn read_so_far(&self) -> usize {
+        usize::try_from(self.read_bytes.load(Ordering::Relaxed)).unwrap_or(usize::MAX)
+    }
+
+    /// Says that an answer begins with its head, not with the first byte that comes.
+    pub(crate) fn begin_by_head(&self) {
+        self.by_head.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes that the head of an answer came.
+    pub(crate) fn head_came(&self) {
+        self.first_read.store(self.now(), Ordering::Relaxed);
+    }
+
+    /// Notes what the connection ended with; the first counts.
+    pub(crate) fn end(&self, outcome: Outcome) {
+        let _first = self.ended.set(outcome);
+    }
+
+    /// What the connection ended with.
+    pub(crate) fn ended(&self) -> Option<Outcome> {
+        self.ended.get().copied()
+    }
+
     /// Begins a further exchange over the same connection.
     pub(crate) fn restart(&self) {
         self.began.store(self.now(), Ordering::Relaxed);
         self.last_write.store(0, Ordering::Relaxed);
         self.first_read.store(0, Ordering::Relaxed);
+        self.read_bytes.store(0, Ordering::Relaxed);
     }
 
     /// Whether a byte of the answer came.
@@ -113,11 +166,9 @@ impl AsyncRead for Wire {
             Stream::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
             Stream::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
         };
-        let came = buffer.filled().len() > before;
-        // What a target sends unasked is no answer to what was not sent yet.
-        let sent = self.stamps.last_write.load(Ordering::Relaxed) > 0;
-        if came && sent && self.stamps.first_read.load(Ordering::Relaxed) == 0 {
-            self.stamps.first_read.store(self.stamps.now(), Ordering::Relaxed);
+        let came = buffer.filled().len().saturating_sub(before);
+        if came > 0 && self.stamps.read(came) {
+            return Poll::Ready(Err(io::ErrorKind::FileTooLarge.into()));
         }
         read
     }
