@@ -48,7 +48,7 @@ $(DENY):
 	cargo install cargo-deny --locked --version 0.20.2 --root target/tools
 
 unit: build
-	cargo test $(ALL) --lib --bins --test bad --test bench_judge --test corpus --test golden --test hostile --test judging \
+	cargo test $(ALL) --lib --bins --test bad --test bench_judge --test continuous --test corpus --test golden --test hostile --test judging \
 		--test life --test memory --test misbehaviour --test properties --test readings --test schema --test stat --test workspace
 
 ## What evidence costs for an objective and tick.
