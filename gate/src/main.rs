@@ -1,5 +1,6 @@
 //! `gate`: may this release take traffic?
 
+mod address;
 mod app;
 mod aws;
 mod cli;
@@ -12,6 +13,7 @@ mod record;
 mod resolve;
 mod server;
 mod shell;
+mod sidecar;
 mod signature;
 mod telemetry;
 mod web;
