@@ -15,6 +15,8 @@ export PYTHONPATH := tests/aws
 # Every cargo command names the whole workspace: with fewer crates, features differ and half of the tree
 # is compiled again.
 ALL := --workspace --locked
+# Every test that is one file; those that are folders (e2e) are started by their own targets.
+UNIT := $(basename $(notdir $(wildcard */tests/*.rs)))
 
 .PHONY: demo demo-stop test aws build lint deny unit bench bench-judge bench-probe bench-probe-peers fuzz e2e emulator-test schema-test venv
 
@@ -49,8 +51,7 @@ $(DENY):
 	cargo install cargo-deny --locked --version 0.20.2 --root target/tools
 
 unit: build
-	cargo test $(ALL) --lib --bins --test bad --test bench_judge --test bench_probe --test corpus --test golden --test hostile --test import \
-		--test judging --test life --test memory --test misbehaviour --test properties --test readings --test schema --test stat --test workspace
+	cargo test $(ALL) --lib --bins $(UNIT:%=--test %)
 
 ## What evidence costs for an objective and tick.
 bench:

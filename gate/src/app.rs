@@ -1,4 +1,6 @@
 //! The daemon put together: `build` binds and resumes, `Bound::wait` serves until told to stop.
+//!
+//! A sidecar that nobody may ask has no [`Gate`]: no journal, no AWS, no socket but that for operators.
 
 use std::collections::HashMap;
 use std::io;
@@ -21,7 +23,9 @@ use crate::journal::{Accepted, Entry, Journal, JournalError, Listed, Stored, Tok
 use crate::library::Library;
 use crate::record::Record;
 use crate::shell::{Conduct, Conducted, HookCase, Memory, conduct};
+use crate::sidecar::Sidecar;
 use crate::telemetry::Metrics;
+use crate::web::Operators;
 use crate::{intake, server, signature, web};
 
 /// Runs at once. Beyond it hooks are told to come back: never accepted and dropped.
@@ -69,6 +73,8 @@ pub(crate) enum StartError {
     Journal(#[from] JournalError),
     #[error("probing is impossible")]
     Prober(#[from] probes::StartError),
+    #[error("a target cannot be probed")]
+    Target(#[from] probes::OrderError),
     #[error("the thread for {0} cannot be started")]
     Thread(&'static str, #[source] io::Error),
 }
@@ -76,22 +82,31 @@ pub(crate) enum StartError {
 /// The daemon with its sockets bound, before it serves.
 #[derive(Debug)]
 pub(crate) struct Bound {
-    pub(crate) hooks_address: SocketAddr,
+    /// `None` where nobody may ask.
+    pub(crate) hooks_address: Option<SocketAddr>,
     pub(crate) admin_address: SocketAddr,
-    gate: Arc<Gate>,
-    hooks: TcpListener,
+    asked: Option<(Arc<Gate>, TcpListener)>,
+    /// Ends all probing when it goes.
+    _prober: Arc<Prober>,
+    stop: CancellationToken,
 }
 
-/// Binds the sockets, opens the journal, and takes up what an earlier gate left unfinished.
+/// Binds the sockets, opens the journal, and takes up what an earlier gate left unfinished. AWS is reached
+/// where somebody may ask.
 pub(crate) async fn build(
     config: Checked,
-    aws: Arc<dyn Aws>,
+    aws: impl AsyncFnOnce(&Settings) -> Arc<dyn Aws>,
     metrics: Arc<Metrics>,
     stop: CancellationToken,
 ) -> Result<Bound, StartError> {
-    let Checked { settings, hooks_listen, admin_listen, keys } = config;
-    let journal = Journal::open(&settings.journal.path)?;
-    let hooks = listen(hooks_listen, "hooks").await?;
+    let Checked { settings, hooks_listen, admin_listen, keys, targets } = config;
+    let opened = match hooks_listen {
+        Some(address) => {
+            let journal = Journal::open(&settings.journal.path)?;
+            Some((journal, listen(address, "hooks").await?))
+        }
+        None => None,
+    };
     let admin = std::net::TcpListener::bind(admin_listen)
         .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
         .map_err(|source| StartError::Listen {
@@ -100,26 +115,38 @@ pub(crate) async fn build(
             source,
         })?;
     let address = |local: io::Result<SocketAddr>, asked| local.unwrap_or(asked);
-    let hooks_address = address(hooks.local_addr(), hooks_listen);
+    let hooks_address = opened.as_ref().zip(hooks_listen);
+    let hooks_address = hooks_address.map(|((_, hooks), asked)| address(hooks.local_addr(), asked));
     let admin_address = address(admin.local_addr(), admin_listen);
-    let library = Arc::new(Library::new(settings.policies.clone()));
-    let gate = Arc::new(Gate {
-        settings,
-        aws,
-        journal,
-        library,
-        prober: Arc::new(Prober::start()?),
-        metrics,
-        keys,
-        runs: Mutex::default(),
-        accepting: tokio::sync::Mutex::default(),
-        tasks: TaskTracker::new(),
-        stop,
-    });
-    gate.look_at_policies().await;
-    gate.resume().await?;
-    serve_admin(admin, Arc::clone(&gate))?;
-    Ok(Bound { hooks_address, admin_address, gate, hooks })
+    let prober = Arc::new(Prober::start()?);
+    let observe = settings.mode == Mode::Observe;
+    let asked = match opened {
+        Some((journal, hooks)) => {
+            let aws = aws(&settings).await;
+            let library = Arc::new(Library::new(settings.policies.clone()));
+            let gate = Arc::new(Gate {
+                settings,
+                aws,
+                journal,
+                library,
+                prober: Arc::clone(&prober),
+                metrics: Arc::clone(&metrics),
+                keys,
+                runs: Mutex::default(),
+                accepting: tokio::sync::Mutex::default(),
+                tasks: TaskTracker::new(),
+                stop: stop.clone(),
+            });
+            gate.look_at_policies().await;
+            gate.resume().await?;
+            Some((gate, hooks))
+        }
+        None => None,
+    };
+    let sidecar = Sidecar::begin(targets, &prober, &metrics, observe, &stop)?;
+    let gate = asked.as_ref().map(|(gate, _)| Arc::clone(gate));
+    serve_admin(admin, Operators { metrics, sidecar, gate, stop: stop.clone() })?;
+    Ok(Bound { hooks_address, admin_address, asked, _prober: prober, stop })
 }
 
 async fn listen(address: SocketAddr, purpose: &'static str) -> Result<TcpListener, StartError> {
@@ -128,7 +155,7 @@ async fn listen(address: SocketAddr, purpose: &'static str) -> Result<TcpListene
 }
 
 /// Operators have a thread and a runtime of their own: a heavy scrape must not delay a hook or a probe.
-fn serve_admin(listener: std::net::TcpListener, gate: Arc<Gate>) -> Result<(), StartError> {
+fn serve_admin(listener: std::net::TcpListener, operators: Operators) -> Result<(), StartError> {
     let failed = |source| StartError::Thread("operators", source);
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
@@ -136,8 +163,8 @@ fn serve_admin(listener: std::net::TcpListener, gate: Arc<Gate>) -> Result<(), S
         runtime.block_on(async {
             match TcpListener::from_std(listener) {
                 Ok(listener) => {
-                    let (metrics, stop) = (Arc::clone(&gate.metrics), gate.stop.clone());
-                    server::serve(listener, web::admin(gate), metrics, stop).await;
+                    let (metrics, stop) = (Arc::clone(&operators.metrics), operators.stop.clone());
+                    server::serve(listener, web::admin(operators), metrics, stop).await;
                 }
                 Err(error) => error!(%error, "operators cannot be served"),
             }
@@ -151,7 +178,10 @@ impl Bound {
     /// Serves until told to stop; then hooks are refused, runs put down, and what is unfinished is left
     /// to the next start.
     pub(crate) async fn wait(self) {
-        let Self { gate, hooks, .. } = self;
+        let Some((gate, hooks)) = self.asked else {
+            // What a sidecar has seen is nowhere to be put down.
+            return self.stop.cancelled().await;
+        };
         let router = intake::router(Arc::clone(&gate)).merge(web::pages(Arc::clone(&gate)));
         server::serve(hooks, router, Arc::clone(&gate.metrics), gate.stop.clone()).await;
         gate.tasks.close();
@@ -359,11 +389,6 @@ impl Gate {
     /// The newest questions.
     pub(crate) async fn list(&self) -> Result<Vec<Listed>, JournalError> {
         self.journal.list(LISTED_MAX).await
-    }
-
-    /// Whether hooks are accepted.
-    pub(crate) fn ready(&self) -> bool {
-        !self.stop.is_cancelled()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Conducted>> {

@@ -3,6 +3,8 @@
 //! The file is parsed typed first, so that a mistake has its line and column; figment only layers the
 //! results. It is named here alone.
 
+mod targets;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -12,7 +14,10 @@ use policies::Answer;
 use serde::{Deserialize, Serialize};
 
 use crate::shell::secret;
+pub(crate) use targets::{StaticTarget, TargetSetting};
 
+/// Where hooks arrive where nothing else is said.
+const HOOKS_LISTEN: &str = "127.0.0.1:8080";
 /// The largest settings file read.
 const FILE_MAX_BYTES: u64 = 64 * 1024;
 /// Environment variables and the settings they set. `GATE_HOOKS_KEYS` is a list and read apart.
@@ -39,13 +44,18 @@ pub(crate) struct Settings {
     pub(crate) mode: Mode,
     /// What to answer where no policy applies.
     pub(crate) unmatched: Answer,
+    /// What a sidecar judges.
+    #[serde(default)]
+    pub(crate) targets: Vec<TargetSetting>,
 }
 
 /// Where hooks arrive.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Hooks {
-    pub(crate) listen: String,
+    /// Unsaid, they arrive on loopback; beside static targets, nowhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) listen: Option<String>,
     /// Keys that sign hook requests; any of them will do, so that they can be rotated.
     #[serde(default)]
     pub(crate) keys: Vec<KeyReference>,
@@ -97,12 +107,13 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             policies: "policies".into(),
-            hooks: Hooks { listen: "127.0.0.1:8080".to_owned(), keys: Vec::new() },
+            hooks: Hooks { listen: None, keys: Vec::new() },
             admin: Admin { listen: "127.0.0.1:9090".to_owned() },
             journal: JournalSettings { path: "journal.db".into() },
             aws: AwsSettings::default(),
             mode: Mode::Decide,
             unmatched: Answer::Rollback,
+            targets: Vec::new(),
         }
     }
 }
@@ -125,6 +136,8 @@ pub(crate) struct Layer {
     pub(crate) mode: Option<Mode>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) unmatched: Option<Answer>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) targets: Option<Vec<TargetSetting>>,
 }
 
 /// Part of a [`Layer`].
@@ -164,6 +177,7 @@ struct File {
     aws: Option<AwsSettings>,
     mode: Option<Mode>,
     unmatched: Option<Answer>,
+    targets: Option<Vec<TargetSetting>>,
     #[serde(default)]
     profiles: std::collections::BTreeMap<String, Layer>,
 }
@@ -177,9 +191,11 @@ pub(crate) struct ConfigError(pub(crate) Vec<String>);
 #[derive(Debug)]
 pub(crate) struct Checked {
     pub(crate) settings: Settings,
-    pub(crate) hooks_listen: SocketAddr,
+    /// `None` where nobody may ask: a sidecar that names no `hooks`.
+    pub(crate) hooks_listen: Option<SocketAddr>,
     pub(crate) admin_listen: SocketAddr,
     pub(crate) keys: Vec<Key>,
+    pub(crate) targets: Vec<StaticTarget>,
 }
 
 /// A key that signs hooks. Its bytes are never printed.
@@ -211,13 +227,24 @@ pub(crate) fn load(
     profile: Option<&str>,
     flags: Layer,
 ) -> Result<Checked, ConfigError> {
+    let (settings, faults) = layered(file, profile, flags)?;
+    check(settings, faults)
+}
+
+/// The settings as they are layered, and what is wrong so far. Nothing they refer to is looked at.
+pub(crate) fn layered(
+    file: Option<&Path>,
+    profile: Option<&str>,
+    flags: Layer,
+) -> Result<(Settings, Vec<String>), ConfigError> {
     let file = match file {
         Some(path) => read(path).map_err(|fault| ConfigError(vec![fault]))?,
         None => File::default(),
     };
     let mut faults = Vec::new();
     let mut figment = Figment::from(Serialized::defaults(Settings::default()));
-    let File { policies, hooks, admin, journal, aws, mode, unmatched, mut profiles } = file;
+    let File { policies, hooks, admin, journal, aws, mode, unmatched, targets, mut profiles } =
+        file;
     figment = figment.merge(Serialized::defaults(Layer {
         policies,
         hooks,
@@ -226,6 +253,7 @@ pub(crate) fn load(
         aws,
         mode,
         unmatched,
+        targets,
     }));
     if let Some(name) = profile {
         match profiles.remove(name) {
@@ -243,7 +271,7 @@ pub(crate) fn load(
     }
     figment = figment.merge(Serialized::defaults(flags));
     match figment.extract::<Settings>() {
-        Ok(settings) => check(settings, faults),
+        Ok(settings) => Ok((settings, faults)),
         Err(errors) => {
             faults.extend(errors.into_iter().map(|error| error.to_string()));
             Err(ConfigError(faults))
@@ -289,7 +317,10 @@ fn check(settings: Settings, mut faults: Vec<String>) -> Result<Checked, ConfigE
             })
             .ok()
     };
-    let hooks_listen = address("hooks.listen", &settings.hooks.listen);
+    // A container has its ports in common with those it is beside: a sidecar takes none unasked.
+    let asked = settings.targets.is_empty() || settings.hooks.listen.is_some();
+    let hooks = settings.hooks.listen.as_deref().unwrap_or(HOOKS_LISTEN);
+    let hooks_listen = asked.then(|| address("hooks.listen", hooks)).flatten();
     let admin_listen = address("admin.listen", &settings.admin.listen);
     let mut keys = Vec::new();
     for KeyReference { secret: reference } in &settings.hooks.keys {
@@ -302,16 +333,16 @@ fn check(settings: Settings, mut faults: Vec<String>) -> Result<Checked, ConfigE
         && settings.hooks.keys.is_empty()
     {
         faults.push(format!(
-            "`hooks.listen: {}` is not loopback and `hooks.keys` is empty: anybody who reaches it could ask; add a key or listen on 127.0.0.1",
-            settings.hooks.listen
+            "`hooks.listen: {hooks}` is not loopback and `hooks.keys` is empty: anybody who reaches it could ask; add a key or listen on 127.0.0.1"
         ));
     }
     if !settings.policies.is_dir() {
         faults.push(format!("`policies: {}` is no folder", settings.policies.display()));
     }
-    match (hooks_listen, admin_listen) {
-        (Some(hooks_listen), Some(admin_listen)) if faults.is_empty() => {
-            Ok(Checked { settings, hooks_listen, admin_listen, keys })
+    let targets = targets::check(&settings.targets, &settings.policies, &mut faults);
+    match admin_listen {
+        Some(admin_listen) if faults.is_empty() => {
+            Ok(Checked { settings, hooks_listen, admin_listen, keys, targets })
         }
         _ => Err(ConfigError(faults)),
     }
@@ -417,5 +448,39 @@ profiles:
             &["gate.yaml:2:1", "speed"],
         );
         check("mode", "mode: maybe\n", None, Layer::default(), &["gate.yaml:1:7"]);
+    }
+
+    #[test]
+    fn targets_are_looked_up_and_everything_wrong_with_them_is_said_at_once() {
+        let file = "
+policies: HERE
+hooks: { listen: here }
+targets:
+  - { url: \"ftp://127.0.0.1:1\", policy: absent }
+  - { url: \"http://127.0.0.1:3000/path\", policy: ../up }
+  - { url: \"http://127.0.0.1:3001\", policy: absent }
+  - { url: \"https://127.0.0.1:3001\", policy: absent }
+";
+        check(
+            "targets",
+            file,
+            None,
+            Layer::default(),
+            &[
+                "`hooks.listen: here` is no address",
+                "`targets[0]`: `ftp://127.0.0.1:1` is no address to probe",
+                "`targets[0]`: `policy: absent`: ",
+                "absent.policy.yaml does not exist",
+                "`targets[1]`: `http://127.0.0.1:3000/path` has a path",
+                "`targets[1]`: `policy: ../up` is no name of a policy",
+                "`targets[3]`: `https://127.0.0.1:3001` is there twice",
+            ],
+        );
+        let many: String =
+            (0..17).map(|n| format!("  - {{ url: \"http://h{n}\", policy: x }}\n")).collect();
+        let file = format!("policies: HERE\ntargets:\n{many}");
+        check("many", &file, None, Layer::default(), &["17 of them, and at most 16"]);
+        let unknown = "targets: [ { url: x, policy: y, gard: true } ]\n";
+        check("unknown", unknown, None, Layer::default(), &["gate.yaml:1:", "gard"]);
     }
 }

@@ -9,7 +9,7 @@ use tokio::fs;
 use tokio::io::AsyncReadExt;
 
 /// What a policy's file name ends with.
-const ENDING: &str = ".policy.yaml";
+pub(crate) const ENDING: &str = ".policy.yaml";
 /// Policies in one folder.
 const POLICIES_MAX: usize = 1000;
 

@@ -1,5 +1,6 @@
 //! `gate`: may this release take traffic?
 
+mod address;
 mod app;
 mod aws;
 mod cli;
@@ -13,6 +14,7 @@ mod record;
 mod resolve;
 mod server;
 mod shell;
+mod sidecar;
 mod signature;
 mod telemetry;
 mod web;

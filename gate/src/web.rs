@@ -10,9 +10,22 @@ use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use crate::app::Gate;
+use crate::sidecar::Sidecar;
+use crate::telemetry::Metrics;
+
+/// What operators look at.
+#[derive(Debug)]
+pub(crate) struct Operators {
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) sidecar: Sidecar,
+    /// Where somebody may ask.
+    pub(crate) gate: Option<Arc<Gate>>,
+    pub(crate) stop: CancellationToken,
+}
 
 /// The pages, for the hooks' listener too: a hook's answer names one of them.
 pub(crate) fn pages(gate: Arc<Gate>) -> Router {
@@ -25,25 +38,39 @@ pub(crate) fn pages(gate: Arc<Gate>) -> Router {
 }
 
 /// Everything operators and Prometheus look at.
-pub(crate) fn admin(gate: Arc<Gate>) -> Router {
+pub(crate) fn admin(operators: Operators) -> Router {
+    let pages = operators.gate.clone().map_or_else(Router::new, pages);
     Router::new()
-        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/healthz", get(health))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
-        .with_state(Arc::clone(&gate))
-        .merge(pages(gate))
+        .route("/snapshot", get(snapshot))
+        .with_state(Arc::new(operators))
+        .merge(pages)
 }
 
-async fn ready(State(gate): State<Arc<Gate>>) -> Response {
-    if gate.ready() {
-        "ready\n".into_response()
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "stopping: hooks are refused\n").into_response()
+/// Gate's own liveness. A target that is guarded and Broken is the one thing else that fails it.
+async fn health(State(operators): State<Arc<Operators>>) -> Response {
+    match operators.sidecar.broken() {
+        None => "ok\n".into_response(),
+        Some(reasons) => (StatusCode::SERVICE_UNAVAILABLE, reasons).into_response(),
     }
 }
 
-async fn metrics(State(gate): State<Arc<Gate>>) -> Response {
-    match gate.metrics.text() {
+async fn ready(State(operators): State<Arc<Operators>>) -> Response {
+    if operators.stop.is_cancelled() {
+        (StatusCode::SERVICE_UNAVAILABLE, "stopping: hooks are refused\n").into_response()
+    } else {
+        "ready\n".into_response()
+    }
+}
+
+async fn snapshot(State(operators): State<Arc<Operators>>) -> Response {
+    Json(json!({ "targets": operators.sidecar.snapshot() })).into_response()
+}
+
+async fn metrics(State(operators): State<Arc<Operators>>) -> Response {
+    match operators.metrics.text() {
         Ok(text) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
         Err(error) => internal(&error),
     }

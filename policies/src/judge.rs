@@ -28,6 +28,7 @@ use versus::History;
 pub(crate) use sentence::{Sentence, aside, interval_of, say, sentence};
 
 pub use judged::{BASELINE_POINTS_MIN, Judged, Missing};
+pub(crate) use tally::faults;
 pub use tally::{Counts, TARGETS_KEPT_MAX, Tally};
 
 /// Ticks whose evidence is kept for the page: two hours at the default tick.

@@ -1,8 +1,10 @@
 //! The life of a question: facts in, actions out.
 
 mod answering;
+mod continuous;
 mod judging;
 mod reason;
+mod recent;
 mod timeline;
 mod view;
 mod watching;
@@ -23,6 +25,9 @@ use crate::policy::{DEADLINE_DEFAULT, Policy, Via};
 use crate::report::changes;
 use timeline::Timeline;
 use watching::Watching;
+
+pub use continuous::{Continuous, Snapshot, State, Unjudgeable};
+pub use recent::RECENT_SPAN;
 
 /// "3600 seconds until a deployment lifecycle event fails if not completed".
 //= https://docs.aws.amazon.com/codedeploy/latest/userguide/limits.html

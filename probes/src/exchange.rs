@@ -24,7 +24,7 @@ const HEAD_MAX_BYTES: u32 = 64 * 1024;
 /// What servers answer to a request that did not come in time (RFC 9110 §15.5.9).
 const REQUEST_TIMEOUT: u16 = 408;
 /// What an HTTP/2 target may send before gate has read it.
-const WINDOW_BYTES: u32 = 1024 * 1024;
+const WINDOW_BYTES: u32 = 256 * 1024;
 
 /// The way a step goes to its targets.
 #[derive(Clone)]
@@ -250,11 +250,10 @@ async fn talk(line: &mut Line, outgoing: &Outgoing<'_>, hold: Hold<'_>) -> Resul
         Sender::Two(sender) => {
             sender.ready().await.map_err(|error| unsent(classify(&error)))?;
             let request = (outgoing.make)(true).map_err(unsent)?;
-            let response = sender.send_request(request).await.map_err(|error| refused(&error))?;
-            line.stamps.head_came();
-            response
+            sender.send_request(request).await.map_err(|error| refused(&error))?
         }
     };
+    line.stamps.head_came();
     Ok(read(response, outgoing, hold).await?)
 }
 

@@ -94,6 +94,7 @@ impl WebSocketProbe {
         let mut hold = attempt.pool.hold(attempt.arm);
         let opened = client_async_with_config(request, wire, Some(config)).await;
         let (mut socket, response) = opened.map_err(|error| lost(&error))?;
+        stamps.head_came();
         let status = Some(response.status().as_u16());
         let Some(send) = &self.send else { return Ok(Reply::new(status, Vec::new())) };
         let text = Message::text(send.fill(attempt.values));

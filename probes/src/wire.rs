@@ -13,11 +13,12 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
-/// Bytes read for one exchange: a body, and as much again three times for how it is wrapped. What chatters on
-/// beside its answer, in pings, empty frames or answers that are none yet, ends here.
-const READ_MAX_BYTES: u64 = 4 * BODY_MAX_BYTES as u64;
-/// The same before the head of an answer, where that is noted: twice the largest head.
-const READ_EARLY_MAX_BYTES: u64 = 128 * 1024;
+/// Bytes read for one exchange: a body, and as much again for how it is wrapped. What chatters on beside its
+/// answer, in pings, empty frames or answers that are none yet, ends here.
+const READ_MAX_BYTES: u64 = 2 * BODY_MAX_BYTES as u64;
+/// The same before the head of an answer is seen: the largest head, and what may come with it before that
+/// (a window of HTTP/2), twice.
+const READ_EARLY_MAX_BYTES: u64 = 2 * (64 + 256) * 1024;
 
 /// When the bytes of one exchange went and came, in microseconds since it began; 0 for not yet.
 #[derive(Debug)]
@@ -29,6 +30,8 @@ pub(crate) struct Stamps {
     read_bytes: AtomicU64,
     /// Whether bytes come that are no answer, such as the settings of HTTP/2: its head is noted by itself.
     by_head: AtomicBool,
+    /// Whether the head of an answer was seen.
+    headed: AtomicBool,
     /// What the connection ended with.
     ended: OnceLock<Outcome>,
 }
@@ -42,6 +45,7 @@ impl Stamps {
             first_read: AtomicU64::new(0),
             read_bytes: AtomicU64::new(0),
             by_head: AtomicBool::new(false),
+            headed: AtomicBool::new(false),
             ended: OnceLock::new(),
         };
         Arc::new(stamps)
@@ -62,12 +66,15 @@ impl Stamps {
     /// Notes a read of so many bytes; whether that is more than any answer needs.
     fn read(&self, bytes: usize) -> bool {
         let first = self.first_read.load(Ordering::Relaxed) == 0;
-        let by_head = self.by_head.load(Ordering::Relaxed);
         // What a target sends unasked is no answer to what was not sent yet.
-        if first && !by_head && self.last_write.load(Ordering::Relaxed) > 0 {
+        if first
+            && self.last_write.load(Ordering::Relaxed) > 0
+            && !self.by_head.load(Ordering::Relaxed)
+        {
             self.first_read.store(self.now(), Ordering::Relaxed);
         }
-        let most = if first && by_head { READ_EARLY_MAX_BYTES } else { READ_MAX_BYTES };
+        let headed = self.headed.load(Ordering::Relaxed);
+        let most = if headed { READ_MAX_BYTES } else { READ_EARLY_MAX_BYTES };
         self.read_bytes.fetch_add(bytes as u64, Ordering::Relaxed) > most
     }
 
@@ -81,9 +88,12 @@ impl Stamps {
         self.by_head.store(true, Ordering::Relaxed);
     }
 
-    /// Notes that the head of an answer came.
+    /// Notes that the head of an answer was seen.
     pub(crate) fn head_came(&self) {
-        self.first_read.store(self.now(), Ordering::Relaxed);
+        self.headed.store(true, Ordering::Relaxed);
+        if self.by_head.load(Ordering::Relaxed) {
+            self.first_read.store(self.now(), Ordering::Relaxed);
+        }
     }
 
     /// Notes what the connection ended with; the first counts.
@@ -102,6 +112,7 @@ impl Stamps {
         self.last_write.store(0, Ordering::Relaxed);
         self.first_read.store(0, Ordering::Relaxed);
         self.read_bytes.store(0, Ordering::Relaxed);
+        self.headed.store(false, Ordering::Relaxed);
     }
 
     /// Whether a byte of the answer came.

@@ -100,6 +100,9 @@ async fn a_good_answer_is_ok() {
     check(When::Asked, &[head, last], Then::Stall, Outcome::Ok).await;
     let bare = frame(HEADERS, END_HEADERS | END_STREAM, 1, STATUS_200);
     check(When::Asked, &[bare], Then::Close, Outcome::Ok).await;
+    // As large as it may be, and as fast as it comes.
+    let large = serving(true, |_request| async { answer(200, vec![b'x'; 1024 * 1024]) });
+    came_to(&probe(TWO, target(large.await, false)).await, Outcome::Ok);
     // `:status: 404`, from the static table.
     let bad = frame(HEADERS, END_HEADERS | END_STREAM, 1, &[0x8d]);
     check(When::Asked, &[bad], Then::Close, Outcome::Status).await;

@@ -9,7 +9,9 @@ mod common;
 
 use std::time::Duration;
 
-use common::{GET, TICK, TIMEOUT, answering, check, order, plan, probe, server, target};
+use common::{
+    GET, TICK, TIMEOUT, answering, check, order, plan, probe, server, target, tick_until,
+};
 use policies::{ArmTick, Outcome, Target};
 use probes::{Order, Prober};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -21,6 +23,22 @@ async fn a_good_answer_is_ok() {
     check(answering(b"HTTP/1.1 204 No Content\r\n\r\n").await, Outcome::Ok).await;
     let chunked = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n";
     check(answering(chunked).await, Outcome::Ok).await;
+    // As large as it may be, and as fast as it comes; whole and in small pieces.
+    let large = |head: &'static [u8], piece: Vec<u8>, last: &'static [u8]| {
+        let answer = [head, &piece.repeat(1024 * 1024 / 256), last].concat();
+        server(move |mut stream| {
+            let answer = answer.clone();
+            async move {
+                let _read = stream.read(&mut [0; 2048]).await;
+                let _sent = stream.write_all(&answer).await;
+            }
+        })
+    };
+    let whole = b"HTTP/1.1 200 OK\r\ncontent-length: 1048576\r\n\r\n";
+    check(large(whole, vec![b'x'; 256], b"").await, Outcome::Ok).await;
+    let pieces = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+    let piece = format!("100\r\n{}\r\n", "x".repeat(256)).into_bytes();
+    check(large(pieces, piece, b"0\r\n\r\n").await, Outcome::Ok).await;
     // Without a length the close is the end.
     check(answering(b"HTTP/1.1 200 OK\r\n\r\nok").await, Outcome::Ok).await;
 }
@@ -112,6 +130,46 @@ async fn garbage_is_a_protocol_error_and_endless_answers_are_cut() {
         Outcome::TooLarge,
     )
     .await;
+}
+
+#[tokio::test]
+async fn an_answer_that_lies_about_its_length_is_no_answer() {
+    // A chunk whose size is none, one of more than any number, one that does not end where it says.
+    let chunks: [&[u8]; 3] = [
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\nok\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nffffffffffffffffff\r\nok\r\n",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nokay\r\n0\r\n\r\n",
+    ];
+    for chunked in chunks {
+        check(answering(chunked).await, Outcome::Protocol).await;
+    }
+    let twice = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\nok!";
+    check(answering(twice).await, Outcome::Protocol).await;
+    // More than it says is not looked at.
+    check(answering(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nokay").await, Outcome::Ok).await;
+}
+
+#[tokio::test]
+async fn an_answer_that_drips_or_never_comes_is_a_timeout() {
+    let dripping = server(|mut stream| async move {
+        let _read = stream.read(&mut [0; 2048]).await;
+        for byte in b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok" {
+            let _sent = stream.write_all(&[*byte]).await;
+            tokio::time::sleep(Duration::from_millis(30)).await;
+        }
+    });
+    check(dripping.await, Outcome::Timeout).await;
+    // Answers that are none yet, for ever.
+    let early = server(|mut stream| async move {
+        let _read = stream.read(&mut [0; 2048]).await;
+        let early = b"HTTP/1.1 100 Continue\r\n\r\n".repeat(4);
+        while stream.write_all(&early).await.is_ok() {}
+    });
+    let mut plan = plan(GET, vec![target(early.await, false)], vec![]);
+    // Every one costs a little, and without optimisation more.
+    (plan.rate, plan.tick) = (policies::plan::Rate::constant(5.0), Duration::from_secs(2));
+    let tick = tick_until(order(plan), 7).await;
+    assert_eq!(u64::from(tick.due - tick.late), tick.bad(), "{tick:?}");
 }
 
 #[tokio::test]

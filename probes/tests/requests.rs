@@ -44,7 +44,7 @@ async fn compressed(http: &str, body: Vec<u8>, expected: Outcome) {
 #[tokio::test]
 async fn a_compressed_answer_is_asked_for_and_read_within_its_limit() {
     let text = "compression: true, expect: { text: hello }";
-    let schema = "compression: true, expect: { size: { at-most: 100 } }";
+    let size = "compression: true, expect: { size: { at-most: 100B } }";
     compressed(text, gzip(b"say hello"), Outcome::Ok).await;
     compressed(text, gzip(b"say nothing"), Outcome::Expectation).await;
     compressed("expect: { text: hello }", gzip(b"say hello"), Outcome::Status).await;
@@ -52,7 +52,7 @@ async fn a_compressed_answer_is_asked_for_and_read_within_its_limit() {
     compressed(text, bomb.clone(), Outcome::TooLarge).await;
     // Sizes are of the body as it comes; nobody looks into this one.
     compressed("compression: true", bomb, Outcome::Ok).await;
-    compressed(schema, gzip(&[b'x'; 5000]), Outcome::Ok).await;
+    compressed(size, gzip(&[b'x'; 5000]), Outcome::Ok).await;
     compressed(text, b"hello, but not compressed".to_vec(), Outcome::Protocol).await;
     let mut cut = gzip(b"say hello");
     cut.truncate(cut.len() - 6);

@@ -107,6 +107,8 @@ async fn open_is_good_and_so_is_the_first_message() {
     check(&[frame(0x82, b"\xff\x00")], Then::Close, Outcome::Ok).await;
     check(&[frame(PING, b"1"), frame(PING, b""), frame(TEXT, b"hi")], Then::Stall, Outcome::Ok)
         .await;
+    let large = [&[TEXT, 127, 0, 0, 0, 0, 0, 0x10, 0, 0][..], &[b'x'; 1024 * 1024]].concat();
+    check(&[large], Then::Stall, Outcome::Ok).await;
     let parts = [frame(BEGIN, b"h"), frame(PING, b"1"), frame(MORE, b""), frame(0x80, b"i")];
     check(&parts, Then::Stall, Outcome::Ok).await;
 }

@@ -21,6 +21,8 @@ pub struct Gate {
     folder: Folder,
     address: Ipv4Addr,
     environment: Vec<(String, String)>,
+    hooks: bool,
+    settings: String,
     process: Option<Child>,
 }
 
@@ -36,7 +38,27 @@ impl Gate {
             ("AWS_REGION", "us-east-1"),
         ];
         let environment = environment.map(|(key, value)| (key.to_owned(), value.to_owned()));
-        Self { folder, address: place::address(), environment: environment.into(), process: None }
+        Self {
+            folder,
+            address: place::address(),
+            environment: environment.into(),
+            hooks: true,
+            settings: String::new(),
+            process: None,
+        }
+    }
+
+    /// A sidecar that judges these targets (YAML of the setting `targets`), asked by nobody.
+    pub fn sidecar(name: &str, targets: &str) -> Self {
+        let mut gate = Self::new("http://127.0.0.1:1", name);
+        gate.hooks = false;
+        gate.settings(&format!("targets: {targets}\n"))
+    }
+
+    /// Adds settings.
+    pub fn settings(mut self, yaml: &str) -> Self {
+        self.settings.push_str(yaml);
+        self
     }
 
     /// Sets an environment variable of the daemon.
@@ -66,12 +88,17 @@ impl Gate {
     /// Starts it again, with the same folder and address.
     pub async fn restart(&mut self) {
         let path = |name| self.folder.path().join(name);
+        let hooks = if self.hooks {
+            format!("hooks: {{ listen: \"{}\" }}\n", self.at(8080))
+        } else {
+            String::new()
+        };
         let settings = format!(
-            "policies: {}\nhooks: {{ listen: \"{}\" }}\nadmin: {{ listen: \"{}\" }}\njournal: {{ path: {} }}\n",
+            "policies: {}\n{hooks}admin: {{ listen: \"{}\" }}\njournal: {{ path: {} }}\n{}",
             path("policies").display(),
-            self.at(8080),
             self.at(9090),
             path("journal.db").display(),
+            self.settings,
         );
         std::fs::write(path("gate.yaml"), settings).expect("the folder is writable");
         let mut log = File::options().create(true).append(true).open(self.log()).expect("a log");

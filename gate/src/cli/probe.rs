@@ -13,8 +13,8 @@ use policies::{PolicyFile, Target, TargetTick, Tick, units};
 use probes::{Order, Pace, Prober};
 use tokio_util::sync::CancellationToken;
 
-use super::verify::target;
 use super::{FAILED, OK, Output, USAGE, complain, good_policy, rendered, say, say_json, story};
+use crate::address::target;
 use crate::cli::serve::stop_on_signal;
 use crate::shell::References;
 use outcome::Probed;

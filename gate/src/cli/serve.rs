@@ -10,8 +10,8 @@ use tracing::info;
 
 use super::{OK, USAGE, complain, story};
 use crate::app;
-use crate::aws::RealAws;
-use crate::config::{self, AdminLayer, HooksLayer, JournalLayer, Layer};
+use crate::aws::{Aws, RealAws};
+use crate::config::{self, AdminLayer, HooksLayer, JournalLayer, Layer, Settings};
 use crate::telemetry::{self, Metrics};
 
 /// Run the daemon: take hooks, judge, answer.
@@ -76,13 +76,17 @@ impl Serve {
 async fn serve(config: config::Checked) -> Result<(), String> {
     let metrics = Metrics::new().map_err(|error| story(&error))?;
     let metrics = Arc::new(metrics);
-    let endpoint = config.settings.aws.endpoint.clone();
-    let aws = RealAws::connect(endpoint, Arc::clone(&metrics)).await;
+    let counted = Arc::clone(&metrics);
+    let aws = async move |settings: &Settings| {
+        let endpoint = settings.aws.endpoint.clone();
+        let aws: Arc<dyn Aws> = Arc::new(RealAws::connect(endpoint, counted).await);
+        aws
+    };
     let stop = CancellationToken::new();
     stop_on_signal(stop.clone()).map_err(|error| format!("signals cannot be caught: {error}"))?;
-    let bound =
-        app::build(config, Arc::new(aws), metrics, stop).await.map_err(|error| story(&error))?;
-    info!(hooks = %bound.hooks_address, operators = %bound.admin_address, "gate serves");
+    let bound = app::build(config, aws, metrics, stop).await.map_err(|error| story(&error))?;
+    let hooks = bound.hooks_address.map(tracing::field::display);
+    info!(hooks, operators = %bound.admin_address, "gate serves");
     bound.wait().await;
     info!("gate has stopped");
     Ok(())

@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use clap::Args;
-use policies::deployment::Route;
 use policies::run::MARGIN;
 use policies::{
     Answer, Decision, Delivery, Deployment, Event, Moment, PolicyInForce, Question, Report, Run,
@@ -19,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     NOT_PROVEN, Output, USAGE, complain, good_policy, rendered, say, serve::stop_on_signal, story,
 };
+use crate::address::target;
 use crate::journal::{Entry, unix_millis};
 use crate::record::Record;
 use crate::shell::{Case, Conduct, Conducted, Doing, conduct, sendable};
@@ -226,33 +226,6 @@ fn write_record(
 }
 
 const INTERRUPTED: &str = "interrupted before anything was proven";
-
-/// `http://host:port` or `https://host`; the path is the policy's.
-pub(super) fn target(url: &str) -> Result<Target, String> {
-    let shape = || format!("`{url}` is no address to probe; write `http://host:port`");
-    let uri: hyper::Uri = url.parse().map_err(|_invalid| shape())?;
-    let tls = match uri.scheme_str() {
-        Some("http") => false,
-        Some("https") => true,
-        _ => return Err(shape()),
-    };
-    if uri.path() != "/" || uri.query().is_some() {
-        return Err(format!(
-            "`{url}` has a path; the policy names the path, so write only scheme, host and port"
-        ));
-    }
-    let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(shape)?;
-    let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-    let port = uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
-    Ok(Target {
-        id: url.trim_end_matches('/').to_owned(),
-        host,
-        port,
-        tls,
-        route: Route::Url,
-        health: None,
-    })
-}
 
 async fn progress(conducted: Conducted) {
     let mut changes = conducted.changes();

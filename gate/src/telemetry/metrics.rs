@@ -1,15 +1,22 @@
 //! Every metric gate exports, in one table. docs/metrics.md mirrors it; a test compares them.
 
-use policies::sample::Outcome;
-use policies::{Arm, Report, Run, TargetTick};
+use policies::histogram::Interval;
+use policies::judge::Judged;
+use policies::run::Continuous;
+
+use policies::{Arm, Report, Run, TargetTick, Tick, Verdict};
 use prometheus::{
-    GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+    CounterVec, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry,
+    TextEncoder,
 };
 
 /// Upper bounds, in seconds, of the exported latency buckets: the HDR histograms behind decisions are
 /// far finer, these are for dashboards.
 const LATENCY_BUCKETS: [f64; 13] =
     [0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+/// The same of gate's own lateness: a probe sent 20 ms late is not judged.
+const LATENESS_BUCKETS: [f64; 8] = [0.0001, 0.0002, 0.0005, 0.001, 0.005, 0.02, 0.1, 1.0];
 
 /// The table.
 #[derive(Debug)]
@@ -28,6 +35,23 @@ pub(crate) struct Metrics {
     aws_calls: IntCounterVec,
     lost: IntCounterVec,
     policy_faults: IntGauge,
+    targets: Targets,
+}
+
+/// Of static targets, each labelled by host and port: as many as the settings name.
+#[derive(Debug)]
+struct Targets {
+    probes: IntCounterVec,
+    late: IntCounterVec,
+    latency: HistogramVec,
+    lateness: HistogramVec,
+    trouble: IntCounterVec,
+    throttled: CounterVec,
+    certificate: GaugeVec,
+    verdict: GaugeVec,
+    objective_verdict: GaugeVec,
+    samples: GaugeVec,
+    evidence: GaugeVec,
 }
 
 /// Builds and registers; names are constants, so a refusal would be a bug that every test sees.
@@ -41,6 +65,17 @@ impl Table {
         labels: &[&str],
     ) -> Result<IntCounterVec, prometheus::Error> {
         let metric = IntCounterVec::new(Opts::new(name, help), labels)?;
+        self.0.register(Box::new(metric.clone()))?;
+        Ok(metric)
+    }
+
+    fn seconds(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> Result<CounterVec, prometheus::Error> {
+        let metric = CounterVec::new(Opts::new(name, help), labels)?;
         self.0.register(Box::new(metric.clone()))?;
         Ok(metric)
     }
@@ -141,6 +176,7 @@ impl Metrics {
                 &["what"],
             )?,
             policy_faults: table.gauge("gate_policy_faults", "Faults in the policy folder when it was last read at a start.")?,
+            targets: Targets::new(&table)?,
             registry: table.0,
         })
     }
@@ -187,34 +223,44 @@ impl Metrics {
     }
 
     pub(crate) fn probed(&self, arm: Arm, tick: &TargetTick) {
-        for outcome in Outcome::ALL {
-            let count = tick.outcomes.get(&outcome).copied().unwrap_or(0);
-            if count > 0 {
-                self.probes
-                    .with_label_values(&[arm.name(), outcome.name()])
-                    .inc_by(u64::from(count));
-            }
-        }
+        count(&self.probes, arm.name(), tick);
         self.probes_late.with_label_values(&[arm.name()]).inc_by(u64::from(tick.late));
-        let latency = self.probe_latency.with_label_values(&[arm.name()]);
-        for (seconds, count) in tick.latency.seconds() {
-            for _ in 0..count {
-                latency.observe(seconds);
-            }
+        observe(&self.probe_latency, arm.name(), &tick.latency);
+    }
+
+    /// A tick of a static target, after it was judged.
+    pub(crate) fn watched_target(
+        &self,
+        target: &str,
+        tick: &Tick,
+        trouble: bool,
+        judging: &Continuous,
+    ) {
+        let metrics = &self.targets;
+        let total = tick.green.total();
+        count(&metrics.probes, target, &total);
+        metrics.late.with_label_values(&[target]).inc_by(u64::from(total.late));
+        observe(&metrics.latency, target, &total.latency);
+        observe(&metrics.lateness, target, &total.lateness);
+        metrics.trouble.with_label_values(&[target]).inc_by(u64::from(trouble));
+        let throttled = f64::from(tick.throttled_millis) / 1000.0;
+        metrics.throttled.with_label_values(&[target]).inc_by(throttled);
+        if let Some(days) = total.certificate_days {
+            metrics.certificate.with_label_values(&[target]).set(f64::from(days));
+        }
+        metrics.verdict.with_label_values(&[target]).set(number(judging.state().verdict));
+        for (judged, verdict) in judging.judged() {
+            let name = judged.objective.name.as_str();
+            metrics.objective_verdict.with_label_values(&[target, name]).set(number(verdict));
+            set(&metrics.samples, &metrics.evidence, [target, name], judged);
         }
     }
 
     pub(crate) fn judged(&self, run: &Run) {
         let application = run.deployment().map_or("", |deployment| deployment.application.as_str());
         for judged in run.judged() {
-            let labels = |kind| [application, judged.objective.name.as_str(), kind];
-            #[allow(clippy::cast_precision_loss, reason = "sample counts stay far below 2^53")]
-            for (kind, count) in [("bad", judged.bad), ("total", judged.total)] {
-                self.samples.with_label_values(&labels(kind)).set(count as f64);
-            }
-            let evidence = judged.evidence().shown();
-            self.evidence.with_label_values(&labels("rollback")).set(evidence.rollback);
-            self.evidence.with_label_values(&labels("continue")).set(evidence.keep);
+            let labels = [application, judged.objective.name.as_str()];
+            set(&self.samples, &self.evidence, labels, judged);
         }
     }
 
@@ -228,6 +274,105 @@ impl Metrics {
 
     pub(crate) fn policy_faults(&self, faults: usize) {
         self.policy_faults.set(i64::try_from(faults).unwrap_or(i64::MAX));
+    }
+}
+
+impl Targets {
+    fn new(table: &Table) -> Result<Self, prometheus::Error> {
+        Ok(Self {
+            probes: table.counter(
+                "gate_target_probes_total",
+                "Probes of static targets, by outcome.",
+                &["target", "outcome"],
+            )?,
+            late: table.counter(
+                "gate_target_probes_late_total",
+                "Probes of static targets that gate itself sent or read too late to judge.",
+                &["target"],
+            )?,
+            latency: table.histogram(
+                "gate_target_latency_seconds",
+                "From the due time of a probe of a static target to the end of its answer.",
+                &LATENCY_BUCKETS,
+                &["target"],
+            )?,
+            lateness: table.histogram(
+                "gate_target_lateness_seconds",
+                "From the due time of a probe of a static target to its send: gate's own lateness.",
+                &LATENESS_BUCKETS,
+                &["target"],
+            )?,
+            trouble: table.counter(
+                "gate_target_gate_trouble_ticks_total",
+                "Ticks of static targets that gate itself could not measure, and that bear no evidence.",
+                &["target"],
+            )?,
+            throttled: table.seconds(
+                "gate_target_throttled_seconds_total",
+                "Time in the ticks of a static target that the quota of gate's container kept it from its CPU.",
+                &["target"],
+            )?,
+            certificate: table.gauges(
+                "gate_target_certificate_days",
+                "Days to the end of the validity of a static target's certificate.",
+                &["target"],
+            )?,
+            verdict: table.gauges(
+                "gate_target_verdict",
+                "What is held of a static target: 1 Kept, 0 Unknown, -1 Broken.",
+                &["target"],
+            )?,
+            objective_verdict: table.gauges(
+                "gate_target_objective_verdict",
+                "The same of each objective.",
+                &["target", "objective"],
+            )?,
+            samples: table.gauges(
+                "gate_target_objective_samples",
+                "Judged samples of a static target in the window in force, by kind: bad, total.",
+                &["target", "objective", "kind"],
+            )?,
+            evidence: table.gauges(
+                "gate_target_objective_evidence_log",
+                "Natural logarithm of the evidence of the window in force, by direction: rollback, continue.",
+                &["target", "objective", "direction"],
+            )?,
+        })
+    }
+}
+
+/// Outcomes that occurred.
+fn count(probes: &IntCounterVec, label: &str, tick: &TargetTick) {
+    for (outcome, &count) in &tick.outcomes {
+        probes.with_label_values(&[label, outcome.name()]).inc_by(u64::from(count));
+    }
+}
+
+fn observe(histogram: &HistogramVec, label: &str, seen: &Interval) {
+    let histogram = histogram.with_label_values(&[label]);
+    for (seconds, count) in seen.seconds() {
+        for _ in 0..count {
+            histogram.observe(seconds);
+        }
+    }
+}
+
+/// Counts and evidence of an objective.
+fn set(samples: &GaugeVec, evidence: &GaugeVec, [of, objective]: [&str; 2], judged: &Judged) {
+    #[allow(clippy::cast_precision_loss, reason = "sample counts stay far below 2^53")]
+    for (kind, count) in [("bad", judged.bad), ("total", judged.total)] {
+        samples.with_label_values(&[of, objective, kind]).set(count as f64);
+    }
+    let shown = judged.evidence().shown();
+    evidence.with_label_values(&[of, objective, "rollback"]).set(shown.rollback);
+    evidence.with_label_values(&[of, objective, "continue"]).set(shown.keep);
+}
+
+const fn number(verdict: Verdict) -> f64 {
+    match verdict {
+        Verdict::Kept => 1.0,
+        Verdict::Unknown => 0.0,
+        Verdict::Broken => -1.0,
     }
 }
 

@@ -93,16 +93,23 @@ impl Counts {
 
     /// What went wrong, most often first: `11 × status 503, 2 × timeout`. Empty where nothing did.
     pub fn faults(&self) -> String {
-        let statuses = self.statuses.iter().map(|(status, &n)| (n, format!("status {status}")));
-        let others = self
-            .outcomes
-            .iter()
-            .filter(|&(&o, _)| !matches!(o, Outcome::Ok | Outcome::Status))
-            .map(|(outcome, &n)| (n, outcome.name().to_owned()));
-        let mut faults: Vec<(u64, String)> = statuses.chain(others).collect();
-        faults.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
-        let shown: Vec<String> =
-            faults.iter().take(4).map(|(n, what)| format!("{n} × {what}")).collect();
-        shown.join(", ")
+        let statuses = self.statuses.iter().map(|(&status, &n)| (status, n));
+        faults(statuses, self.outcomes.iter().map(|(&outcome, &n)| (outcome, n)))
     }
+}
+
+/// What went wrong, most often first.
+pub(crate) fn faults(
+    statuses: impl Iterator<Item = (u16, u64)>,
+    outcomes: impl Iterator<Item = (Outcome, u64)>,
+) -> String {
+    let statuses = statuses.map(|(status, n)| (n, format!("status {status}")));
+    let others = outcomes
+        .filter(|&(o, _)| !matches!(o, Outcome::Ok | Outcome::Status))
+        .map(|(outcome, n)| (n, outcome.name().to_owned()));
+    let mut faults: Vec<(u64, String)> = statuses.chain(others).collect();
+    faults.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
+    let shown: Vec<String> =
+        faults.iter().take(4).map(|(n, what)| format!("{n} × {what}")).collect();
+    shown.join(", ")
 }

@@ -13,11 +13,16 @@ use crate::verdict::{Verdict, odds, odds_needed};
 
 /// Rollback, proven or by a condition.
 pub(super) fn broken(judge: &Judge, judged: &Judged, now: Moment) -> String {
+    broken_by(judge, judged, &judge.arm(Arm::Green).total.faults(), now)
+}
+
+/// The same where what went wrong was counted elsewhere.
+pub(super) fn broken_by(judge: &Judge, judged: &Judged, faults: &str, now: Moment) -> String {
     let name = &judged.objective.name;
     let Sentence { seen, against, .. } = say(judged, now);
     let faults = match judged.objective.measure.patience() {
-        None => faults_of_green(judge),
-        Some(_) => String::new(),
+        None if !faults.is_empty() => format!(": {faults}"),
+        None | Some(_) => String::new(),
     };
     let Some(against) = against else {
         return format!("`{name}` is broken: {seen}{faults}");

@@ -228,7 +228,7 @@ impl Run {
 }
 
 /// What the `number`th window may spend: `6/(π²k²)` of the rate, which sums to all of it (design.md §6).
-fn window_rate(false_rollback: f64, number: u32) -> f64 {
+pub(super) fn window_rate(false_rollback: f64, number: u32) -> f64 {
     false_rollback * 6.0 / (PI * f64::from(number)).powi(2)
 }
 

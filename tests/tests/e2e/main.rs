@@ -6,6 +6,7 @@ mod observability;
 mod records;
 mod relay;
 mod shell;
+mod sidecar;
 mod trouble;
 mod watch;
 
