@@ -225,11 +225,9 @@ async fn over(
         }
         Ok(Err(broken)) => {
             let answered = broken.answered || line.stamps.was_answered();
-            let outcome = match broken.outcome {
-                // The request was let go of because the connection had ended: that says why.
-                Outcome::Reset => line.stamps.ended().unwrap_or(Outcome::Reset),
-                other => other,
-            };
+            // A request that was let go of because the connection had ended: that says why.
+            let let_go = broken.outcome == Outcome::Reset;
+            let outcome = line.stamps.ended().filter(|_| let_go).unwrap_or(broken.outcome);
             Err(Broken { outcome, answered, ..broken })
         }
         Err(_elapsed) => Err(Outcome::Timeout.into()),

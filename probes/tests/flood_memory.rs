@@ -1,6 +1,7 @@
 //! What targets that send much and never end cost in memory; a file of its own: the heap is everybody's.
 
 #![allow(
+    clippy::indexing_slicing,
     clippy::unwrap_used,
     reason = "the whole file is a test; clippy knows only `#[test]` functions as such"
 )]

@@ -8,6 +8,7 @@
 mod common;
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use common::service::{Answer, answer, serving};
@@ -180,7 +181,13 @@ async fn scenarios_are_chosen_by_weight_and_no_two_probes_share_a_unique_id() {
 
 /// What an `http` probe comes to at a service that redirects.
 async fn redirected(http: &str, expected: Outcome) {
-    let elsewhere = server(|_stream| async { panic!("nobody is sent elsewhere") }).await;
+    let sent_elsewhere = Arc::new(AtomicU32::new(0));
+    let counting = Arc::clone(&sent_elsewhere);
+    let elsewhere = server(move |_stream| {
+        counting.fetch_add(1, Ordering::Relaxed);
+        async {}
+    });
+    let elsewhere = elsewhere.await;
     let other = format!("http://{elsewhere}/new");
     let relative = format!("//{elsewhere}/new");
     let address = serving(false, move |request: Request<Incoming>| {
@@ -209,6 +216,7 @@ async fn redirected(http: &str, expected: Outcome) {
     let probe = format!("{{ http: {{ {http} }} }}");
     let tick = common::probe(&probe, target(address.await, false)).await;
     came_to(&tick, expected);
+    assert_eq!(sent_elsewhere.load(Ordering::Relaxed), 0, "{http}");
 }
 
 #[tokio::test]
