@@ -51,7 +51,7 @@ $(DENY):
 	cargo install cargo-deny --locked --version 0.20.2 --root target/tools
 
 unit: build
-	cargo test $(ALL) --lib --bins $(UNIT:%=--test %)
+	cargo test $(ALL) --no-fail-fast --lib --bins $(UNIT:%=--test %)
 
 ## What evidence costs for an objective and tick.
 bench:

@@ -16,12 +16,11 @@ use policies::document::{DOCUMENT_MAX_BYTES, render};
 use policies::{PolicyFile, PolicySet};
 
 /// Accepted, with warnings.
-const WARNINGS: [&str; 7] = [
+const WARNINGS: [&str; 6] = [
     "warning-alarms",
     "warning-cloudwatch",
     "warning-cloudwatch-during-the-watch",
     "warning-cloudwatch-let-go",
-    "warning-metrics",
     "warning-notify",
     "warning-secret",
 ];

@@ -215,7 +215,7 @@ async fn a_farewell_of_http2_is_no_reset() {
         assert!(tick.stale > 0, "{tick:?}");
     }
     let tick = probed("POST", second_time(|_second| Vec::new()).await).await;
-    assert!(tick.outcomes.get(&Outcome::Stale).is_some() && tick.bad() == 0, "{tick:?}");
+    assert!(tick.outcomes.contains_key(&Outcome::Stale) && tick.bad() == 0, "{tick:?}");
     // A request that was looked at and reset is an error, on any connection.
     let failed = second_time(|second| frame(RST_STREAM, 0, second, &[0, 0, 0, 2])).await;
     let tick = probed("GET", failed).await;
