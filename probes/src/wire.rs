@@ -17,8 +17,8 @@ use tokio_rustls::client::TlsStream;
 /// answer, in pings, empty frames or answers that are none yet, ends here.
 const READ_MAX_BYTES: u64 = 2 * BODY_MAX_BYTES as u64;
 /// The same before the head of an answer is seen: the largest head, and what may come with it before that
-/// (a window of HTTP/2), twice.
-const READ_EARLY_MAX_BYTES: u64 = 2 * (64 + 256) * 1024;
+/// (a window of HTTP/2), and for how it is wrapped.
+const READ_EARLY_MAX_BYTES: u64 = (64 + 256 + 64) * 1024;
 
 /// When the bytes of one exchange went and came, in microseconds since it began; 0 for not yet.
 #[derive(Debug)]

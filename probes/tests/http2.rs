@@ -175,7 +175,7 @@ async fn chatter_without_an_answer_is_cut() {
         let address = saying(When::Asked, &[chatter], Then::Repeat).await;
         let mut plan = plan(TWO, vec![target(address, false)], vec![]);
         // Every frame costs a little, and without optimisation more.
-        (plan.rate, plan.tick) = (Rate::constant(5.0), Duration::from_secs(2));
+        (plan.rate, plan.tick) = (Rate::constant(2.5), Duration::from_secs(4));
         came_to(&tick_until(order(plan), 7).await, Outcome::TooLarge);
     }
 }
