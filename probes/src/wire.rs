@@ -1,7 +1,7 @@
 //! A connection that notes when its bytes went and came.
 
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
@@ -19,6 +19,9 @@ const READ_MAX_BYTES: u64 = 2 * BODY_MAX_BYTES as u64;
 /// The same before the head of an answer is seen: the largest head, and what may come with it before that
 /// (a window of HTTP/2), and for how it is wrapped.
 const READ_EARLY_MAX_BYTES: u64 = (64 + 256 + 64) * 1024;
+
+/// Bytes read in one go before the other probes have their turn: what a target sends must not hold them up.
+const TURN_BYTES: usize = 16 * 1024;
 
 /// When the bytes of one exchange went and came, in microseconds since it began; 0 for not yet.
 #[derive(Debug)]
@@ -144,6 +147,8 @@ impl Stamps {
 pub(crate) struct Wire {
     stream: Stream,
     stamps: Arc<Stamps>,
+    /// Bytes read since the others had their turn.
+    turn_bytes: usize,
 }
 
 #[derive(Debug)]
@@ -154,11 +159,15 @@ enum Stream {
 
 impl Wire {
     pub(crate) fn plain(stream: TcpStream) -> Self {
-        Self { stream: Stream::Plain(stream), stamps: Stamps::new() }
+        Self::new(Stream::Plain(stream))
     }
 
     pub(crate) fn tls(stream: TlsStream<TcpStream>) -> Self {
-        Self { stream: Stream::Tls(Box::new(stream)), stamps: Stamps::new() }
+        Self::new(Stream::Tls(Box::new(stream)))
+    }
+
+    fn new(stream: Stream) -> Self {
+        Self { stream, stamps: Stamps::new(), turn_bytes: 0 }
     }
 
     pub(crate) fn stamps(&self) -> Arc<Stamps> {
@@ -172,12 +181,18 @@ impl AsyncRead for Wire {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.turn_bytes >= TURN_BYTES {
+            self.turn_bytes = 0;
+            // Not woken at once, but after the timers were looked at: a bare waker would keep them waiting.
+            return pin!(tokio::task::yield_now()).poll(context).map(Ok);
+        }
         let before = buffer.filled().len();
         let read = match &mut self.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
             Stream::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
         };
         let came = buffer.filled().len().saturating_sub(before);
+        self.turn_bytes = if read.is_pending() { 0 } else { self.turn_bytes.saturating_add(came) };
         if came > 0 && self.stamps.read(came) {
             return Poll::Ready(Err(io::ErrorKind::FileTooLarge.into()));
         }
