@@ -17,6 +17,7 @@ mod exposition;
 mod line;
 mod merge;
 mod scraper;
+mod told;
 mod totals;
 mod tracked;
 mod wanted;

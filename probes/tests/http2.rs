@@ -185,7 +185,7 @@ async fn silence_in_any_phase_is_a_timeout() {
     check(When::AtOnce, &[], Then::Stall, Outcome::Timeout).await;
     check(When::AtOnce, &[frame(SETTINGS, 0, 0, &[])], Then::Stall, Outcome::Timeout).await;
     let head = frame(HEADERS, END_HEADERS, 1, STATUS_200);
-    check(When::Asked, &[head.clone()], Then::Stall, Outcome::Timeout).await;
+    check(When::Asked, std::slice::from_ref(&head), Then::Stall, Outcome::Timeout).await;
     check(When::Asked, &[frame(HEADERS, 0, 1, STATUS_200)], Then::Stall, Outcome::Timeout).await;
     check(When::Asked, &[head, vec![0]], Then::Drip, Outcome::Timeout).await;
 }

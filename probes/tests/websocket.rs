@@ -1,4 +1,4 @@
-//! WebSockets: opened, answered, refused, and treated badly in every phase.
+//! Web sockets: opened, answered, refused, and treated badly in every phase.
 
 #![allow(
     clippy::unwrap_used,

@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
+use super::told::Told;
 use super::{ACCEPT as ACCEPTED, BODY_BYTES_MAX, Scrapes, Wanted};
 use crate::exchange::{Outgoing, Route, exchange};
 use crate::order::{AGENT, Order};
@@ -99,30 +100,40 @@ async fn scrape(
     each.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // Events of a reading began with the scrape before the one that counted them.
     let mut since = None;
+    let mut told = Told::default();
     loop {
         each.tick().await;
         let at = i64::try_from(begun.elapsed().as_millis()).unwrap_or(i64::MAX);
         let now = now_millis.saturating_add(at);
         let there = targets.borrow().clone();
-        scrapes.retain(|id| there.iter().any(|target| target.id == id));
-        fetch.pool.keep(|id| there.iter().any(|target| target.id == id));
-        let answers: Vec<_> = stream::iter(there)
-            .map(|target| fetch.get(target))
+        let is_there = |id: &str| there.iter().any(|target| target.id == id);
+        scrapes.retain(is_there);
+        told.retain(is_there);
+        fetch.pool.keep(is_there);
+        let answers: Vec<(String, Result<Answer, String>)> = stream::iter(there)
+            .map(|target| async { (target.id.clone(), fetch.get(target).await) })
             .buffer_unordered(AT_ONCE)
             .collect()
             .await;
         // Parsing may take a tenth of a second: not on a thread that answers hooks.
         let parsed = tokio::task::spawn_blocking(move || {
-            for (id, body, kind) in answers.into_iter().flatten() {
-                if let Err(error) = scrapes.digest(&id, &body, kind.as_deref()) {
-                    tracing::debug!(target = id, %error, "metrics cannot be read");
-                }
+            let mut answered = false;
+            for (id, answer) in answers {
+                let digested = answer.and_then(|(body, kind)| {
+                    let digested = scrapes.digest(&id, &body, kind.as_deref());
+                    digested.map_err(|error| error.to_string())
+                });
+                answered |= digested.is_ok();
+                told.target(&id, digested.err());
+            }
+            if answered {
+                told.objectives(scrapes.notes());
             }
             let readings = scrapes.readings(since.unwrap_or(now));
-            (scrapes, readings)
+            (scrapes, told, readings)
         });
-        let Ok((back, readings)) = parsed.await else { return };
-        scrapes = back;
+        let Ok((scrapes_back, told_back, readings)) = parsed.await else { return };
+        (scrapes, told) = (scrapes_back, told_back);
         since = Some(now);
         if !readings.is_empty() && sender.send(readings).await.is_err() {
             return;
@@ -130,8 +141,8 @@ async fn scrape(
     }
 }
 
-/// One whole answer: whose, what, and of what kind.
-type Answer = (String, Vec<u8>, Option<String>);
+/// One whole answer: what, and of what kind.
+type Answer = (Vec<u8>, Option<String>);
 
 struct Fetch {
     route: Route,
@@ -140,8 +151,8 @@ struct Fetch {
 }
 
 impl Fetch {
-    async fn get(&self, target: Target) -> Option<Answer> {
-        let mut at = target.clone();
+    async fn get(&self, target: Target) -> Result<Answer, String> {
+        let mut at = target;
         if let Some(port) = self.place.port {
             (at.port, at.tls) = (port, false);
         }
@@ -168,16 +179,12 @@ impl Fetch {
             Outgoing { make: &make, is_safe: true, keep: true, most_bytes: BODY_BYTES_MAX };
         let mut asked = Asked::new();
         let found = exchange(&self.route, &attempt, &outgoing, &mut asked).await;
-        let incame = found
-            .inspect_err(
-                |lost| tracing::debug!(target = target.id, outcome = %lost.outcome, "no metrics"),
-            )
-            .ok()?;
+        let path = &self.place.path;
+        let incame = found.map_err(|lost| format!("GET {path}: {}", lost.outcome))?;
         if incame.status != 200 {
-            tracing::debug!(target = target.id, status = incame.status, "no metrics");
-            return None;
+            return Err(format!("GET {path} was answered with {}", incame.status));
         }
         let kind = incame.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-        Some((target.id.clone(), incame.body, kind.map(str::to_owned)))
+        Ok((incame.body, kind.map(str::to_owned)))
     }
 }

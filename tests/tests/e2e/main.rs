@@ -3,6 +3,7 @@
 mod crash;
 mod deployments;
 mod observability;
+mod probe;
 mod records;
 mod relay;
 mod shell;

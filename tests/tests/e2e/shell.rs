@@ -31,17 +31,17 @@ pub(crate) async fn service(arguments: &[&str]) -> (Child, String) {
     (child, url)
 }
 
-async fn gate(arguments: &[&str]) -> Output {
+pub(crate) async fn gate(arguments: &[&str]) -> Output {
     let mut command = Command::new(place::binary("gate"));
     command.args(arguments).env_clear().stdin(Stdio::null()).output().await.unwrap()
 }
 
-fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// Runs `gate verify --output json` and checks its exit code, decision and basis.
-async fn check(
+pub(crate) async fn check(
     policy: &str,
     green: &str,
     more: &[&str],
