@@ -107,12 +107,16 @@ async fn arms(
         let what = format!("service {} has no task set labelled Green", target.id);
         return Err(Trouble { blame: Blame::Aws, lasting: true, what });
     };
-    if green.protocol_version != "HTTP1" {
-        let what = format!(
-            "target group {} speaks {}; this version of gate probes HTTP/1.1",
+    let speak = match green.protocol_version.as_str() {
+        "GRPC" => Some("`grpc`"),
+        "HTTP2" => Some("`http: { version: 2 }`"),
+        _ => None,
+    };
+    if let Some(speak) = speak {
+        deployment.warnings.push(format!(
+            "target group {} speaks {} alone: probe it by {speak}",
             green.arn, green.protocol_version
-        );
-        return Err(Trouble { blame: Blame::User, lasting: true, what });
+        ));
     }
     let blue = group(aws, target, "Blue").await?;
     deployment.green = tasks(aws, &green, &mut deployment.warnings).await?;
@@ -299,6 +303,19 @@ mod tests {
                 }
             },
             expect!["AfterAllowTestTraffic of prod:web: green [listener web.elb:9000], blue [listener web.elb:80]"],
+        )
+        .await;
+    }
+
+    #[tokio::test]
+    async fn a_group_that_speaks_no_http_1_says_how_to_probe_it() {
+        check(
+            |aws| {
+                for group in aws.groups.values_mut() {
+                    group.protocol_version = "GRPC".into();
+                }
+            },
+            expect!["AfterAllowTestTraffic of prod:web: green [10.0.0.2:8080, listener web.elb:9000], blue [10.0.0.1:8080, listener web.elb:80]; warning: target group arn:web-blue speaks GRPC alone: probe it by `grpc`"],
         )
         .await;
     }
