@@ -1,4 +1,4 @@
-//! What evidence costs: at most 1 µs for an objective and tick.
+//! What evidence costs: at most 1 µs for an objective and tick; and what a latency costs: at most 10 ns a record.
 //!
 //! Each engine is fed a decision's worth of ticks, five minutes at two seconds and more, then starts anew:
 //! an engine left running for millions of ticks would be measured far outside anything it ever sees.
@@ -12,12 +12,12 @@
 use std::hint::black_box;
 use std::time::Duration;
 
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use policies::Histogram;
 use policies::evidence::{
     Evidence, Pairs, Part, Rank, RankLimits, Ratio, RatioLimits, Relative, RelativeLimits, fold,
 };
-use policies::histogram::Interval;
+use policies::histogram::{Interval, Recorder};
 
 /// Ticks until the deadline: ten minutes of two seconds.
 const HORIZON: u64 = 300;
@@ -96,6 +96,27 @@ fn folding(criterion: &mut Criterion) {
     criterion.bench_function("fold of 20", |bencher| bencher.iter(|| fold(black_box(&parts))));
 }
 
+/// Per element: what a record costs, sorting into buckets included. 2,000 is a tick at 1,000/s.
+fn recording(criterion: &mut Criterion) {
+    let latencies: Vec<Duration> =
+        (0..2000u32).map(|i| Duration::from_micros(u64::from(2000 + i * 7919 % 50_000))).collect();
+    let mut group = criterion.benchmark_group("records");
+    group.throughput(Throughput::Elements(2000));
+    for (name, recorder) in
+        [("fine", Recorder::fine as fn() -> Recorder), ("coarse", Recorder::coarse)]
+    {
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| {
+                let mut recorder = recorder();
+                for latency in &latencies {
+                    recorder.record(black_box(*latency));
+                }
+                recorder.close()
+            });
+        });
+    }
+}
+
 fn latencies(criterion: &mut Criterion) {
     let latency = |i: u32| Duration::from_micros(u64::from(2000 + i * 7919 % 50_000));
     criterion.bench_function("40 latencies into an interval", |bencher| {
@@ -118,6 +139,6 @@ fn latencies(criterion: &mut Criterion) {
 criterion_group! {
     name = benches;
     config = Criterion::default().warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(2));
-    targets = ratio, relative, rank, folding, latencies
+    targets = ratio, relative, rank, folding, recording, latencies
 }
 criterion_main!(benches);

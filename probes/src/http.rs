@@ -11,7 +11,7 @@ use hyper::header::{
     ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, COOKIE, HOST, HeaderMap, HeaderName,
     HeaderValue, LOCATION, SET_COOKIE,
 };
-use hyper::{Request, Uri};
+use hyper::{Method, Request, Uri};
 use policies::plan::{BODY_MAX_BYTES, Template};
 use policies::reply::Reply;
 use policies::sample::Outcome;
@@ -20,15 +20,15 @@ use url::Url;
 
 use crate::compress;
 use crate::exchange::{Incame, Outgoing, Route, exchange};
-use crate::order::{ReadyHeaders, Text, no_path};
-use crate::probe::{Asked, Attempt, Lost, Probe};
+use crate::order::{OrderError, ReadyHeaders, Text, no_path};
+use crate::probe::{Asked, Attempt, Lost, Probe, Values};
 use crate::sign::{Signer, Unsigned};
 
 /// An HTTP request, ready to be sent.
 pub(crate) struct HttpProbe {
     pub(crate) route: Route,
-    pub(crate) method: String,
-    pub(crate) path: Template,
+    pub(crate) method: Method,
+    pub(crate) path: Path,
     pub(crate) headers: ReadyHeaders,
     pub(crate) body: Text,
     pub(crate) redirects: u8,
@@ -39,15 +39,37 @@ pub(crate) struct HttpProbe {
 
 impl fmt::Debug for HttpProbe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HttpProbe")
-            .field("method", &self.method)
-            .field("path", &self.path)
-            .finish_non_exhaustive()
+        f.debug_struct("HttpProbe").field("method", &self.method).finish_non_exhaustive()
     }
 }
 
 /// Methods that may be sent twice (RFC 9110 §9.2.2).
-const IDEMPOTENT: [&str; 5] = ["GET", "HEAD", "PUT", "DELETE", "OPTIONS"];
+const IDEMPOTENT: [Method; 5] =
+    [Method::GET, Method::HEAD, Method::PUT, Method::DELETE, Method::OPTIONS];
+
+/// Path and query.
+pub(crate) enum Path {
+    Fixed(Uri),
+    /// With places for values.
+    Open(Template),
+}
+
+impl Path {
+    /// # Errors
+    /// No path that can be asked for.
+    pub(crate) fn new(template: &Template) -> Result<Self, OrderError> {
+        let Some(path) = template.plain() else { return Ok(Self::Open(template.clone())) };
+        let uri = path.parse().map_err(|_invalid| OrderError::Path(path.to_owned()))?;
+        Ok(Self::Fixed(uri))
+    }
+
+    fn fill(&self, values: &Values) -> Result<Uri, Lost> {
+        match self {
+            Self::Fixed(path) => Ok(path.clone()),
+            Self::Open(template) => template.fill(values).parse().map_err(|_invalid| no_path()),
+        }
+    }
+}
 
 impl Probe for HttpProbe {
     fn ask<'a>(&'a self, attempt: Attempt<'a>) -> Pin<Box<dyn Future<Output = Asked> + Send + 'a>> {
@@ -62,8 +84,8 @@ impl Probe for HttpProbe {
 /// One request on the way through redirects.
 #[derive(Clone)]
 struct Hop {
-    method: String,
-    path: String,
+    method: Method,
+    path: Uri,
     body: Bytes,
 }
 
@@ -71,12 +93,9 @@ impl HttpProbe {
     async fn follow(&self, attempt: &Attempt<'_>, asked: &mut Asked) -> Result<Reply, Lost> {
         let mut hop = Hop {
             method: self.method.clone(),
-            path: self.path.fill(attempt.values),
+            path: self.path.fill(attempt.values)?,
             body: self.body.fill(attempt.values),
         };
-        if self.path.plain().is_none() && hop.path.parse::<Uri>().is_err() {
-            return Err(no_path());
-        }
         let authority = self.route.authority(attempt);
         let scheme = if attempt.target.tls { "https" } else { "http" };
         for left in (0..=self.redirects).rev() {
@@ -116,7 +135,7 @@ impl HttpProbe {
             asked.began = Instant::now();
         }
         let make = |two: bool| build(hop, &headers, (scheme, authority), two, attempt.may_reuse);
-        let is_safe = IDEMPOTENT.contains(&hop.method.as_str());
+        let is_safe = IDEMPOTENT.contains(&hop.method);
         let outgoing =
             Outgoing { make: &make, is_safe, keep: self.keep, most_bytes: BODY_MAX_BYTES };
         let reused = asked.reused;
@@ -145,7 +164,7 @@ impl HttpProbe {
             .filter_map(|(name, value)| Some((name.to_string(), value.to_str().ok()?.to_owned())))
             .collect();
         let unsigned =
-            Unsigned { method: &hop.method, url: &url, headers: &pairs, body: &hop.body };
+            Unsigned { method: hop.method.as_str(), url: &url, headers: &pairs, body: &hop.body };
         // Without its credentials gate cannot ask: that says nothing about the target.
         let lost = |reason| Lost { outcome: Outcome::NotSent, saw: Some(reason) };
         for (name, text) in signer.sign(unsigned).await.map_err(lost)? {
@@ -190,14 +209,14 @@ fn build(
     two: bool,
     may_reuse: bool,
 ) -> Result<Request<Full<Bytes>>, Outcome> {
-    let request = Request::builder().method(hop.method.as_str());
-    let request = if two {
-        request.uri(format!("{scheme}://{authority}{}", hop.path))
+    let mut request = Request::new(Full::new(hop.body.clone()));
+    *request.method_mut() = hop.method.clone();
+    *request.uri_mut() = if two {
+        let whole = format!("{scheme}://{authority}{}", hop.path);
+        whole.try_into().map_err(|_invalid| Outcome::NotSent)?
     } else {
-        request.uri(hop.path.as_str())
+        hop.path.clone()
     };
-    let mut request =
-        request.body(Full::new(hop.body.clone())).map_err(|_invalid| Outcome::NotSent)?;
     *request.headers_mut() = headers.clone();
     if !two {
         let host = HeaderValue::try_from(authority).map_err(|_invalid| Outcome::NotSent)?;
@@ -226,9 +245,10 @@ fn redirected(incame: &Incame, hop: &Hop, scheme: &str, authority: &str) -> Opti
     }
     let query = there.query().map(|query| format!("?{query}")).unwrap_or_default();
     let path = format!("{}{query}", there.path());
+    let path = path.parse().ok()?;
     // A POST becomes a GET, as browsers have it (RFC 9110 §15.4).
-    if keeps_method || hop.method == "GET" || hop.method == "HEAD" {
+    if keeps_method || hop.method == Method::GET || hop.method == Method::HEAD {
         return Some(Hop { path, ..hop.clone() });
     }
-    Some(Hop { method: "GET".to_owned(), path, body: Bytes::new() })
+    Some(Hop { method: Method::GET, path, body: Bytes::new() })
 }

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
+use hyper::Method;
 use hyper::body::Bytes;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use policies::Arm;
@@ -14,7 +15,7 @@ use policies::sample::Outcome;
 
 use crate::exchange::Route;
 use crate::grpc::GrpcProbe;
-use crate::http::HttpProbe;
+use crate::http::{HttpProbe, Path};
 use crate::probe::{Lost, Probe, Values};
 use crate::sign::{Signer, signer};
 use crate::tcp::TcpProbe;
@@ -116,6 +117,12 @@ impl fmt::Debug for Order {
 /// A plan that cannot be sent. A secret is never part of the message.
 #[derive(Debug, thiserror::Error)]
 pub enum OrderError {
+    /// A method that is none.
+    #[error("`{0}` is not a method")]
+    Method(String),
+    /// A path that cannot be asked for.
+    #[error("`{0}` is not a path")]
+    Path(String),
     /// A header's name is none.
     #[error("`{0}` is not a header name")]
     Name(String),
@@ -275,8 +282,9 @@ impl Making<'_> {
                 let expect = &step.expect;
                 Arc::new(HttpProbe {
                     route,
-                    method: http.method.clone(),
-                    path: http.path.clone(),
+                    method: Method::from_bytes(http.method.as_bytes())
+                        .map_err(|_refused| OrderError::Method(http.method.clone()))?,
+                    path: Path::new(&http.path)?,
                     headers: self.headers(&http.headers)?,
                     body,
                     redirects: http.redirects,

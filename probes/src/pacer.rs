@@ -82,6 +82,7 @@ impl Pacer {
 }
 
 fn serve(shared: &Shared) {
+    let mut due: Vec<Waker> = Vec::new();
     loop {
         let next = {
             let mut state = shared.lock();
@@ -93,13 +94,15 @@ fn serve(shared: &Shared) {
                 if entry.key().0 > now {
                     break;
                 }
-                entry.remove().wake();
+                due.push(entry.remove());
             }
             let set = state.waiting.first_key_value().map(|((at, _), _)| *at);
             let expected = state.expected.values().filter(|at| **at > now).min().copied();
             state.sleeps_until = set.into_iter().chain(expected).min();
             state.sleeps_until
         };
+        // Not under the lock: who wakes asks for it at once.
+        due.drain(..).for_each(Waker::wake);
         match next {
             Some(at) => thread::park_timeout(at.saturating_duration_since(Instant::now())),
             None => thread::park(),
