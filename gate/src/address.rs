@@ -15,6 +15,13 @@ pub(crate) fn target(url: &str) -> Result<Target, String> {
         Some("https") => true,
         _ => return Err(shape()),
     };
+    if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+        // Not shown again: it may hold a password.
+        return Err(
+            "an address to probe holds no user or password; write them as `probe.headers: { authorization: { secret: env:NAME } }`"
+                .to_owned(),
+        );
+    }
     if uri.path() != "/" || uri.query().is_some() {
         return Err(format!(
             "`{url}` has a path; the policy names the path, so write only scheme, host and port"

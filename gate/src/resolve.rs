@@ -107,17 +107,8 @@ async fn arms(
         let what = format!("service {} has no task set labelled Green", target.id);
         return Err(Trouble { blame: Blame::Aws, lasting: true, what });
     };
-    let speak = match green.protocol_version.as_str() {
-        "GRPC" => Some("`grpc`"),
-        "HTTP2" => Some("`http: { version: 2 }`"),
-        _ => None,
-    };
-    if let Some(speak) = speak {
-        deployment.warnings.push(format!(
-            "target group {} speaks {} alone: probe it by {speak}",
-            green.arn, green.protocol_version
-        ));
-    }
+    deployment.only_speaks =
+        Some(green.protocol_version.clone()).filter(|version| version != "HTTP1");
     let blue = group(aws, target, "Blue").await?;
     deployment.green = tasks(aws, &green, &mut deployment.warnings).await?;
     if let Some(blue) = &blue {
@@ -303,19 +294,6 @@ mod tests {
                 }
             },
             expect!["AfterAllowTestTraffic of prod:web: green [listener web.elb:9000], blue [listener web.elb:80]"],
-        )
-        .await;
-    }
-
-    #[tokio::test]
-    async fn a_group_that_speaks_no_http_1_says_how_to_probe_it() {
-        check(
-            |aws| {
-                for group in aws.groups.values_mut() {
-                    group.protocol_version = "GRPC".into();
-                }
-            },
-            expect!["AfterAllowTestTraffic of prod:web: green [10.0.0.2:8080, listener web.elb:9000], blue [10.0.0.1:8080, listener web.elb:80]; warning: target group arn:web-blue speaks GRPC alone: probe it by `grpc`"],
         )
         .await;
     }

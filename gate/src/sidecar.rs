@@ -3,6 +3,7 @@
 //! Nothing of it is written down and nobody is answered: a restart begins anew.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use policies::run::{Continuous, Snapshot};
@@ -33,7 +34,12 @@ struct Watched {
     guard: bool,
     began_unix_millis: u64,
     judging: Mutex<Continuous>,
+    /// When it was last measured, and not gate's own trouble instead.
+    measured: Mutex<Instant>,
 }
+
+/// A verdict of a gate that could not measure for so long, or for three ticks, fails nobody's health check.
+const BLIND_AFTER: Duration = Duration::from_secs(30);
 
 /// One target in `GET /snapshot`.
 #[derive(Debug, Serialize)]
@@ -76,7 +82,8 @@ impl Sidecar {
             let plan = judging.plan(began_unix_millis, target);
             let session = prober.begin(Order::new(plan, &References)?);
             let judging = Mutex::new(judging);
-            let one = Arc::new(Watched { url, label, guard, began_unix_millis, judging });
+            let measured = Mutex::new(Instant::now());
+            let one = Arc::new(Watched { url, label, guard, began_unix_millis, judging, measured });
             let judged = Arc::clone(&one);
             tokio::spawn(judged.judge(session, Arc::clone(metrics), stop.clone()));
             watched.push(one);
@@ -90,7 +97,9 @@ impl Sidecar {
         let broken = guarded.filter_map(|watched| {
             let judging = watched.lock();
             let state = judging.state();
-            let broken = state.verdict == Verdict::Broken;
+            let blind_after = BLIND_AFTER.max(judging.tick() * 3);
+            let broken =
+                state.verdict == Verdict::Broken && watched.measured().elapsed() < blind_after;
             broken.then(|| format!("{}: {}\n", watched.url, state.reason))
         });
         let broken: String = broken.collect();
@@ -126,6 +135,9 @@ impl Watched {
     fn take(&self, tick: &Tick, at: Moment, metrics: &Metrics) {
         let mut judging = self.lock();
         let trouble = judging.is_gates_trouble(tick);
+        if !trouble {
+            *self.measured() = Instant::now();
+        }
         if let Some(state) = judging.take(tick, at) {
             let (url, verdict, reason) = (&self.url, state.verdict, &state.reason);
             match verdict {
@@ -159,5 +171,9 @@ impl Watched {
     /// Held for as long as a tick or a snapshot takes: microseconds.
     fn lock(&self) -> MutexGuard<'_, Continuous> {
         self.judging.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn measured(&self) -> MutexGuard<'_, Instant> {
+        self.measured.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -187,6 +187,9 @@ pub struct Deployment {
     /// Seconds until it ends by its own configuration, bake included, where that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remaining_seconds: Option<u64>,
+    /// `HTTP2` or `GRPC`, where green's target group speaks nothing else to its targets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub only_speaks: Option<String>,
     /// What the operator should know about the set-up, found while resolving.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,

@@ -26,6 +26,17 @@ pub const BODY_MAX_BYTES: usize = 1024 * 1024;
 pub const SCENARIOS_MAX: usize = 16;
 /// Steps of all scenarios of one policy: each is a signal of its own, for every target.
 pub const STEPS_MAX: usize = 32;
+/// Headers that gate or the connection set, so that a policy must not.
+pub const OWN_HEADERS: [&str; 8] = [
+    "host",
+    "connection",
+    "content-length",
+    "transfer-encoding",
+    "upgrade",
+    "user-agent",
+    "accept-encoding",
+    "te",
+];
 
 /// A running order for the prober.
 #[derive(Clone, Debug, PartialEq)]
@@ -181,6 +192,16 @@ impl Script {
                 std::iter::once(scenario.name.clone()).chain(steps)
             })
             .collect()
+    }
+
+    /// Whether any request of it is made by HTTP/1.1, whatever the target would choose.
+    pub fn speaks_http1(&self) -> bool {
+        let mut steps = self.scenarios.iter().flat_map(|scenario| &scenario.steps);
+        steps.any(|step| match &step.call {
+            Call::Http(http) => http.version == HttpVersion::One,
+            Call::WebSocket(_) => true,
+            Call::Grpc(_) | Call::Tcp | Call::Tls { .. } => false,
+        })
     }
 
     /// Share of the probes that a signal is about: its scenario's among all.

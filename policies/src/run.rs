@@ -254,6 +254,13 @@ impl Run {
     }
 
     fn begin(&mut self, file: String, policy: Policy) -> Vec<Action> {
+        let only = self.deployment.as_ref().and_then(|deployment| deployment.only_speaks.as_ref());
+        if let Some(version) = only.filter(|_| policy.probe.script.speaks_http1()) {
+            // Every probe would fail, and prove what is not so.
+            return self.broken(&format!(
+                "{file}: green's target group speaks {version} alone, and the policy probes by HTTP/1.1; write `grpc` or `http: {{ version: 2 }}`"
+            ));
+        }
         let judge = match Judge::of_question(&policy, self.now) {
             Ok(judge) => judge,
             Err(refused) => return self.broken(&format!("{file}: {refused}")),

@@ -10,6 +10,10 @@ use serde::{Deserialize, Serialize};
 /// Above the 1-2 ms of the runtime's timer, and small beside any latency worth an objective.
 pub const LATE_AFTER: Duration = Duration::from_millis(20);
 
+/// Share of a probe's time that gate itself may have stood still before the probe says little of the target. A
+/// share, so that a probe that hangs for seconds, and so meets many a short stall, counts all the same.
+const DISTURBED_SHARE: f64 = 0.1;
+
 /// What came of a probe: a closed list, so that metrics and reports have bounded labels.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
@@ -242,8 +246,34 @@ impl Sample {
         self.held > LATE_AFTER || self.disturbed
     }
 
+    /// Whether it says little of the target where gate itself stood still for so long while it was under way.
+    pub fn is_disturbed_by(&self, stalled: Duration) -> bool {
+        stalled > LATE_AFTER && stalled > self.latency.mul_f64(DISTURBED_SHARE)
+    }
+
     /// From the send to the last byte of the answer, or to the failure.
     pub fn service(&self) -> Duration {
         self.latency.saturating_sub(self.held)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(took_millis: u64, stalled_millis: u64, disturbed: bool) {
+        let latency = Duration::from_millis(took_millis);
+        let sample = Sample { latency, ..Sample::default() };
+        assert_eq!(sample.is_disturbed_by(Duration::from_millis(stalled_millis)), disturbed);
+    }
+
+    #[test]
+    fn a_probe_is_disturbed_by_what_could_explain_its_time() {
+        check(30, 25, true);
+        check(30, 20, false);
+        // A container that is throttled now and then must not excuse a target that hangs.
+        check(2000, 75, false);
+        check(2000, 1900, true);
     }
 }

@@ -205,6 +205,11 @@ objectives: [ { latency: { quantile: p95, versus: blue, at-most: +20% } } ]
     let file = PolicyFile::parse("x", only);
     let refused = Continuous::new("x", file.policy.unwrap()).unwrap_err();
     assert!(matches!(refused, Unjudgeable::NothingLeft), "{refused}");
+    // Only Kept ends Broken: a window in which it can never be proven would keep a target Broken for ever.
+    let short = format!("{POLICY}watch: {{ until: end-of-deployment, window: 20s }}\n");
+    let file = PolicyFile::parse("x", &short);
+    let refused = Continuous::new("x", file.policy.unwrap()).unwrap_err();
+    assert!(matches!(refused, Unjudgeable::Window { .. }), "{refused}");
 }
 
 #[test]

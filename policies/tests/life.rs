@@ -245,6 +245,17 @@ fn without_a_usable_policy_the_setting_decides_and_is_named() {
             "rollback, broken-policy: the policy for this deployment is broken: web.policy.yaml:1:1: a policy has no `objectives`; web.policy.yaml:2:8: `probe` is a map of keys and values; answering rollback by the setting `unmatched`"
         ],
     );
+    let grpc = Deployment { only_speaks: Some("GRPC".to_owned()), ..deployment() };
+    check(
+        vec![(1, resolved_to(grpc.clone(), POLICY))],
+        expect![
+            "rollback, broken-policy: the policy for this deployment is broken: web.policy.yaml: green's target group speaks GRPC alone, and the policy probes by HTTP/1.1; write `grpc` or `http: { version: 2 }`; answering rollback by the setting `unmatched`"
+        ],
+    );
+    let two = POLICY.replace("path: /", "path: /, version: 2");
+    let mut run = Run::new(question());
+    run.step(resolved_to(grpc, &two), at(1));
+    assert_eq!(run.phase(), Phase::WarmUp, "{two}");
     let open = Question { unmatched: Answer::Continue, ..question() };
     check_question(
         open,

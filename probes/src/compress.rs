@@ -14,6 +14,10 @@ pub(crate) const ACCEPTED: &str = "gzip, deflate";
 /// # Errors
 /// `protocol` where it is not what it says to be, `too-large` where it grows too much.
 pub(crate) fn inflated(encoding: &str, body: Vec<u8>) -> Result<Vec<u8>, Outcome> {
+    if body.is_empty() {
+        // An answer to HEAD, a 204 or a 304 has the header and no body (RFC 9110 §8.4).
+        return Ok(body);
+    }
     let encoding = encoding.trim().to_ascii_lowercase();
     match encoding.as_str() {
         "" | "identity" => Ok(body),
@@ -60,5 +64,6 @@ mod tests {
         assert_eq!(inflated("gzip", bomb), Err(Outcome::TooLarge));
         assert_eq!(inflated("gzip", b"hello".to_vec()), Err(Outcome::Protocol));
         assert_eq!(inflated("br", b"hello".to_vec()), Err(Outcome::Protocol));
+        assert_eq!(inflated("gzip", Vec::new()).unwrap(), b"", "as an answer to HEAD has it");
     }
 }

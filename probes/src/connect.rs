@@ -9,6 +9,7 @@ use policies::plan::HttpVersion;
 use policies::sample::{Outcome, Phase, Phases};
 use rustls::pki_types::ServerName;
 use tokio::net::{TcpStream, lookup_host};
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -89,6 +90,7 @@ pub(crate) async fn connect(
     deadline: Instant,
     phases: &mut Phases,
 ) -> Result<TcpStream, Outcome> {
+    let asked = Instant::now();
     let addresses = resolve(target, deadline, phases).await?;
     let began = Instant::now();
     let connected = timeout_at(deadline, TcpStream::connect(addresses.as_slice())).await;
@@ -96,6 +98,8 @@ pub(crate) async fn connect(
     let stream = match connected {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return Err(refused(&error)),
+        // Most of its time had gone before the target had a turn.
+        Err(_elapsed) if began - asked > began.elapsed() => return Err(Outcome::Dns),
         Err(_elapsed) => return Err(Outcome::ConnectTimeout),
     };
     match stream.set_nodelay(true) {
@@ -103,6 +107,10 @@ pub(crate) async fn connect(
         Err(error) => Err(refused(&error)),
     }
 }
+
+/// Names that are looked up at a time, by all probers of the process.
+const LOOKUPS_MAX: usize = 64;
+static LOOKUPS: Semaphore = Semaphore::const_new(LOOKUPS_MAX);
 
 /// The addresses of a target. A name that does not resolve in time is not the target's fault.
 async fn resolve(
@@ -114,7 +122,12 @@ async fn resolve(
         return Ok(vec![SocketAddr::new(ip, target.port)]);
     }
     let began = Instant::now();
-    let found = timeout_at(deadline, lookup_host((target.host.as_str(), target.port))).await;
+    let found = timeout_at(deadline, async {
+        // Each takes a thread for as long as it lasts, given up or not.
+        let _place = LOOKUPS.acquire().await.map_err(io::Error::other)?;
+        lookup_host((target.host.as_str(), target.port)).await
+    })
+    .await;
     phases.set(Phase::Resolve, began.elapsed());
     match found {
         Ok(Ok(addresses)) => Ok(addresses.collect()),

@@ -50,11 +50,14 @@ impl Route {
     /// Host, with a port where it is not the usual one: what stands in a `Host` header.
     pub(crate) fn authority(&self, attempt: &Attempt<'_>) -> String {
         let target = attempt.target;
-        match &self.host {
-            Some(host) => host.clone(),
-            None if target.host.contains(':') => format!("[{}]:{}", target.host, target.port),
-            None => format!("{}:{}", target.host, target.port),
+        if let Some(host) = &self.host {
+            return host.clone();
         }
+        let is_v6 = target.host.contains(':');
+        let host = if is_v6 { format!("[{}]", target.host) } else { target.host.clone() };
+        // What signs a request, as clients do, leaves the usual one out.
+        let usual = if target.tls { 443 } else { 80 };
+        if target.port == usual { host } else { format!("{host}:{}", target.port) }
     }
 
     /// The name for the TLS handshake.
@@ -212,6 +215,7 @@ async fn over(
     asked: &mut Asked,
 ) -> Result<Incame, Broken> {
     let hold = attempt.pool.hold(attempt.arm);
+    line.stamps.allow(outgoing.most_bytes);
     let talked = timeout_at(attempt.deadline, talk(&mut line, outgoing, hold)).await;
     line.stamps.note(&mut asked.phases);
     match talked {

@@ -15,7 +15,7 @@ use hyper::{Method, Request, Uri};
 use policies::plan::{BODY_MAX_BYTES, Template};
 use policies::reply::Reply;
 use policies::sample::Outcome;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use url::Url;
 
 use crate::compress;
@@ -127,12 +127,19 @@ impl HttpProbe {
             headers.to_mut().insert(COOKIE, value(&cookies)?);
         }
         let first = asked.phases == policies::sample::Phases::default();
+        let signing = Instant::now();
         if let Some(signer) = &self.signer {
-            self.sign(signer.as_ref(), hop, (scheme, authority), headers.to_mut()).await?;
+            let signed = self.sign(signer.as_ref(), hop, (scheme, authority), headers.to_mut());
+            timeout_at(attempt.deadline, signed).await.map_err(|_elapsed| Lost {
+                outcome: Outcome::NotSent,
+                saw: Some("credentials to sign with did not come in time".to_owned()),
+            })??;
         }
         if first {
             // What came before, signing above all, was gate's own time.
             asked.began = Instant::now();
+        } else {
+            asked.own += signing.elapsed();
         }
         let make = |two: bool| build(hop, &headers, (scheme, authority), two, attempt.may_reuse);
         let is_safe = IDEMPOTENT.contains(&hop.method);

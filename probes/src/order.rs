@@ -26,7 +26,7 @@ use crate::websocket::WebSocketProbe;
 /// Marks every probe, so that a service's own logs can tell it from a customer.
 pub(crate) const AGENT: &str = concat!("gate/", env!("CARGO_PKG_VERSION"));
 /// Secrets shorter than this are not looked for in what targets answer: they would be found everywhere.
-const SECRET_MIN_BYTES: usize = 4;
+pub(crate) const SECRET_MIN_BYTES: usize = 4;
 
 /// How references of a policy are looked up.
 pub trait Lookup {

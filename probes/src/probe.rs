@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 use policies::reply::Reply;
 use policies::sample::{Outcome, Phases};
@@ -44,6 +45,8 @@ pub struct Attempt<'a> {
 pub struct Asked {
     /// When it was ready to be sent: what came before, such as signing, was gate's own time.
     pub began: Instant,
+    /// Time gate itself took between its requests, such as signing the next after a redirect.
+    pub own: Duration,
     /// How long each phase took, as far as it got.
     pub phases: Phases,
     /// Whether it went over a connection used before.
@@ -76,6 +79,7 @@ impl Asked {
     pub fn new() -> Self {
         Self {
             began: Instant::now(),
+            own: Duration::ZERO,
             phases: Phases::default(),
             reused: false,
             stale: false,

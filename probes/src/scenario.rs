@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use policies::plan::{Scenario, Step};
+use policies::plan::{BUILT_IN, Scenario, Step};
 use policies::sample::{Outcome, Sample};
 use policies::{Arm, Target};
 
 use crate::cookies::Jar;
-use crate::order::{Order, Ready};
+use crate::order::{Order, Ready, SECRET_MIN_BYTES};
 use crate::pool::Pool;
 use crate::probe::{Asked, Attempt, Values};
 use crate::pulse::Pulse;
@@ -56,7 +56,7 @@ pub(crate) async fn fly(order: &Order, flight: &Flight, pool: &Pool, pulse: &Arc
     }
     let run = Run { order, flight, pool, deadline: deadline.into(), jar: jar.as_ref() };
     let mut sample = run.steps(scenario, ready, &mut values, (began, late)).await;
-    sample.disturbed = beat.is_disturbed(Instant::now());
+    sample.disturbed |= sample.is_disturbed_by(beat.stalled(Instant::now()));
     if let Some(place) = ready.signal {
         let whole = Sample { parts: Vec::new(), ..sample.clone() };
         sample.parts.push((place, whole));
@@ -101,11 +101,17 @@ impl Run<'_> {
             let step_began = Instant::now();
             let asked = ready.probe.ask(attempt).await;
             let done = Instant::now();
+            let mut own = asked.own;
             if number == 0 {
                 // What was done before it was sent, such as signing, was gate's own time.
                 late += asked.began.into_std().saturating_duration_since(began);
+            } else {
+                own += asked.began.into_std().saturating_duration_since(step_began);
             }
-            let part = self.judge(step, asked, (step_began, done), values);
+            let mut part = self.judge(step, asked, (step_began, done), values);
+            // In the middle of it gate's own time cannot be told from the target's.
+            part.disturbed = part.is_disturbed_by(own);
+            whole.disturbed |= part.disturbed;
             whole.phases.add(&part.phases);
             whole.outcome = part.outcome;
             whole.status = part.status;
@@ -141,6 +147,13 @@ impl Run<'_> {
         whole
     }
 
+    /// What was seen, without secrets and without what steps took: often that is a token.
+    fn redacted(&self, seen: String, values: &Values) -> String {
+        let taken = values.iter().filter(|(name, _)| !BUILT_IN.contains(&name.as_str()));
+        let taken = taken.map(|(_, value)| value).filter(|value| value.len() >= SECRET_MIN_BYTES);
+        taken.fold(self.order.redacted(seen), |seen, value| seen.replace(value.as_str(), "***"))
+    }
+
     /// What one step came to, and what it gives to the next.
     fn judge(
         &self,
@@ -161,7 +174,7 @@ impl Run<'_> {
             Ok(reply) => reply,
             Err(lost) => {
                 sample.outcome = lost.outcome;
-                sample.unmet = lost.saw.map(|saw| self.order.redacted(saw));
+                sample.unmet = lost.saw.map(|saw| self.redacted(saw, values));
                 return sample;
             }
         };
@@ -172,7 +185,7 @@ impl Run<'_> {
         if let Some((outcome, sentence)) = step.expect.unmet(&reply) {
             sample.outcome = outcome;
             // A status is counted by its number; what else was seen has to be said.
-            sample.unmet = (outcome != Outcome::Status).then(|| self.order.redacted(sentence));
+            sample.unmet = (outcome != Outcome::Status).then(|| self.redacted(sentence, values));
             return sample;
         }
         for take in &step.take {

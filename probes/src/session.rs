@@ -27,6 +27,10 @@ const BEHIND_MAX: Duration = Duration::from_secs(1);
 const PLACES_SPARE: f64 = 64.0;
 /// Ticks that may wait for the run to take them: more than two minutes.
 const TICKS_WAITING_MAX: usize = 64;
+/// Ticks beyond those that may be over without being taken.
+const READY_MAX: usize = 64;
+/// How often it is looked whether somebody took one.
+const TAKE_EVERY: Duration = Duration::from_millis(100);
 
 /// Probing under way. Dropping it stops it.
 #[derive(Debug)]
@@ -130,6 +134,12 @@ impl Probing {
         // A schedule goes on after a restart where it would have been.
         let instant = |at: Duration| start + at.saturating_sub(offset);
         for index in first.. {
+            // While nobody takes what is ready, nothing is sent; what was due then is counted as not sent.
+            while self.open.iter().take_while(|open| open.is_ready()).count() >= READY_MAX {
+                if self.wait((Instant::now() + TAKE_EVERY, None), &ticks).await.is_none() {
+                    return;
+                }
+            }
             self.begin_tick(index);
             let mut dues = schedule.tick(index).peekable();
             let end = instant(schedule.start_of(index.saturating_add(1)));
@@ -192,8 +202,7 @@ impl Probing {
         (at, then): (Instant, Option<Instant>),
         ticks: &mpsc::Sender<Tick>,
     ) -> Option<()> {
-        let is_complete = |open: &Open| open.is_over && open.under_way == 0;
-        let ready = self.open.front().is_some_and(is_complete);
+        let ready = self.open.front().is_some_and(Open::is_ready);
         tokio::select! {
             biased;
             () = poll_fn(|context| self.alarm.poll(context, at, then)) => {}
@@ -289,6 +298,10 @@ impl Probing {
 }
 
 impl Open {
+    fn is_ready(&self) -> bool {
+        self.is_over && self.under_way == 0
+    }
+
     fn close(self) -> Tick {
         Tick {
             index: self.index,

@@ -13,9 +13,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
-/// Bytes read for one exchange: a body, and as much again for how it is wrapped. What chatters on beside its
-/// answer, in pings, empty frames or answers that are none yet, ends here.
-const READ_MAX_BYTES: u64 = 2 * BODY_MAX_BYTES as u64;
+/// Bytes read for one exchange, by the bytes of the largest body: that, and as much again for how it is wrapped.
+/// What chatters on beside its answer, in pings, empty frames or answers that are none yet, ends there.
+const READ_MAX_BODIES: u64 = 2;
 /// The same before the head of an answer is seen: the largest head, and what may come with it before that
 /// (a window of HTTP/2), and for how it is wrapped.
 const READ_EARLY_MAX_BYTES: u64 = (64 + 256 + 64) * 1024;
@@ -31,6 +31,8 @@ pub(crate) struct Stamps {
     last_write: AtomicU64,
     first_read: AtomicU64,
     read_bytes: AtomicU64,
+    /// The largest body that is read.
+    most_bytes: AtomicU64,
     /// Whether bytes come that are no answer, such as the settings of HTTP/2: its head is noted by itself.
     by_head: AtomicBool,
     /// Whether the head of an answer was seen.
@@ -47,6 +49,7 @@ impl Stamps {
             last_write: AtomicU64::new(0),
             first_read: AtomicU64::new(0),
             read_bytes: AtomicU64::new(0),
+            most_bytes: AtomicU64::new(BODY_MAX_BYTES as u64),
             by_head: AtomicBool::new(false),
             headed: AtomicBool::new(false),
             ended: OnceLock::new(),
@@ -77,8 +80,14 @@ impl Stamps {
             self.first_read.store(self.now(), Ordering::Relaxed);
         }
         let headed = self.headed.load(Ordering::Relaxed);
-        let most = if headed { READ_MAX_BYTES } else { READ_EARLY_MAX_BYTES };
+        let largest = self.most_bytes.load(Ordering::Relaxed);
+        let most = if headed { READ_MAX_BODIES * largest } else { READ_EARLY_MAX_BYTES };
         self.read_bytes.fetch_add(bytes as u64, Ordering::Relaxed) > most
+    }
+
+    /// Says how large a body may be, where that is not what a probe reads.
+    pub(crate) fn allow(&self, most_bytes: usize) {
+        self.most_bytes.store(most_bytes as u64, Ordering::Relaxed);
     }
 
     /// Bytes read for this exchange.

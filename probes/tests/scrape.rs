@@ -1,16 +1,24 @@
 //! Metrics as services really write them, and any other bytes.
 
 #![allow(
+    clippy::indexing_slicing,
     clippy::unwrap_used,
     reason = "the whole file is a test; clippy knows only `#[test]` functions as such"
 )]
 
+mod common;
+
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use common::service::{answer, serving};
+use common::{order, target};
 
 use policies::PolicyFile;
 use policies::reading::Seen;
-use probes::scrape::{ScrapeError, Scrapes, Wanted};
+use probes::scrape::{ScrapeError, Scraper, Scrapes, Wanted};
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -164,4 +172,25 @@ proptest! {
         let bad = f64::from(bad - from_bad);
         prop_assert_eq!(counted, (bad, bad + f64::from(good - from_good)));
     }
+}
+
+#[tokio::test]
+async fn a_page_of_metrics_may_be_larger_than_an_answer_to_a_probe() {
+    let page = |count: u32| {
+        let filler = "# HELP nothing And nothing more than that.\n".repeat(75_000);
+        format!("{filler}http_requests_total{{code=\"200\"}} {count}\n")
+    };
+    let scrapes = Arc::new(AtomicU32::new(0));
+    let address = serving(false, move |_request| {
+        let body = page(10 * scrapes.fetch_add(1, Ordering::Relaxed));
+        async move { answer(200, body) }
+    });
+    let policy = PolicyFile::parse("p.policy.yaml", POLICY).policy.unwrap();
+    let plan = policy.plan(0, 0, vec![target(address.await, false)], vec![]);
+    let mut scraper = Scraper::begin(&order(plan), 0).unwrap();
+    let readings = scraper.readings().await.unwrap();
+    assert!(
+        matches!(readings[0].seen, Seen::Counts { bad: 0.0, all } if all >= 10.0),
+        "{readings:?}"
+    );
 }

@@ -110,7 +110,7 @@ impl Probe {
     async fn probe(&self) -> Result<u8, String> {
         let mut order = self.order().await?;
         let tick = order.plan.tick;
-        let ticks = self.duration.as_nanos().div_ceil(tick.as_nanos());
+        let ticks = self.ticks();
         order.pace = match (self.rate, self.connections) {
             (Some(Speed::Max), connections) => {
                 Pace::Closed { connections: connections.unwrap_or(1).into() }
@@ -142,21 +142,25 @@ impl Probe {
         if live {
             drop(write!(stderr(), "\r\x1b[K"));
         }
-        let time = tick.saturating_mul(u32::try_from(seen).unwrap_or(u32::MAX));
+        let time = tick.saturating_mul(seen);
         let probed = Probed::new(&self.url, &total, time, throttled_millis);
         match self.output {
             Output::Json => say_json(&probed),
             Output::Text => say(probed.text().trim_end()),
         }
-        Ok(if probed.ok > 0 || probed.sent == 0 { OK } else { FAILED })
+        Ok(if probed.ok > 0 || probed.due == 0 { OK } else { FAILED })
+    }
+
+    fn ticks(&self) -> u32 {
+        let ticks = self.duration.as_nanos().div_ceil(TICK_MAX.as_nanos());
+        u32::try_from(ticks).unwrap_or(u32::MAX)
     }
 
     async fn order(&self) -> Result<Order, String> {
         if self.duration.is_zero() {
             return Err("`--duration` must be above 0; 10s is the default".to_owned());
         }
-        let seconds = self.duration.as_nanos().div_ceil(TICK_MAX.as_nanos());
-        let tick = self.duration / u32::try_from(seconds).unwrap_or(u32::MAX);
+        let tick = self.duration / self.ticks();
         let (mut plan, target) = match &self.policy {
             Some(path) => {
                 let (file, policy) = good_policy(path).await?;
@@ -210,10 +214,18 @@ impl Probe {
         let target =
             Target { id: self.url.clone(), ..target(&plain).map_err(|_invalid| shape(&self.url))? };
         let bare = if path.is_empty() { "/" } else { path };
+        if protocol != "http" {
+            self.only_http(scheme)?;
+        }
+        let headers = self.headers()?;
         let call = match protocol {
-            "http" => self.http(bare)?,
-            "websocket" => serde_json::json!({ "path": literal(bare) }),
-            "grpc" if path.len() > 1 => serde_json::json!({ "method": path }),
+            "http" => self.http(bare, headers),
+            "websocket" => serde_json::json!({ "path": literal(bare), "headers": headers }),
+            "grpc" if path.len() > 1 => serde_json::json!({ "method": path, "headers": headers }),
+            "grpc" => serde_json::json!({ "headers": headers }),
+            _ if path.len() > 1 || !headers.is_empty() => {
+                return Err(format!("`{scheme}://` knows neither a path nor headers"));
+            }
             _ => serde_json::json!({}),
         };
         // JSON is YAML: nothing has to be quoted twice.
@@ -231,7 +243,23 @@ impl Probe {
         }
     }
 
-    fn http(&self, path: &str) -> Result<serde_json::Value, String> {
+    /// What would be left unsaid must not have been asked for.
+    fn only_http(&self, scheme: &str) -> Result<(), String> {
+        let flags = [
+            ("--http2", self.http2),
+            ("--method", self.method != "GET"),
+            ("--body", self.body.is_some()),
+            ("--expect", !self.expect.is_empty()),
+        ];
+        match flags.iter().find(|(_, given)| *given) {
+            Some((flag, _)) => Err(format!(
+                "`{flag}` is for `http://` and `https://`, not for `{scheme}://`; a --policy can say more"
+            )),
+            None => Ok(()),
+        }
+    }
+
+    fn headers(&self) -> Result<serde_json::Map<String, serde_json::Value>, String> {
         let mut headers = serde_json::Map::new();
         for header in &self.header {
             let (name, value) = header
@@ -239,6 +267,14 @@ impl Probe {
                 .ok_or_else(|| format!("`{header}` is no header; write `name: value`"))?;
             headers.insert(name.trim().to_owned(), literal(value.trim()).into());
         }
+        Ok(headers)
+    }
+
+    fn http(
+        &self,
+        path: &str,
+        headers: serde_json::Map<String, serde_json::Value>,
+    ) -> serde_json::Value {
         let mut http = serde_json::json!({
             "path": literal(path),
             "method": self.method,
@@ -254,7 +290,7 @@ impl Probe {
                 object.insert("expect".to_owned(), expect);
             }
         }
-        Ok(http)
+        http
     }
 }
 

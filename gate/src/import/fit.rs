@@ -2,17 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use policies::plan::{JsonSchema, Pattern};
+use policies::plan::{JsonSchema, Pattern, SCENARIOS_MAX, STEPS_MAX};
 use serde_json::Value;
 
 use super::document::{Document, Header, Is, Scenario, Step};
 use super::policy_text;
 use super::text::{name, short};
 
-/// Scenarios of a policy.
-pub(super) const SCENARIOS_MAX: usize = 16;
-/// Steps of all scenarios.
-pub(super) const STEPS_MAX: usize = 32;
 /// Bytes of all steps as they are written: a policy is at most 256 KiB, and its head takes some.
 const STEPS_MAX_BYTES: usize = 192 * 1024;
 /// Methods of a step.

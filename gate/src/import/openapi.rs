@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use super::document::{Document, Header, Step};
 use super::fit::grouped;
-use super::text::{Part, encode, is_gates_own, is_secret, literal, short};
+use super::text::{Part, encode, is_gates_own, is_secret, literal, no_secret_in, short};
 use document::{Api, load};
 use example::{example, spelled};
 
@@ -146,10 +146,12 @@ impl Asked<'_> {
             return Err(format!("`{}` of its path is no parameter of it", short(name)));
         }
         self.security(&mut step)?;
+        let query = query.join("&");
+        no_secret_in(&query)?;
         let mark = if query.is_empty() { "" } else { "?" };
         let base = self.api.base(&[self.operation, self.item]);
         let path = format!("{base}{path}");
-        step.path = format!("{}{mark}{}", encode(&path, Part::Path), query.join("&"));
+        step.path = format!("{}{mark}{}", encode(&path, Part::Path), query);
         self.expect(&mut step, document)?;
         Ok(step)
     }

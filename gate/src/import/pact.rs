@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::document::{Document, Expect, Header, Is, Step};
 use super::fit::grouped;
-use super::text::{Part, encode, escape, is_gates_own, is_secret, literal, short};
+use super::text::{Part, encode, escape, is_gates_own, is_secret, literal, no_secret_in, short};
 use rules::{At, Rule, best, kind, rules};
 
 /// Interactions of a file; far above what a policy holds, so that each can be listed.
@@ -170,6 +170,7 @@ fn step(
     let path = encode(path, Part::Path);
     let slash = if path.starts_with('/') { "" } else { "/" };
     let query = query(request);
+    no_secret_in(&query)?;
     let mark = if query.is_empty() { "" } else { "?" };
     let mut step = Step {
         name: described(interaction),

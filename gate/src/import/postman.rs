@@ -16,10 +16,10 @@ mod value;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use policies::plan::SCENARIOS_MAX;
 use serde_json::Value;
 
 use super::document::{Document, Expect, Scenario, Step, Take};
-use super::fit::SCENARIOS_MAX;
 use super::schema;
 use super::text::{name, short};
 use super::{Remark, Variable};

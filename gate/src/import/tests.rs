@@ -35,7 +35,7 @@ fn check_nothing_is_lost(kind: Kind, text: &str, all: &[String]) {
     for place in all {
         assert!(steps.contains(place) || left_out.contains(place), "{place} is lost");
     }
-    assert!(steps.len() <= fit::STEPS_MAX, "{} steps", steps.len());
+    assert!(steps.len() <= policies::plan::STEPS_MAX, "{} steps", steps.len());
 }
 
 /// A small generator, so that a failure says which number it was.

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use policies::plan::OWN_HEADERS;
+
 /// Characters of a name of a scenario or a step.
 const NAME_MAX: usize = 40;
 /// Characters shown of something that a file says.
@@ -103,9 +105,25 @@ pub(super) fn short(text: &str) -> String {
     format!("{}{cut}", kept.replace(char::is_control, "\u{fffd}"))
 }
 
-/// Headers whose value lets somebody in.
+/// Refuses a query with what lets somebody in, unless it is taken from an answer.
+///
+/// # Errors
+/// It would stand in the policy in clear.
+pub(super) fn no_secret_in(query: &str) -> Result<(), String> {
+    let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    let mut said = pairs.filter(|(_, value)| !value.is_empty() && !value.starts_with("${"));
+    match said.find(|(name, _)| is_secret(name)) {
+        Some((name, _)) => Err(format!(
+            "`{}` of its query is secret, and would stand in the policy in clear",
+            short(name)
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Headers, and parameters of a query, whose value lets somebody in.
 pub(super) fn is_secret(header: &str) -> bool {
-    let name = header.to_ascii_lowercase();
+    let name = header.to_ascii_lowercase().replace('_', "-");
     let parts = ["authorization", "cookie", "token", "secret", "password", "api-key", "apikey"];
     // A token against forged requests is worth nothing by itself, and is taken from an answer.
     parts.iter().any(|part| name.contains(part)) && !name.contains("csrf") && !name.contains("xsrf")
@@ -128,16 +146,7 @@ pub(super) fn variable(words: &[&str]) -> String {
 
 /// Headers that gate or the connection set.
 pub(super) fn is_gates_own(header: &str) -> bool {
-    let own = [
-        "host",
-        "connection",
-        "content-length",
-        "transfer-encoding",
-        "upgrade",
-        "user-agent",
-        "accept-encoding",
-    ];
-    own.contains(&header.to_ascii_lowercase().as_str())
+    OWN_HEADERS.contains(&header.to_ascii_lowercase().as_str())
 }
 
 #[cfg(test)]

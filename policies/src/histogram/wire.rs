@@ -15,6 +15,9 @@ use super::{FINE_BITS, Interval, LATENCY_MAX_MICROS, bucket};
 const DIGITS: u8 = 3;
 /// Bytes of one interval on the wire: every bucket that there is, at five bytes each, is less.
 const WIRE_MAX_BYTES: usize = 256 * 1024;
+/// What an uncompressed V2 histogram begins with, and how long that head is.
+const V2_COOKIE: u32 = 0x1c84_9313;
+const V2_HEADER_BYTES: usize = 40;
 
 /// Text that is no interval.
 #[derive(Debug, thiserror::Error)]
@@ -56,12 +59,18 @@ impl Interval {
         }
         let bytes = STANDARD.decode(text).map_err(WireError::Base64)?;
         let refused = |why: &dyn fmt::Display| WireError::Histogram(why.to_string());
-        // Highest trackable value and digits stand in the header; nothing larger is allocated for.
+        // Kind, length, highest trackable value and digits stand in the header; nothing larger is allocated for.
+        let word = |from: usize| bytes.get(from..from + 4).and_then(|field| field.try_into().ok());
+        let (kind, length) = (word(0).map(u32::from_be_bytes), word(4).map(u32::from_be_bytes));
+        let follows =
+            bytes.len().checked_sub(V2_HEADER_BYTES).and_then(|rest| u32::try_from(rest).ok());
+        if kind != Some(V2_COOKIE) || length.is_none() || length != follows {
+            return Err(refused(&"no V2 histogram, or not as long as it says"));
+        }
         let header =
             |from: usize| bytes.get(from..from + 8).and_then(|field| field.try_into().ok());
         let highest = header(24).map(u64::from_be_bytes).ok_or_else(|| refused(&"cut off"))?;
-        let digits =
-            bytes.get(12..16).and_then(|field| field.try_into().ok()).map(u32::from_be_bytes);
+        let digits = word(12).map(u32::from_be_bytes);
         if highest > 2 * LATENCY_MAX_MICROS || digits.is_none_or(|digits| digits > DIGITS.into()) {
             return Err(refused(&"values beyond an hour, or more than 3 digits"));
         }
@@ -183,5 +192,12 @@ mod tests {
         // The V2 cookie with its word size, as HdrHistogram's own encoders write it.
         assert_eq!(bytes[..4], [0x1c, 0x84, 0x93, 0x13]);
         assert!(sample().to_wire().len() < 120, "{}", sample().to_wire().len());
+        // The length it states is what would be allocated; of another kind, the header says nothing.
+        for (at, byte) in [(4, 0xff), (3, 0x14)] {
+            let mut hostile = bytes.clone();
+            hostile[at] = byte;
+            let refused = Interval::from_wire(&STANDARD.encode(&hostile)).unwrap_err();
+            assert!(refused.to_string().contains("V2"), "{refused}");
+        }
     }
 }

@@ -114,8 +114,13 @@ impl JsonPath {
     /// It is none.
     pub fn new(text: &str) -> Result<Self, String> {
         let text = text.trim();
-        let path =
-            serde_json_path::JsonPath::parse(text).map_err(|error| error.message().to_owned())?;
+        let path = match serde_json_path::JsonPath::parse(text) {
+            Ok(path) => path,
+            // Keys such as `$.db-primary` are none of RFC 9535, but people write them.
+            Err(error) => bracketed(text)
+                .and_then(|quoted| serde_json_path::JsonPath::parse(&quoted).ok())
+                .ok_or_else(|| error.message().to_owned())?,
+        };
         Ok(Self { text: text.to_owned(), path: Arc::new(path) })
     }
 
@@ -135,6 +140,23 @@ impl JsonPath {
             | Value::Object(_) => found.to_string(),
         })
     }
+}
+
+/// `$.db-primary[0]` as `$['db-primary'][0]`; `None` for anything but keys and numbers in a row.
+fn bracketed(text: &str) -> Option<String> {
+    let mut written = String::from("$");
+    for key in text.strip_prefix("$.")?.split('.') {
+        let (key, index) = key.split_at(key.find('[').unwrap_or(key.len()));
+        let is_index = |c: char| c.is_ascii_digit() || c == '[' || c == ']';
+        if key.is_empty()
+            || key.contains(['\'', '\\', '*', '?', ']'])
+            || !index.chars().all(is_index)
+        {
+            return None;
+        }
+        written.push_str(&format!("['{key}']{index}"));
+    }
+    Some(written)
 }
 
 /// A JSON Schema, of the draft that it names, else 2020-12. References lead nowhere but into itself.
@@ -219,6 +241,7 @@ mod tests {
         check("$.checks[1].up", "true", r#"{"checks":[{"up":false},{"up":true}]}"#, Some(true));
         check("$..id", "7", r#"{"a":{"id":7}}"#, Some(true));
         check("$.n", "3", r#"{"n":3}"#, Some(true));
+        check("$.db-primary[0].1st", "ok", r#"{"db-primary":[{"1st":"ok"}]}"#, Some(true));
         check("$", "ok", r#""ok""#, Some(true));
         check("$[0]", "null", "[null]", Some(true));
         for path in ["status", "$status", "$.", "$[x]", "$[0", "$.a[0]b"] {

@@ -78,6 +78,17 @@ pub enum Unjudgeable {
         "no objective of it that decides can be proven kept by probing one target: it needs `errors`, `latency` or `slo` against a limit of its own, not only `during: question`"
     )]
     NothingLeft,
+    /// No window is long enough to prove a target kept.
+    #[error(
+        "a window of {} is not longer than `at-least` and `warm-up` ({}), so that nothing would ever be proven kept: make `watch.window` longer",
+        spell(*window), spell(*at_least)
+    )]
+    Window {
+        /// Of `watch.window`, or the deadline.
+        window: Duration,
+        /// With the warm-up.
+        at_least: Duration,
+    },
     /// Its numbers contradict each other.
     #[error("an objective cannot be judged")]
     Limits(#[source] Refused),
@@ -129,6 +140,11 @@ impl Continuous {
         }
         let (false_rollback, window) = (policy.decide.rates.false_rollback, policy.decide.deadline);
         let watch = policy.watch.unwrap_or(Watch { false_rollback, window });
+        // Kept is proven within one window or never, and only Kept ends Broken.
+        let at_least = policy.decide.at_least + policy.probe.warm_up;
+        if watch.window < at_least + policy.decide.tick {
+            return Err(Unjudgeable::Window { window: watch.window, at_least });
+        }
         let judge = judge(&policy, watch, 1, Moment::ZERO).map_err(Unjudgeable::Limits)?;
         let state = State {
             verdict: Verdict::Unknown,
@@ -153,6 +169,11 @@ impl Continuous {
     /// What is to be probed.
     pub fn plan(&self, seed: u64, target: Target) -> Plan {
         self.policy.plan(seed, 0, vec![target], Vec::new())
+    }
+
+    /// Length of a tick.
+    pub fn tick(&self) -> Duration {
+        self.policy.decide.tick
     }
 
     /// Whether the policy only observes, so that nothing may follow from a verdict.

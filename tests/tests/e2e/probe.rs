@@ -49,9 +49,11 @@ async fn probe_exits_1_when_nothing_was_answered_as_expected() {
 async fn probe_as_fast_as_it_is_answered_uses_its_connections_again() {
     let (_service, url) = service(&["--latency", "1ms"]).await;
     let more = ["--rate", "max", "--connections", "4", "--reuse"];
-    let arguments = [&["probe", &url, "--duration", "1s", "--output", "json"], &more[..]].concat();
+    let arguments =
+        [&["probe", &url, "--duration", "1300ms", "--output", "json"], &more[..]].concat();
     let output = shell::gate(&arguments).await;
     let seen: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(seen["duration_seconds"], 1.3);
     assert!(seen["sent"].as_u64().unwrap() > 200, "{seen:#}");
     let connects = seen["phases_seconds"]["connect"]["p50"].as_f64();
     assert!(connects.is_some(), "the first of each connection is timed: {seen:#}");
@@ -81,6 +83,9 @@ async fn probe_exits_2_and_says_what_to_write_instead() {
         (&["probe", "http://127.0.0.1:1", "--rate", "quick"], "20/s"),
         (&["probe", "http://127.0.0.1:1", "--timeout", "5m"], "from 10ms to 60s"),
         (&["probe", "http://127.0.0.1:1", "-H", "x"], "write `name: value`"),
+        (&["probe", "http://me:secret@127.0.0.1:1"], "holds no user or password"),
+        (&["probe", "ws://127.0.0.1:1", "--expect", "200"], "`--expect` is for `http://`"),
+        (&["probe", "tcp://127.0.0.1:1/path"], "knows neither a path nor headers"),
         (&["probe", "http://127.0.0.1:1", "--expect", "fine"], "`fine` is"),
         (&["probe", "http://127.0.0.1:1", "--policy", "none.yaml"], "none.yaml"),
         (&["probe", "http://127.0.0.1:1", "--policy", "p", "--method", "PUT"], "--method"),

@@ -15,7 +15,7 @@ pub(super) struct Probed {
     /// Time probed, in seconds.
     duration_seconds: f64,
     /// Probes due.
-    due: u32,
+    pub(super) due: u32,
     /// Probes that were sent.
     pub(super) sent: u32,
     /// Answered as expected.

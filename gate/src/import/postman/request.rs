@@ -4,7 +4,9 @@ use serde_json::Value;
 
 use super::super::Remark;
 use super::super::document::{Header, Step};
-use super::super::text::{Part, encode, is_gates_own, is_secret, literal, scheme, short, variable};
+use super::super::text::{
+    Part, encode, is_gates_own, is_secret, literal, no_secret_in, scheme, short, variable,
+};
 use super::template::{Filled, Piece, Scope, Unfilled, Uses, next};
 
 /// Separates the fields of a form; long enough to stand in none.
@@ -130,6 +132,10 @@ fn split_at<'t>(text: &'t str, any: &[char]) -> (&'t str, &'t str) {
     }
 }
 
+fn in_clear(variable: &str) -> String {
+    format!("the variable `{}` is secret, and would stand in the policy in clear", short(variable))
+}
+
 impl Turned {
     /// Sets origin and path; the query is given back, for an API key may have to go there.
     fn url(&mut self, url: &Value, scope: &Scope) -> Result<String, String> {
@@ -138,6 +144,9 @@ impl Turned {
         for _ in 0..4 {
             let Some(("", name, after)) = next(&raw) else { break };
             let Some(super::template::Known::Value(value)) = scope.known.get(name) else { break };
+            if value.secret {
+                return Err(in_clear(name));
+            }
             raw = format!("{}{after}", value.value);
         }
         let (scheme, rest) = raw.split_once("://").unwrap_or(("", &raw));
@@ -147,6 +156,9 @@ impl Turned {
         }
         if let Some(("", name, "")) = next(origin).filter(|_| rest.is_empty()) {
             return Err(Unfilled::Unknown(name.to_owned()).reason());
+        }
+        if origin.contains('@') {
+            return Err("its URL holds a user or a password, which would stand in clear".to_owned());
         }
         if !["", "http", "https"].contains(&scheme) {
             return Err(format!("`{}` is not HTTP", short(scheme)));
@@ -171,17 +183,16 @@ impl Turned {
         }
         self.step.path = written;
         let filled = self.fill(query.strip_prefix('?').unwrap_or(query), scope)?;
-        Ok(filled.url(Part::Query))
+        let query = filled.url(Part::Query);
+        no_secret_in(&query)?;
+        Ok(query)
     }
 
     /// Fills a text that must not hold a secret.
     fn fill(&mut self, raw: &str, scope: &Scope) -> Result<Filled, String> {
         let filled = scope.fill(raw, &mut self.uses).map_err(|unfilled| unfilled.reason())?;
         match filled.secret() {
-            Some(name) => Err(format!(
-                "the variable `{}` is secret, and would stand in the policy in clear",
-                short(name)
-            )),
+            Some(name) => Err(in_clear(name)),
             None => Ok(filled),
         }
     }

@@ -286,6 +286,9 @@ fn secrets_are_read_from_the_environment_and_never_copied() {
             { "name": "second", "request": { "url": "https://a.example/7", "auth": { "type": "noauth" },
                 "header": "X-Api-Key: hidden too" } },
             { "name": "path", "request": "https://a.example/{{vault}}" },
+            { "name": "front", "request": "{{vault}}/x" },
+            { "name": "key", "request": "https://a.example/?api_key=hidden" },
+            { "name": "user", "request": "https://me:hidden@a.example/" },
         ],
     });
     let policy =
@@ -341,6 +344,9 @@ fn secrets_are_read_from_the_environment_and_never_copied() {
             left out: digest: its authorization `digest` has no counterpart
             left out: headers: its header `Host`: gate sets it
             left out: path: the variable `vault` is secret, and would stand in the policy in clear
+            left out: front: the variable `vault` is secret, and would stand in the policy in clear
+            left out: key: `api_key` of its query is secret, and would stand in the policy in clear
+            left out: user: its URL holds a user or a password, which would stand in clear
         "#]],
     );
 }

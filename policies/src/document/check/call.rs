@@ -11,7 +11,7 @@ use super::expect;
 use super::fields::{self, Fields};
 use crate::plan::{
     BODY_MAX_BYTES, BUILT_IN, Body, Call, Expect, Grpc, HeaderValue, Headers, Http, HttpVersion,
-    Message, Template, WebSocket,
+    Message, OWN_HEADERS, Template, WebSocket,
 };
 
 /// Characters of a path and its query.
@@ -20,17 +20,6 @@ const PATH_MAX: usize = 2048;
 const HEADER_MAX: usize = 4096;
 /// Redirects that may be followed.
 const REDIRECTS_MAX: u8 = 10;
-/// Headers that gate or the connection set, so that a policy must not.
-const OWN_HEADERS: [&str; 8] = [
-    "host",
-    "connection",
-    "content-length",
-    "transfer-encoding",
-    "upgrade",
-    "user-agent",
-    "accept-encoding",
-    "te",
-];
 /// The call that asks for a server's health (grpc.health.v1).
 const HEALTH_CHECK: &str = "/grpc.health.v1.Health/Check";
 
