@@ -211,8 +211,11 @@ impl Probe {
             None => (rest, ""),
         };
         let plain = format!("{}://{authority}", if tls { "https" } else { "http" });
-        let target =
-            Target { id: self.url.clone(), ..target(&plain).map_err(|_invalid| shape(&self.url))? };
+        // A password is not shown again.
+        let has_user = authority.contains('@');
+        let found =
+            target(&plain).map_err(|fault| if has_user { fault } else { shape(&self.url) })?;
+        let target = Target { id: self.url.clone(), ..found };
         let bare = if path.is_empty() { "/" } else { path };
         if protocol != "http" {
             self.only_http(scheme)?;
