@@ -181,7 +181,8 @@ impl Recorder {
     }
 
     fn sort(&mut self) {
-        self.pending.sort_unstable();
+        // Faster than comparing: a record is to cost 10 ns, this included.
+        radsort::sort(&mut self.pending);
         self.interval.add_sorted(&self.pending);
         self.pending.clear();
     }
