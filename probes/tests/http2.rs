@@ -16,7 +16,9 @@ use common::frames::{
     frame, goaway, literal, request,
 };
 use common::service::{answer, serving, serving_tls};
-use common::{came_to, order, plan, probe, sentence, server, target, tick_of, tick_until};
+use common::{
+    Then, came_to, order, plan, probe, say, sentence, server, target, tick_of, tick_until,
+};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::Version;
 use hyper::body::{Bytes, Frame};
@@ -24,7 +26,7 @@ use policies::Outcome;
 use policies::plan::Rate;
 use policies::sample::Phase;
 use probes::Order;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 
 const TWO: &str = "{ http: { path: /, version: 2 } }";
 
@@ -35,17 +37,6 @@ enum When {
     AtOnce,
     /// After the request.
     Asked,
-}
-
-/// What the target does then.
-#[derive(Clone, Copy)]
-enum Then {
-    Close,
-    Stall,
-    /// The last of its frames, for ever.
-    Repeat,
-    /// Every byte on its own, slowly.
-    Drip,
 }
 
 /// Every probe of a target that says this comes to `expected`, within the time-out.
@@ -65,25 +56,7 @@ async fn saying(when: When, says: &[Vec<u8>], then: Then) -> SocketAddr {
                 let _settings = stream.write_all(&frame(SETTINGS, 0, 0, &[])).await;
                 request(&mut stream, true).await;
             }
-            if matches!(then, Then::Drip) {
-                for byte in says.concat() {
-                    tokio::time::sleep(Duration::from_millis(30)).await;
-                    let _sent = stream.write_all(&[byte]).await;
-                }
-            }
-            let _sent = stream.write_all(&says.concat()).await;
-            match then {
-                Then::Close => {
-                    // Unread bytes would make a reset of the close, and the answer may go with it.
-                    let _closed = stream.shutdown().await;
-                    let _rest = stream.read_to_end(&mut Vec::new()).await;
-                }
-                Then::Stall | Then::Drip => tokio::time::sleep(Duration::from_secs(60)).await,
-                Then::Repeat => {
-                    let many = says.last().unwrap().repeat(64);
-                    while stream.write_all(&many).await.is_ok() {}
-                }
-            }
+            say(stream, &says, then).await;
         }
     })
     .await

@@ -11,7 +11,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use common::{
-    answering, came_to, plan, probe, sentence, server, target, tick_of, tick_until, websocket_key,
+    Then, answering, came_to, plan, probe, say, sentence, server, target, tick_of, tick_until,
+    websocket_key,
 };
 use futures_util::{SinkExt, StreamExt};
 use policies::plan::Rate;
@@ -51,15 +52,6 @@ async fn opening(stream: &mut TcpStream) -> String {
     )
 }
 
-/// What the target does behind its last frame.
-#[derive(Clone, Copy)]
-enum Then {
-    Close,
-    Stall,
-    Repeat,
-    Drip,
-}
-
 /// A target that opens, waits for the message, and says this.
 async fn saying(says: &[Vec<u8>], then: Then) -> SocketAddr {
     let says = says.to_vec();
@@ -69,25 +61,7 @@ async fn saying(says: &[Vec<u8>], then: Then) -> SocketAddr {
             let opened = opening(&mut stream).await;
             let _opened = stream.write_all(opened.as_bytes()).await;
             let _message = stream.read(&mut [0; 64]).await;
-            if let Then::Drip = then {
-                for byte in says.concat() {
-                    let _sent = stream.write_all(&[byte]).await;
-                    tokio::time::sleep(Duration::from_millis(30)).await;
-                }
-            } else {
-                let _sent = stream.write_all(&says.concat()).await;
-            }
-            match then {
-                Then::Close => {
-                    let _closed = stream.shutdown().await;
-                    let _rest = stream.read_to_end(&mut Vec::new()).await;
-                }
-                Then::Stall | Then::Drip => tokio::time::sleep(Duration::from_secs(60)).await,
-                Then::Repeat => {
-                    let many = says.last().unwrap().repeat(64);
-                    while stream.write_all(&many).await.is_ok() {}
-                }
-            }
+            say(stream, &says, then).await;
         }
     })
     .await

@@ -111,6 +111,41 @@ where
     address
 }
 
+/// What a target does once it has said what it says.
+#[derive(Clone, Copy)]
+pub(crate) enum Then {
+    Close,
+    Stall,
+    /// The last of its frames, for ever.
+    Repeat,
+    /// Nothing more; what it said came byte by byte, slowly.
+    Drip,
+}
+
+/// Says this as a target, then does that.
+pub(crate) async fn say(mut stream: TcpStream, says: &[Vec<u8>], then: Then) {
+    if matches!(then, Then::Drip) {
+        for byte in says.concat() {
+            tokio::time::sleep(Duration::from_millis(30)).await;
+            let _sent = stream.write_all(&[byte]).await;
+        }
+    } else {
+        let _sent = stream.write_all(&says.concat()).await;
+    }
+    match then {
+        Then::Close => {
+            // Unread bytes would make a reset of the close, and the answer may go with it.
+            let _closed = stream.shutdown().await;
+            let _rest = stream.read_to_end(&mut Vec::new()).await;
+        }
+        Then::Stall | Then::Drip => tokio::time::sleep(Duration::from_secs(60)).await,
+        Then::Repeat => {
+            let many = says.last().unwrap().repeat(64);
+            while stream.write_all(&many).await.is_ok() {}
+        }
+    }
+}
+
 /// Reads the request, answers with these bytes, and closes.
 pub(crate) async fn answering(bytes: &'static [u8]) -> SocketAddr {
     server(move |mut stream| async move {
