@@ -12,6 +12,7 @@ from botocore.model import OperationModel, ServiceModel
 SIGNING_NAMES = {
     "cloudwatch": "monitoring",
     "codedeploy": "codedeploy",
+    "codepipeline": "codepipeline",
     "dynamodb": "dynamodb",
     "ec2": "ec2",
     "ecs": "ecs",
