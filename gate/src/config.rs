@@ -3,6 +3,7 @@
 //! The file is parsed typed first, so that a mistake has its line and column; figment only layers the
 //! results. It is named here alone.
 
+mod intake;
 mod targets;
 
 use std::net::SocketAddr;
@@ -14,6 +15,7 @@ use policies::Answer;
 use serde::{Deserialize, Serialize};
 
 use crate::shell::secret;
+pub(crate) use intake::{IntakeSettings, Polled};
 pub(crate) use targets::{StaticTarget, TargetSetting};
 
 /// Where hooks arrive where nothing else is said.
@@ -21,7 +23,7 @@ const HOOKS_LISTEN: &str = "127.0.0.1:8080";
 /// The largest settings file read.
 const FILE_MAX_BYTES: u64 = 64 * 1024;
 /// Environment variables and the settings they set. `GATE_HOOKS_KEYS` is a list and read apart.
-const VARIABLES: [(&str, &str); 7] = [
+const VARIABLES: [(&str, &str); 8] = [
     ("GATE_POLICIES", "policies"),
     ("GATE_HOOKS_LISTEN", "hooks.listen"),
     ("GATE_ADMIN_LISTEN", "admin.listen"),
@@ -29,6 +31,7 @@ const VARIABLES: [(&str, &str); 7] = [
     ("GATE_MODE", "mode"),
     ("GATE_UNMATCHED", "unmatched"),
     ("GATE_AWS_ENDPOINT", "aws.endpoint"),
+    ("GATE_INTAKE_QUEUE", "intake.queue"),
 ];
 
 /// The daemon's settings, complete.
@@ -41,6 +44,9 @@ pub(crate) struct Settings {
     pub(crate) admin: Admin,
     pub(crate) journal: JournalSettings,
     pub(crate) aws: AwsSettings,
+    /// Where questions are fetched from, beside what arrives by HTTP.
+    #[serde(default)]
+    pub(crate) intake: IntakeSettings,
     pub(crate) mode: Mode,
     /// What to answer where no policy applies.
     pub(crate) unmatched: Answer,
@@ -90,6 +96,9 @@ pub(crate) struct AwsSettings {
     /// Instead of AWS's own endpoints.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) endpoint: Option<String>,
+    /// ARNs of roles of other accounts, one for each account that asks.
+    #[serde(default, rename = "assume-role", skip_serializing_if = "Vec::is_empty")]
+    pub(crate) assume_role: Vec<String>,
 }
 
 /// Whether answers follow the judgement.
@@ -111,6 +120,7 @@ impl Default for Settings {
             admin: Admin { listen: "127.0.0.1:9090".to_owned() },
             journal: JournalSettings { path: "journal.db".into() },
             aws: AwsSettings::default(),
+            intake: IntakeSettings::default(),
             mode: Mode::Decide,
             unmatched: Answer::Rollback,
             targets: Vec::new(),
@@ -132,6 +142,8 @@ pub(crate) struct Layer {
     pub(crate) journal: Option<JournalLayer>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) aws: Option<AwsSettings>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) intake: Option<IntakeSettings>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) mode: Option<Mode>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -175,6 +187,7 @@ struct File {
     admin: Option<AdminLayer>,
     journal: Option<JournalLayer>,
     aws: Option<AwsSettings>,
+    intake: Option<IntakeSettings>,
     mode: Option<Mode>,
     unmatched: Option<Answer>,
     targets: Option<Vec<TargetSetting>>,
@@ -243,14 +256,25 @@ pub(crate) fn layered(
     };
     let mut faults = Vec::new();
     let mut figment = Figment::from(Serialized::defaults(Settings::default()));
-    let File { policies, hooks, admin, journal, aws, mode, unmatched, targets, mut profiles } =
-        file;
+    let File {
+        policies,
+        hooks,
+        admin,
+        journal,
+        aws,
+        intake,
+        mode,
+        unmatched,
+        targets,
+        mut profiles,
+    } = file;
     figment = figment.merge(Serialized::defaults(Layer {
         policies,
         hooks,
         admin,
         journal,
         aws,
+        intake,
         mode,
         unmatched,
         targets,
@@ -318,7 +342,8 @@ fn check(settings: Settings, mut faults: Vec<String>) -> Result<Checked, ConfigE
             .ok()
     };
     // A container has its ports in common with those it is beside: a sidecar takes none unasked.
-    let asked = settings.targets.is_empty() || settings.hooks.listen.is_some();
+    let fetches = settings.intake != IntakeSettings::default();
+    let asked = settings.targets.is_empty() || settings.hooks.listen.is_some() || fetches;
     let hooks = settings.hooks.listen.as_deref().unwrap_or(HOOKS_LISTEN);
     let hooks_listen = asked.then(|| address("hooks.listen", hooks)).flatten();
     let admin_listen = address("admin.listen", &settings.admin.listen);
@@ -339,6 +364,7 @@ fn check(settings: Settings, mut faults: Vec<String>) -> Result<Checked, ConfigE
     if !settings.policies.is_dir() {
         faults.push(format!("`policies: {}` is no folder", settings.policies.display()));
     }
+    intake::check(&settings.intake, &settings.aws.assume_role, &mut faults);
     let targets = targets::check(&settings.targets, &settings.policies, &mut faults);
     match admin_listen {
         Some(admin_listen) if faults.is_empty() => {

@@ -11,6 +11,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use policies::{Decision, Event, Moment, Question};
 use serde::{Deserialize, Serialize};
+
+use crate::ask::{Ask, Asked, Token};
+use crate::aws::Place;
 use tokio::sync::{mpsc, oneshot};
 
 pub(crate) use sqlite::JournalError;
@@ -19,28 +22,48 @@ use sqlite::Sqlite;
 /// Requests that may wait for the disk.
 const REQUESTS_WAITING_MAX: usize = 1024;
 
-/// The token that the answer to a hook must carry: like a password, so never printed.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub(crate) struct Token(pub(crate) String);
-
-impl std::fmt::Debug for Token {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Token")
-    }
-}
-
 /// A question with all that is needed to take it up again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Written")]
 pub(crate) struct Accepted {
     /// What the run needs to know of it.
     pub(crate) question: Question,
-    /// CodeDeploy's id of the deployment.
-    pub(crate) deployment_id: String,
-    /// The token the answer must carry.
-    pub(crate) execution_id: Token,
+    /// Who asks, and where.
+    pub(crate) asked: Asked,
     /// When it was accepted, in milliseconds since 1970.
     pub(crate) accepted_unix_millis: u64,
+}
+
+/// [`Accepted`] as this gate writes it, or as one wrote it that knew hooks of CodeDeploy alone.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Written {
+    Now {
+        question: Question,
+        asked: Asked,
+        accepted_unix_millis: u64,
+    },
+    Hook {
+        question: Question,
+        deployment_id: String,
+        execution_id: Token,
+        accepted_unix_millis: u64,
+    },
+}
+
+impl From<Written> for Accepted {
+    fn from(written: Written) -> Self {
+        match written {
+            Written::Now { question, asked, accepted_unix_millis } => {
+                Self { question, asked, accepted_unix_millis }
+            }
+            Written::Hook { question, deployment_id, execution_id, accepted_unix_millis } => {
+                let ask = Ask::CodedeployHook { deployment_id, execution_id };
+                let asked = Asked { ask, place: Place::default() };
+                Self { question, asked, accepted_unix_millis }
+            }
+        }
+    }
 }
 
 /// One thing that happened to a run.
@@ -231,12 +254,22 @@ mod tests {
     }
 
     fn accepted(id: &str) -> Accepted {
-        let question =
-            Question { id: id.into(), limit: None, unmatched: Answer::Rollback, observe: false };
+        let question = Question {
+            id: id.into(),
+            limit: None,
+            unmatched: Answer::Rollback,
+            observe: false,
+            watch_only: false,
+        };
         Accepted {
             question,
-            deployment_id: "d-1".into(),
-            execution_id: Token("token".into()),
+            asked: Asked {
+                ask: Ask::CodedeployHook {
+                    deployment_id: "d-1".into(),
+                    execution_id: Token("token".into()),
+                },
+                place: crate::aws::Place::default(),
+            },
             accepted_unix_millis: 1_700_000_000_000,
         }
     }
@@ -360,7 +393,7 @@ mod tests {
         Journal::open(&place.path()).unwrap().end().await;
         sqlite::execute(&place.path(), "PRAGMA user_version = 1").unwrap();
         Journal::open(&place.path()).unwrap().end().await;
-        assert_eq!(sqlite::version(&place.path()).unwrap(), 2);
+        assert_eq!(sqlite::version(&place.path()).unwrap(), 3);
     }
 
     #[tokio::test]

@@ -66,6 +66,31 @@ impl Library {
             Err(error) => PolicyInForce::Broken { faults: vec![crate::cli::story(&error)] },
         }
     }
+
+    /// The policy of this name, `NAME` for `NAME.policy.yaml`: whoever asks named it, so no other will do.
+    pub(crate) async fn named(&self, name: &str) -> PolicyInForce {
+        let set = match self.read().await {
+            Ok(set) => set,
+            Err(error) => {
+                return PolicyInForce::Broken { faults: vec![crate::cli::story(&error)] };
+            }
+        };
+        // Compared with names that are there, so that no path leads anywhere.
+        let wanted = format!("{name}{ENDING}");
+        match set.files().iter().find(|file| file.name == wanted) {
+            Some(file) if file.policy.is_some() => {
+                PolicyInForce::Chosen { file: file.name.clone(), text: file.text.clone() }
+            }
+            Some(file) => {
+                let faults = file.errors().map(policies::Fault::one_line).collect();
+                PolicyInForce::Broken { faults }
+            }
+            None => {
+                let fault = format!("whoever asks names policy `{name}`, and there is no {wanted}");
+                PolicyInForce::Broken { faults: vec![fault] }
+            }
+        }
+    }
 }
 
 /// Reads a policy, and just enough of a too large one for the check to refuse it.

@@ -2,6 +2,7 @@
 
 mod address;
 mod app;
+mod ask;
 mod aws;
 mod cli;
 mod client;

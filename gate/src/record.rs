@@ -66,7 +66,7 @@ impl Record {
     pub(crate) fn of(stored: Stored) -> Self {
         Self::new(
             stored.accepted.question,
-            stored.accepted.deployment_id,
+            stored.accepted.asked.ask.subject().id().to_owned(),
             stored.accepted.accepted_unix_millis,
             stored.entries,
         )

@@ -1,12 +1,12 @@
 //! The loop of one run: wait for a fact, write it down, let the run decide, do what it says.
 //!
-//! It never decides. What differs between a hook and a person at a terminal is behind [`Case`].
+//! It never decides. What differs between AWS and a person at a terminal is behind [`Case`].
 
-mod hook;
+mod cloud;
 mod run;
 mod secrets;
 
-pub(crate) use hook::{HookCase, Memory, trouble};
+pub(crate) use cloud::{CloudCase, Memory, trouble};
 pub(crate) use run::{Conduct, Conducted, conduct};
 pub(crate) use secrets::{References, secret, sendable};
 

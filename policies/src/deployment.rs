@@ -61,6 +61,12 @@ pub enum Stage {
     PostProductionTrafficShift,
     /// CodeDeploy on EC2, the application was started.
     ValidateService,
+    /// CodeDeploy, everything is ready and traffic waits for a word.
+    Ready,
+    /// CodePipeline, a manual approval.
+    Approval,
+    /// CodePipeline, an action that invokes a function.
+    Invoke,
     /// `gate verify`: whoever runs it decides when.
     Shell,
     /// Not looked up, because it does not matter: a rollback is let through at any stage.
@@ -70,7 +76,7 @@ pub enum Stage {
 
 impl Stage {
     /// Every stage a policy can name, in the order a deployment passes them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 18] = [
         Self::BeforeInstall,
         Self::AfterInstall,
         Self::AfterAllowTestTraffic,
@@ -85,6 +91,9 @@ impl Stage {
         Self::ProductionTrafficShift,
         Self::PostProductionTrafficShift,
         Self::ValidateService,
+        Self::Ready,
+        Self::Approval,
+        Self::Invoke,
         Self::Shell,
     ];
 
@@ -105,6 +114,9 @@ impl Stage {
             Self::ProductionTrafficShift => "PRODUCTION_TRAFFIC_SHIFT",
             Self::PostProductionTrafficShift => "POST_PRODUCTION_TRAFFIC_SHIFT",
             Self::ValidateService => "ValidateService",
+            Self::Ready => "READY",
+            Self::Approval => "Approval",
+            Self::Invoke => "Invoke",
             Self::Shell => "Shell",
             Self::Unknown => "unknown",
         }
@@ -137,6 +149,8 @@ pub enum Route {
     Listener,
     /// An address somebody gave.
     Url,
+    /// A version of a Lambda function, invoked by its number; `host` is what is invoked.
+    Function,
 }
 
 /// One thing of an arm that can be probed.
@@ -158,7 +172,7 @@ pub struct Target {
 }
 
 /// A deployment as gate sees it: who, where, and what can be probed.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Deployment {
     /// AWS's id of it, or `verify` for a shell.
     pub id: String,
@@ -187,6 +201,12 @@ pub struct Deployment {
     /// Seconds until it ends by its own configuration, bake included, where that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remaining_seconds: Option<u64>,
+    /// Seconds until whoever asks stops waiting, where that is only known once it is resolved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits_seconds: Option<u64>,
+    /// Percent of real traffic that green has, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub green_weight: Option<f64>,
     /// `HTTP2` or `GRPC`, where green's target group speaks nothing else to its targets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub only_speaks: Option<String>,

@@ -34,6 +34,8 @@ pub use recent::RECENT_SPAN;
 pub const HOOK_LIMIT: Duration = Duration::from_secs(3600);
 /// Answers are given this long before the platform stops waiting: time for a few minutes of throttling.
 pub const MARGIN: Duration = Duration::from_secs(120);
+/// Where the platform waits for less than ten minutes, the margin is this part of it.
+const MARGIN_PART: u32 = 5;
 /// Replaced and scaled tasks join and leave within this time.
 pub const RESOLVE_EVERY: Duration = Duration::from_secs(10);
 /// Trouble that trying again is unlikely to mend is tried again this long: IAM changes take seconds to
@@ -53,6 +55,14 @@ pub struct Question {
     pub unmatched: Answer,
     /// Judge and record, but always let the deployment continue.
     pub observe: bool,
+    /// Nobody asks: the deployment is watched from the moment there is a green.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub watch_only: bool,
+}
+
+/// The time before the end of a limit at which an answer is given.
+pub fn margin(limit: Duration) -> Duration {
+    MARGIN.min(limit / MARGIN_PART)
 }
 
 /// One run of the gate for one question.
@@ -66,6 +76,8 @@ pub struct Run {
     judge: Option<Judge>,
     failures: u32,
     lasting_since: Option<Moment>,
+    /// When whoever asks stops waiting, as the deployment says.
+    waits_until: Option<Moment>,
     trouble: Option<Trouble>,
     next_tick: u64,
     warm_up_ticks: u64,
@@ -97,6 +109,7 @@ impl Run {
             judge: None,
             failures: 0,
             lasting_since: None,
+            waits_until: None,
             trouble: None,
             next_tick: 0,
             warm_up_ticks: 0,
@@ -192,6 +205,9 @@ impl Run {
             Event::Read { reading } => self.read(&reading),
             Event::Woke => vec![Action::WakeAt(self.deadline())],
             Event::Resumed => self.resumed(),
+            Event::TakenOver if self.question.watch_only => {
+                self.end_watch("a question of the deployment took over".to_owned())
+            }
             // Each question of a deployment is answered; only its watch can be taken over.
             Event::TakenOver | Event::Delivered { .. } | Event::Undelivered { .. } => Vec::new(),
         }
@@ -205,12 +221,16 @@ impl Run {
             self.note_resolved(&deployment);
         }
         let (is_rollback, stage) = (deployment.is_rollback, deployment.stage);
+        self.waits(&deployment);
         self.deployment = Some(deployment);
         if is_rollback {
             let reason = "the deployment is itself a rollback, which is never gated";
             return self.decide(Answer::Continue, Basis::RollbackDeployment, reason.to_owned());
         }
         if !stage.measurable() {
+            if self.question.watch_only {
+                return self.look_again();
+            }
             let reason = format!("nothing to measure yet at {stage}: there is no green");
             return self.decide(Answer::Continue, Basis::NothingToMeasure, reason);
         }
@@ -268,7 +288,11 @@ impl Run {
         self.policy = Some((file, policy));
         let deadline = Action::WakeAt(self.deadline());
         let Some(plan) = self.plan().filter(|plan| !plan.green.is_empty()) else {
-            return self.no_targets(deadline);
+            return if self.question.watch_only {
+                self.look_again()
+            } else {
+                self.no_targets(deadline)
+            };
         };
         if let Some((file, policy)) = &self.policy {
             self.timeline.note(self.now, format!("judged by {file}"));
@@ -278,10 +302,26 @@ impl Run {
         }
         self.judge = Some(judge.of_targets(plan.green.len()));
         self.silence = Silence::of(!plan.blue.is_empty());
+        if self.question.watch_only {
+            let nothing = || "the policy has no `watch`".to_owned();
+            return self.begin_watch().unwrap_or_else(|| self.end_watch(nothing()));
+        }
         self.look_at_health();
         self.phase = if self.warm_up_ticks > 0 { Phase::WarmUp } else { Phase::Judging };
         let probe = Action::Probe(Box::new(plan));
         vec![deadline, probe, Action::Resolve { after: RESOLVE_EVERY }]
+    }
+
+    /// Takes note of how long whoever asks waits. Said once: what is said later is shorter by the time between.
+    fn waits(&mut self, deployment: &Deployment) {
+        if let (None, Some(waits)) = (self.waits_until, deployment.waits_seconds) {
+            self.waits_until = Some(self.now.after(Duration::from_secs(waits)));
+        }
+    }
+
+    /// There is no green to watch yet: it will come.
+    fn look_again(&self) -> Vec<Action> {
+        vec![Action::WakeAt(self.deadline()), Action::Resolve { after: RESOLVE_EVERY }]
     }
 
     /// Green has nothing to probe: tasks may still be registering, so look again for a while.
@@ -382,9 +422,18 @@ impl Run {
     }
 
     fn deadline(&self) -> Moment {
+        if self.question.watch_only {
+            return Moment::ZERO.after(watching::WATCH_MAX);
+        }
         let wanted = self.policy.as_ref().map_or(DEADLINE_DEFAULT, |(_, p)| p.decide.deadline);
-        let allowed = self.question.limit.map_or(wanted, |limit| limit.saturating_sub(MARGIN));
+        let allowed = self.limit().map_or(wanted, |limit| limit.saturating_sub(margin(limit)));
         Moment::ZERO.after(wanted.min(allowed))
+    }
+
+    /// From acceptance until whoever asks stops waiting.
+    fn limit(&self) -> Option<Duration> {
+        let said = self.waits_until.map(|until| until.since(Moment::ZERO));
+        [self.question.limit, said].into_iter().flatten().min()
     }
 
     fn plan(&self) -> Option<Plan> {
@@ -428,7 +477,7 @@ fn routed(deployment: &Deployment, arm: Arm, via: Via) -> Vec<crate::deployment:
     // Both arms take the same route, or they would not be comparable: green says which.
     let tasks = deployment.green.iter().any(|target| target.route == Route::Task);
     let wanted = |route: Route| match (via, route) {
-        (_, Route::Url) | (Via::Both, _) => true,
+        (_, Route::Url | Route::Function) | (Via::Both, _) => true,
         (Via::Auto, Route::Task) | (Via::Tasks, Route::Task) => true,
         (Via::Auto, Route::Listener) => !tasks,
         (Via::Listener, Route::Listener) => true,

@@ -16,10 +16,12 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{error, info, warn};
 
 use super::{OK, USAGE, complain, story};
-use crate::aws::{Aws, Failure, RealAws};
+use crate::aws::codedeploy::CodeDeploy;
+use crate::aws::{Failure, RealAws};
 use crate::client::Client;
 use crate::config::Key;
-use crate::intake::{CODEDEPLOY_PATH, HookEvent};
+use crate::intake::CODEDEPLOY_PATH;
+use crate::intake::hooks::HookEvent;
 use crate::journal::unix_millis;
 use crate::shell::secret;
 use crate::signature;

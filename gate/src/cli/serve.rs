@@ -10,7 +10,7 @@ use tracing::info;
 
 use super::{OK, USAGE, complain, story};
 use crate::app;
-use crate::aws::{Aws, RealAws};
+use crate::aws::{Clouds, RealAws};
 use crate::config::{self, AdminLayer, HooksLayer, JournalLayer, Layer, Settings};
 use crate::telemetry::{self, Metrics};
 
@@ -77,14 +77,13 @@ async fn serve(config: config::Checked) -> Result<(), String> {
     let metrics = Metrics::new().map_err(|error| story(&error))?;
     let metrics = Arc::new(metrics);
     let counted = Arc::clone(&metrics);
-    let aws = async move |settings: &Settings| {
+    let clouds = async move |settings: &Settings| {
         let endpoint = settings.aws.endpoint.clone();
-        let aws: Arc<dyn Aws> = Arc::new(RealAws::connect(endpoint, counted).await);
-        aws
+        Clouds::real(RealAws::connect(endpoint, counted).await, &settings.aws.assume_role)
     };
     let stop = CancellationToken::new();
     stop_on_signal(stop.clone()).map_err(|error| format!("signals cannot be caught: {error}"))?;
-    let bound = app::build(config, aws, metrics, stop).await.map_err(|error| story(&error))?;
+    let bound = app::build(config, clouds, metrics, stop).await.map_err(|error| story(&error))?;
     let hooks = bound.hooks_address.map(tracing::field::display);
     info!(hooks, operators = %bound.admin_address, "gate serves");
     bound.wait().await;

@@ -121,6 +121,7 @@ impl Verify {
             limit: self.deadline.map(|deadline| deadline + MARGIN),
             unmatched: Answer::Rollback,
             observe: false,
+            watch_only: false,
         };
         let stop = CancellationToken::new();
         stop_on_signal(stop.clone())

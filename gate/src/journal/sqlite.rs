@@ -11,8 +11,9 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 use super::{Accepted, Entry, Listed, Stored};
 
 /// Version of the tables and of what entries may say, in SQLite's own `user_version`. An older gate must not
-/// take up a run whose facts it cannot read. 2: facts of a watch, of readings, and of nothing new.
-const VERSION: i64 = 2;
+/// take up a run whose facts it cannot read. 2: facts of a watch, of readings, and of nothing new. 3: questions of
+/// every kind.
+const VERSION: i64 = 3;
 /// How long a write waits for somebody who looks at the file with `sqlite3`.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -197,7 +198,7 @@ impl Sqlite {
             };
             Ok(Listed {
                 id: accepted.question.id,
-                deployment_id: accepted.deployment_id,
+                deployment_id: accepted.asked.ask.subject().id().to_owned(),
                 accepted_unix_millis: accepted.accepted_unix_millis,
                 decision,
                 closed,

@@ -12,6 +12,10 @@ use crate::phase::Phase;
 impl Run {
     /// Decides by a rule that no objective had a part in.
     pub(super) fn decide(&mut self, answer: Answer, basis: Basis, reason: String) -> Vec<Action> {
+        if self.question.watch_only {
+            // Nobody waits for an answer, so no rule gives one.
+            return self.end_watch(reason);
+        }
         let otherwise = match basis {
             Basis::Unresolved | Basis::Unmatched | Basis::BrokenPolicy => {
                 Some(other_rule("unmatched", answer))
@@ -89,7 +93,7 @@ impl Run {
         }
         let reason = trouble.what.clone();
         self.trouble = Some(trouble);
-        if self.question.limit.is_some_and(|limit| self.now >= Moment::ZERO.after(limit)) {
+        if self.limit().is_some_and(|limit| self.now >= Moment::ZERO.after(limit)) {
             return self.delivered(Delivery::TooLate { reason });
         }
         self.failures = self.failures.saturating_add(1);
@@ -97,6 +101,9 @@ impl Run {
     }
 
     pub(super) fn ended(&mut self, status: &str) -> Vec<Action> {
+        if self.question.watch_only {
+            return self.end_watch(format!("the deployment is {status}"));
+        }
         self.timeline.note(self.now, format!("the deployment ended by other hands: {status}"));
         let reason =
             format!("the deployment became {status} before a decision: nobody waits for an answer");

@@ -43,7 +43,8 @@ impl Run {
         });
         // A shell has its answer and goes on; there is no deployment that could be stopped.
         let shell = self.deployment.as_ref().is_none_or(|d| d.stage == Stage::Shell);
-        if !goes_on || !confirmed || shell || self.taken_over {
+        let answered = self.question.watch_only || (goes_on && confirmed);
+        if !answered || shell || self.taken_over {
             return None;
         }
         let (watching, text) = self.window(1)?;
@@ -217,7 +218,7 @@ impl Run {
         }
     }
 
-    fn end_watch(&mut self, why: String) -> Vec<Action> {
+    pub(super) fn end_watch(&mut self, why: String) -> Vec<Action> {
         self.timeline.note(self.now, format!("the watch is over: {why}"));
         if let Some(watching) = &mut self.watching {
             watching.ended = Some(why);

@@ -18,7 +18,13 @@ use policies::{
 /// A hook's question.
 pub(crate) fn question() -> Question {
     let limit = Some(policies::run::HOOK_LIMIT);
-    Question { id: "d-1-00000000".into(), limit, unmatched: Answer::Rollback, observe: false }
+    Question {
+        id: "d-1-00000000".into(),
+        limit,
+        unmatched: Answer::Rollback,
+        observe: false,
+        watch_only: false,
+    }
 }
 
 /// A task's address.

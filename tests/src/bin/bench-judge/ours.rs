@@ -55,7 +55,13 @@ impl Gate {
     /// Where the policy has a fault: a simulation of anything else would be worth nothing.
     pub fn start(policy: &Policy) -> Self {
         let unmatched = Answer::Rollback;
-        let question = Question { id: "bench".into(), limit: None, unmatched, observe: false };
+        let question = Question {
+            id: "bench".into(),
+            limit: None,
+            unmatched,
+            observe: false,
+            watch_only: false,
+        };
         let mut run = Run::new(question);
         let in_force =
             PolicyInForce::Chosen { file: "bench.policy.yaml".into(), text: policy.text.clone() };

@@ -1,4 +1,4 @@
-//! A CodeDeploy lifecycle hook: resolved, recorded, answered.
+//! A question that AWS asks, of whatever kind: resolved, recorded, answered, vetoed.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,20 +10,25 @@ use tokio::time::timeout;
 use tracing::{debug, error, warn};
 
 use super::{Case, Doing, sendable};
-use crate::aws::{Aws, AwsError, Failure};
+use crate::ask::{Ask, Subject};
+use crate::aws::pipelines::Approval;
+use crate::aws::{Aws, AwsError, Clouds, Failure};
 use crate::journal::{Accepted, Entry, Journal};
 use crate::library::Library;
-use crate::resolve::{Resolved, resolve};
+use crate::resolve::{Purpose, Resolved, Resolver};
 use crate::telemetry::Metrics;
 
 /// A tick may wait this long for the disk; a disk that hangs must not keep an answer from being given.
 const JOURNAL_TIMEOUT: Duration = Duration::from_secs(2);
+/// Whoever polls for an answer is taken to have gone if it has not come back after so long.
+const POLL_PATIENCE: Duration = Duration::from_secs(15 * 60);
 
-/// One hook with what it takes to serve it.
+/// One question of AWS's with what it takes to serve it.
 #[derive(Debug)]
-pub(crate) struct HookCase {
+pub(crate) struct CloudCase {
     pub(crate) accepted: Accepted,
-    pub(crate) aws: Arc<dyn Aws>,
+    pub(crate) clouds: Clouds,
+    pub(crate) resolver: Resolver,
     pub(crate) journal: Journal,
     pub(crate) library: Arc<Library>,
     pub(crate) metrics: Arc<Metrics>,
@@ -50,7 +55,7 @@ impl Memory {
     }
 }
 
-impl HookCase {
+impl CloudCase {
     fn memory(&self) -> MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -72,14 +77,36 @@ impl HookCase {
                 return Ok(policy.clone());
             }
         }
-        let policy = self.library.pick(deployment).await;
+        let policy = match self.resolver.subject().policy() {
+            Some(name) => self.library.named(name).await,
+            None => self.library.pick(deployment).await,
+        };
         usable(&policy)?;
         Ok(policy)
     }
 
+    /// AWS in the region and account the question comes from.
+    async fn aws(&self) -> Arc<dyn Aws> {
+        self.clouds.at(&self.accepted.asked.place).await
+    }
+
+    /// The decision that is on disk: nothing else is ever told to anybody.
+    pub(crate) fn decided_on_disk(&self) -> Option<Decision> {
+        self.memory().decision.clone()
+    }
+
     /// Stops the deployment with rollback. `Err` where AWS will not do it.
     async fn stop(&self) -> Result<Event, AwsError> {
-        match self.aws.stop_with_rollback(&self.accepted.deployment_id).await {
+        let aws = self.aws().await;
+        let stopped = match self.resolver.subject() {
+            Subject::CodeDeploy { id } => aws.stop_with_rollback(id).await,
+            Subject::Service { arn, .. } => aws.stop_service_deployment(arn).await.map(|()| true),
+            Subject::Pipeline { .. } => {
+                // A pipeline goes on by itself once it is answered; there is nothing to stop.
+                return Ok(Event::Delivered { delivery: Delivery::Confirmed });
+            }
+        };
+        match stopped {
             Ok(true) => Ok(Event::Delivered { delivery: Delivery::Stopped }),
             Ok(false) => {
                 self.memory().stopping = true;
@@ -97,12 +124,12 @@ impl HookCase {
 
     /// A group that does not roll back by itself leaves everything as it is after a failed hook, so its
     /// deployment is stopped.
-    async fn stop_and_answer(&self, answer: Answer) -> Event {
+    async fn stop_and_answer(&self, decision: &Decision) -> Event {
         match self.stop().await {
             Ok(stopped) => {
                 if matches!(stopped, Event::Delivered { .. }) {
                     // The hook is over with its deployment; answering it as well only tidies up.
-                    let put = self.put(answer).await;
+                    let put = self.put(decision).await;
                     debug!(?put, "the hook of the stopped deployment");
                 }
                 stopped
@@ -112,7 +139,7 @@ impl HookCase {
                     error = error.story(),
                     "cannot stop the deployment; failing its hook instead"
                 );
-                self.put(answer).await
+                self.put(decision).await
             }
         }
     }
@@ -131,22 +158,82 @@ impl HookCase {
         false
     }
 
-    async fn put(&self, answer: Answer) -> Event {
-        let Accepted { deployment_id, execution_id, .. } = &self.accepted;
-        let succeeded = answer == Answer::Continue;
-        match self.aws.answer_hook(deployment_id, &execution_id.0, succeeded).await {
+    /// Brings the answer to whoever asked. One try.
+    async fn put(&self, decision: &Decision) -> Event {
+        let aws = self.aws().await;
+        let proceed = decision.answer == Answer::Continue;
+        let told = match &self.accepted.asked.ask {
+            Ask::CodedeployHook { deployment_id, execution_id } => {
+                aws.answer_hook(deployment_id, &execution_id.0, proceed).await
+            }
+            Ask::CodedeployReady { deployment_id } if proceed => {
+                aws.end_ready_wait(deployment_id).await
+            }
+            Ask::CodedeployReady { .. } => {
+                return self.stop().await.unwrap_or_else(|error| undelivered(&error));
+            }
+            Ask::EcsPause { deployment_arn, hook_id, .. } => {
+                let told = aws.answer_pause(deployment_arn, hook_id, proceed).await;
+                return self.pause_answered(aws.as_ref(), told).await;
+            }
+            Ask::Approval { pipeline, stage, action, token, .. } => {
+                let approval = Approval {
+                    pipeline: pipeline.clone(),
+                    stage: stage.clone(),
+                    action: action.clone(),
+                    token: token.0.clone(),
+                };
+                aws.answer_approval(&approval, proceed, &decision.reason).await
+            }
+            Ask::EcsHook { .. } | Ask::PipelineJob { .. } => {
+                // They come for it: what tells them tells the run.
+                tokio::time::sleep(POLL_PATIENCE).await;
+                let what = "whoever asked has not come back for the answer".to_owned();
+                let trouble = Trouble { blame: Blame::Aws, lasting: false, what };
+                return Event::Undelivered { trouble };
+            }
+            Ask::Watch { .. } => Ok(()),
+        };
+        match told {
             Ok(()) => Event::Delivered { delivery: Delivery::Confirmed },
             Err(error) => undelivered(&error),
         }
     }
+
+    /// ECS has no error of its own for a pause that is over: the deployment is read again to find out.
+    async fn pause_answered(&self, aws: &dyn Aws, told: Result<(), AwsError>) -> Event {
+        let Ask::EcsPause { deployment_arn, hook_id, .. } = &self.accepted.asked.ask else {
+            return Event::Delivered { delivery: Delivery::Confirmed };
+        };
+        let error = match told {
+            Ok(()) => return Event::Delivered { delivery: Delivery::Confirmed },
+            Err(error) => error,
+        };
+        if matches!(error.failure, Failure::Denied | Failure::Passing) {
+            return undelivered(&error);
+        }
+        match aws.service_deployment(deployment_arn).await {
+            Ok(found) => {
+                let hook = found.hooks.iter().find(|hook| hook.id == *hook_id);
+                if !found.is_over() && hook.is_some_and(crate::aws::ecs::HookFacts::waits) {
+                    // It waits, and ECS will not have the answer: once more, later.
+                    return Event::Undelivered { trouble: trouble(&error) };
+                }
+                Event::Delivered { delivery: Delivery::AlreadyCompleted }
+            }
+            Err(_unknown) => undelivered(&error),
+        }
+    }
 }
 
-impl Case for HookCase {
+impl Case for CloudCase {
     fn resolve(&self) -> Doing<'_, Event> {
         Box::pin(async move {
             // While it is watched, a deployment is between its hooks most of the time.
-            let watched = self.memory().decision.is_some();
-            match resolve(self.aws.as_ref(), &self.accepted.deployment_id, watched).await {
+            let watched = !self.accepted.asked.ask.waits() || self.memory().decision.is_some();
+            let purpose = if watched { Purpose::Watch } else { Purpose::Question };
+            let aws = self.aws().await;
+            match self.resolver.resolve(aws.as_ref(), purpose).await {
                 Ok(Resolved::Deployment(deployment)) => match self.policy(&deployment).await {
                     Ok(policy) => self.or_unchanged(Event::Resolved { deployment, policy }),
                     Err(trouble) => Event::Unresolved { trouble },
@@ -164,9 +251,9 @@ impl Case for HookCase {
     fn deliver<'a>(&'a self, decision: &'a Decision, stop_deployment: bool) -> Doing<'a, Event> {
         Box::pin(async move {
             if stop_deployment {
-                self.stop_and_answer(decision.answer).await
+                self.stop_and_answer(decision).await
             } else {
-                self.put(decision.answer).await
+                self.put(decision).await
             }
         })
     }

@@ -1,0 +1,373 @@
+//! Every question there is: accepted once, conducted, told, shown, taken up again after a restart.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use policies::{Answer, Decision, Delivery, Event, Phase, Question, Report, Run};
+use probes::Prober;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{Instrument, error, info, info_span, warn};
+
+use crate::ask::Asked;
+use crate::aws::Clouds;
+use crate::config::{Key, Mode, Settings};
+use crate::journal::{Accepted, Entry, Journal, JournalError, Listed, Stored, unix_millis};
+use crate::library::Library;
+use crate::record::Record;
+use crate::resolve::Resolver;
+use crate::shell::{CloudCase, Conduct, Conducted, Memory, conduct};
+use crate::telemetry::Metrics;
+
+/// Runs at once. Beyond it whoever asks is told to come back: never accepted and dropped.
+const RUNS_MAX: usize = 1000;
+/// Questions on the list page.
+pub(crate) const LISTED_MAX: u32 = 200;
+
+/// What a [`Gate`] is made of.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) settings: Settings,
+    pub(crate) clouds: Clouds,
+    pub(crate) journal: Journal,
+    pub(crate) prober: Arc<Prober>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) keys: Vec<Key>,
+    pub(crate) stop: CancellationToken,
+}
+
+/// The daemon's parts, shared by everything that takes or shows a question.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    pub(crate) settings: Settings,
+    pub(crate) clouds: Clouds,
+    journal: Journal,
+    library: Arc<Library>,
+    prober: Arc<Prober>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) keys: Vec<Key>,
+    runs: Mutex<HashMap<String, Live>>,
+    accepting: tokio::sync::Mutex<()>,
+    tasks: TaskTracker,
+    pub(crate) stop: CancellationToken,
+}
+
+/// A run under way.
+#[derive(Clone, Debug)]
+struct Live {
+    conducted: Conducted,
+    case: Arc<CloudCase>,
+}
+
+/// What became of a delivered question.
+#[derive(Debug)]
+pub(crate) enum Intake {
+    /// It is new, and on disk.
+    Accepted(String),
+    /// It was accepted before.
+    Joined(String),
+    /// Not now: too many runs, or gate is stopping.
+    Full,
+    /// It could not be written down, so it is not accepted.
+    Unwritten(JournalError),
+}
+
+impl Gate {
+    /// A daemon that nobody has asked anything yet.
+    pub(crate) fn new(parts: Parts) -> Self {
+        let Parts { settings, clouds, journal, prober, metrics, keys, stop } = parts;
+        Self {
+            library: Arc::new(Library::new(settings.policies.clone())),
+            settings,
+            clouds,
+            journal,
+            prober,
+            metrics,
+            keys,
+            runs: Mutex::default(),
+            accepting: tokio::sync::Mutex::default(),
+            tasks: TaskTracker::new(),
+            stop,
+        }
+    }
+
+    /// Takes a question: on disk before it is acknowledged, and joined if it was there before.
+    ///
+    /// A task of its own, so that a sender who goes away between the write and the start of the run leaves
+    /// no question that is on disk and not judged.
+    pub(crate) async fn accept(self: &Arc<Self>, asked: Asked) -> Intake {
+        let now = unix_millis();
+        let question = Question {
+            id: asked.ask.evaluation_id(),
+            limit: asked.ask.limit(now),
+            unmatched: self.settings.unmatched,
+            observe: self.settings.mode == Mode::Observe,
+            watch_only: !asked.ask.waits(),
+        };
+        let accepted = Accepted { question, asked, accepted_unix_millis: now };
+        let gate = Arc::clone(self);
+        let taking = tokio::spawn(async move { gate.take(accepted).await });
+        taking.await.unwrap_or(Intake::Unwritten(JournalError::Stopped))
+    }
+
+    async fn take(self: &Arc<Self>, accepted: Accepted) -> Intake {
+        let id = accepted.question.id.clone();
+        // One at a time: two deliveries of one question must not both find it without a run.
+        let _turn = self.accepting.lock().await;
+        if self.lock().contains_key(&id) {
+            return Intake::Joined(id);
+        }
+        if self.stop.is_cancelled() || self.lock().len() >= RUNS_MAX {
+            return Intake::Full;
+        }
+        let origin = Instant::now();
+        match self.journal.accept(accepted.clone()).await {
+            Ok(true) => {
+                if accepted.asked.ask.waits() {
+                    self.take_over_watch_of(accepted.asked.ask.subject().id()).await;
+                }
+                let run = Run::new(accepted.question.clone());
+                let first = run.start();
+                self.begin(accepted, run, first, origin);
+                Intake::Accepted(id)
+            }
+            // Known, and over: there is nothing to take up.
+            Ok(false) => Intake::Joined(id),
+            Err(error) => Intake::Unwritten(error),
+        }
+    }
+
+    /// A further question of a deployment takes over its watch.
+    async fn take_over_watch_of(&self, deployment_id: &str) {
+        let earlier: Vec<Conducted> = {
+            let runs = self.lock();
+            let of = |live: &&Live| live.case.resolver.subject().id() == deployment_id;
+            runs.values().filter(of).map(|live| live.conducted.clone()).collect()
+        };
+        for conducted in earlier {
+            conducted.tell(Event::TakenOver).await;
+        }
+    }
+
+    fn begin(
+        self: &Arc<Self>,
+        accepted: Accepted,
+        run: Run,
+        first: Vec<policies::Action>,
+        origin: Instant,
+    ) {
+        let id = accepted.question.id.clone();
+        let run_decision = run.decision().cloned();
+        let conducted = Conducted::new(run, accepted.accepted_unix_millis);
+        let subject = accepted.asked.ask.subject();
+        let span = info_span!(
+            "evaluation",
+            evaluation = id,
+            deployment = subject.id(),
+            kind = accepted.asked.ask.kind(),
+            otel.kind = "server"
+        );
+        let case = Arc::new(CloudCase {
+            accepted,
+            clouds: self.clouds.clone(),
+            resolver: Resolver::new(subject),
+            journal: self.journal.clone(),
+            library: Arc::clone(&self.library),
+            metrics: Arc::clone(&self.metrics),
+            memory: Mutex::new(Memory::after(run_decision)),
+        });
+        let live = Live { conducted: conducted.clone(), case: Arc::clone(&case) };
+        self.lock().insert(id.clone(), live);
+        self.metrics.opened();
+        let conducting = Conduct {
+            case,
+            prober: Arc::clone(&self.prober),
+            metrics: Arc::clone(&self.metrics),
+            stop: self.stop.clone(),
+            origin,
+        };
+        let gate = Arc::clone(self);
+        let running = async move {
+            info!("question accepted");
+            conduct(conducted.clone(), conducting, first).await;
+            log_end(&conducted.lock().report());
+            gate.lock().remove(&id);
+            gate.metrics.left();
+        };
+        self.tasks.spawn(running.instrument(span));
+    }
+
+    /// Takes up every question whose run is not over: the same facts lead to the same state, evidence
+    /// included, and what was under way goes on.
+    pub(crate) async fn resume(self: &Arc<Self>) -> Result<(), JournalError> {
+        let unfinished = self.journal.unfinished().await?;
+        let deployment = |accepted: &Accepted| accepted.asked.ask.subject().id().to_owned();
+        let newest: HashMap<String, String> = unfinished
+            .iter()
+            .map(|stored| &stored.accepted)
+            .map(|accepted| (deployment(accepted), accepted.question.id.clone()))
+            .collect();
+        for stored in unfinished {
+            let taken_over =
+                newest.get(&deployment(&stored.accepted)) != Some(&stored.accepted.question.id);
+            let elapsed = elapsed(&stored);
+            if stored.unreadable > 0 {
+                self.metrics.lost("journal-entry");
+                error!(
+                    evaluation = stored.accepted.question.id,
+                    entries = stored.unreadable,
+                    "entries cannot be read; resuming without them"
+                );
+            }
+            let (mut run, accepted) = replay(stored);
+            if run.phase() == Phase::Done {
+                self.journal.close(&accepted.question.id).await?;
+                continue;
+            }
+            info!(evaluation = accepted.question.id, phase = run.phase().name(), "resuming");
+            let origin = Instant::now().checked_sub(elapsed).unwrap_or_else(Instant::now);
+            let at = policies::Moment::ZERO.after(elapsed);
+            let resumed = Event::Resumed;
+            let entry = Entry::Fact { fact: resumed.clone() };
+            self.journal.append(&accepted.question.id, at, entry).await?;
+            let first = run.step(resumed, at);
+            let id = accepted.question.id.clone();
+            self.begin(accepted, run, first, origin);
+            if taken_over {
+                // Its end may not have got to the disk: a later question of the deployment has its watch.
+                let live = self.lock().get(&id).cloned();
+                if let Some(live) = live {
+                    live.conducted.tell(Event::TakenOver).await;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The answer to a question that somebody has come back for, once it is on disk.
+    pub(crate) async fn heard(&self, id: &str) -> Result<Option<Decision>, JournalError> {
+        let live = self.lock().get(id).cloned();
+        if let Some(live) = live {
+            return Ok(live.case.decided_on_disk());
+        }
+        let stored = self.journal.load(id).await?;
+        Ok(stored.and_then(|stored| replay(stored).0.decision().cloned()))
+    }
+
+    /// Notes that whoever came back for the answer has it.
+    pub(crate) async fn told(&self, id: &str) {
+        let live = self.lock().get(id).cloned();
+        if let Some(live) = live.filter(|live| live.conducted.lock().phase() == Phase::Answering) {
+            live.conducted.tell(Event::Delivered { delivery: Delivery::Confirmed }).await;
+        }
+    }
+
+    /// Whether the question still waits for its answer.
+    pub(crate) fn is_open(&self, id: &str) -> bool {
+        let live = self.lock().get(id).cloned();
+        live.is_some_and(|live| live.conducted.lock().phase() <= Phase::Answering)
+    }
+
+    /// What to say where gate itself cannot judge.
+    pub(crate) const fn unmatched(&self) -> Answer {
+        self.settings.unmatched
+    }
+
+    /// Waits for every run to be put down. False where some are not within this time.
+    pub(crate) async fn drained(&self, within: Duration) -> bool {
+        self.tasks.close();
+        tokio::time::timeout(within, self.tasks.wait()).await.is_ok()
+    }
+
+    /// Closes the journal.
+    pub(crate) async fn end_journal(&self) {
+        self.journal.end().await;
+    }
+
+    pub(crate) async fn look_at_policies(&self) {
+        let set = match self.library.read().await {
+            Ok(set) => set.tied(),
+            Err(error) => {
+                error!(error = &error as &dyn std::error::Error, "no policies");
+                return;
+            }
+        };
+        let errors = set.faults().filter(|fault| fault.is_error()).count();
+        self.metrics.policy_faults(errors);
+        info!(policies = set.files().len(), faults = errors, "policies read");
+        for fault in set.faults() {
+            let told = fault.one_line();
+            if fault.is_error() {
+                error!(fault = told, "a policy is broken; what it applies to is not judged");
+            } else {
+                warn!(fault = told, "a policy asks for what this version does not do");
+            }
+        }
+    }
+
+    /// A run as it stands, live or from the journal.
+    pub(crate) async fn report(&self, id: &str) -> Result<Option<(Report, u64)>, JournalError> {
+        let live = self.lock().get(id).cloned();
+        if let Some(live) = live {
+            let report = live.conducted.lock().report();
+            return Ok(Some((report, live.conducted.accepted_unix_millis)));
+        }
+        let stored = self.journal.load(id).await?;
+        Ok(stored.map(|stored| {
+            let accepted_at = stored.accepted.accepted_unix_millis;
+            (replay(stored).0.report(), accepted_at)
+        }))
+    }
+
+    /// Everything needed to explain and to replay a decision, from the journal.
+    pub(crate) async fn record(&self, id: &str) -> Result<Option<Record>, JournalError> {
+        Ok(self.journal.load(id).await?.map(Record::of))
+    }
+
+    /// The newest questions.
+    pub(crate) async fn list(&self) -> Result<Vec<Listed>, JournalError> {
+        self.journal.list(LISTED_MAX).await
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Live>> {
+        self.runs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A run brought to where its entries leave it. A decision on disk stands, whatever this version of
+/// gate would make of the same facts.
+fn replay(stored: Stored) -> (Run, Accepted) {
+    let Stored { accepted, entries, .. } = stored;
+    let mut run = Run::new(accepted.question.clone());
+    for (at, entry) in entries {
+        match entry {
+            Entry::Fact { fact } => drop(run.step(fact, at)),
+            Entry::Decided { decision } if run.decision() != Some(&decision) => {
+                warn!(evaluation = accepted.question.id, "the decision on disk differs and stands");
+                drop(run.settle(decision, at));
+            }
+            Entry::Decided { .. } => {}
+        }
+    }
+    (run, accepted)
+}
+
+/// Time since acceptance by the machine's clock, but never before the newest entry.
+fn elapsed(stored: &Stored) -> Duration {
+    let by_clock = unix_millis().saturating_sub(stored.accepted.accepted_unix_millis);
+    let newest = stored.entries.last().map_or(0, |(at, _)| at.as_millis());
+    Duration::from_millis(by_clock.max(newest))
+}
+
+fn log_end(report: &Report) {
+    info!(
+        decision = report.decision.unwrap_or("none"),
+        basis = report.basis.unwrap_or("none"),
+        reason = report.reason.as_deref().unwrap_or_default(),
+        duration_seconds = report.duration_seconds,
+        phase = report.phase.name(),
+        "run ended"
+    );
+}

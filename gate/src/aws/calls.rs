@@ -1,0 +1,284 @@
+//! Every call gate makes of AWS, once: what IAM calls it, what it can be scoped to, what it is for.
+//!
+//! Adapters name a call by its entry here, so that a call without an entry does not compile.
+//! `docs/permissions.md` is written from this table.
+
+use std::fmt;
+
+/// What somebody does with gate, and needs permissions for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Purpose {
+    /// CodeDeploy's hooks and READY waits, on ECS.
+    CodeDeployEcs,
+    /// CodeDeploy's hooks on Lambda.
+    CodeDeployLambda,
+    /// Pauses and hooks of deployments that ECS makes by itself.
+    EcsNative,
+    /// Manual approvals and Lambda actions of CodePipeline.
+    Pipeline,
+    /// Objectives over CloudWatch metrics and alarms.
+    CloudWatch,
+    /// Questions that arrive by a queue.
+    Queue,
+    /// Secrets of policies and settings.
+    Secrets,
+    /// Telling people of decisions.
+    Notify,
+    /// The relay.
+    Relay,
+    /// `gate wait`.
+    Wait,
+    /// `gate doctor`: reads alone.
+    Doctor,
+    /// A sidecar that finds out who it is.
+    Sidecar,
+}
+
+impl Purpose {
+    /// Every purpose, as the documents order them.
+    pub(crate) const ALL: [Self; 12] = [
+        Self::CodeDeployEcs,
+        Self::CodeDeployLambda,
+        Self::EcsNative,
+        Self::Pipeline,
+        Self::CloudWatch,
+        Self::Queue,
+        Self::Secrets,
+        Self::Notify,
+        Self::Relay,
+        Self::Wait,
+        Self::Doctor,
+        Self::Sidecar,
+    ];
+
+    /// How documents call it.
+    pub(crate) const fn title(self) -> &'static str {
+        match self {
+            Self::CodeDeployEcs => "CodeDeploy on ECS",
+            Self::CodeDeployLambda => "CodeDeploy on Lambda",
+            Self::EcsNative => "ECS blue/green, linear and canary",
+            Self::Pipeline => "CodePipeline",
+            Self::CloudWatch => "CloudWatch metrics and alarms",
+            Self::Queue => "Questions from a queue",
+            Self::Secrets => "Secrets",
+            Self::Notify => "Notifications",
+            Self::Relay => "The relay",
+            Self::Wait => "`gate wait`",
+            Self::Doctor => "`gate doctor`",
+            Self::Sidecar => "A sidecar",
+        }
+    }
+}
+
+/// What a permission can be scoped to, as the service authorization reference has it.
+//= https://docs.aws.amazon.com/service-authorization/latest/reference/reference_policies_actions-resources-contextkeys.html
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Scope {
+    /// `*` alone.
+    Any,
+    /// A CodeDeploy deployment group.
+    DeploymentGroup,
+    /// A CodeDeploy deployment configuration.
+    DeploymentConfig,
+    /// An ECS service.
+    Service,
+    /// An ECS service deployment.
+    ServiceDeployment,
+    /// An ECS service revision.
+    ServiceRevision,
+    /// Tasks of an ECS cluster.
+    Task,
+    /// Task sets of an ECS cluster.
+    TaskSet,
+    /// `*`, with the condition `ecs:cluster`.
+    Cluster,
+    /// A Lambda function and its versions and aliases.
+    Function,
+    /// A CloudWatch alarm.
+    Alarm,
+    /// A pipeline.
+    PipelineArn,
+    /// An action of a pipeline.
+    PipelineAction,
+    /// An SQS queue.
+    QueueArn,
+    /// An SNS topic.
+    TopicArn,
+    /// An SSM parameter.
+    Parameter,
+    /// A secret of Secrets Manager.
+    SecretArn,
+    /// A role of another account.
+    Role,
+}
+
+impl Scope {
+    /// The resource to write into a policy; what stands in capitals is to be replaced.
+    pub(crate) const fn resource(self) -> &'static str {
+        match self {
+            Self::Any | Self::Cluster => "*",
+            Self::DeploymentGroup => {
+                "arn:aws:codedeploy:REGION:ACCOUNT:deploymentgroup:APPLICATION/GROUP"
+            }
+            Self::DeploymentConfig => "arn:aws:codedeploy:REGION:ACCOUNT:deploymentconfig:*",
+            Self::Service => "arn:aws:ecs:REGION:ACCOUNT:service/CLUSTER/SERVICE",
+            Self::ServiceDeployment => {
+                "arn:aws:ecs:REGION:ACCOUNT:service-deployment/CLUSTER/SERVICE/*"
+            }
+            Self::ServiceRevision => {
+                "arn:aws:ecs:REGION:ACCOUNT:service-revision/CLUSTER/SERVICE/*"
+            }
+            Self::Task => "arn:aws:ecs:REGION:ACCOUNT:task/CLUSTER/*",
+            Self::TaskSet => "arn:aws:ecs:REGION:ACCOUNT:task-set/CLUSTER/SERVICE/*",
+            Self::Function => "arn:aws:lambda:REGION:ACCOUNT:function:FUNCTION*",
+            Self::Alarm => "arn:aws:cloudwatch:REGION:ACCOUNT:alarm:*",
+            Self::PipelineArn => "arn:aws:codepipeline:REGION:ACCOUNT:PIPELINE",
+            Self::PipelineAction => "arn:aws:codepipeline:REGION:ACCOUNT:PIPELINE/STAGE/ACTION",
+            Self::QueueArn => "arn:aws:sqs:REGION:ACCOUNT:QUEUE",
+            Self::TopicArn => "arn:aws:sns:REGION:ACCOUNT:TOPIC",
+            Self::Parameter => "arn:aws:ssm:REGION:ACCOUNT:parameter/PREFIX/*",
+            Self::SecretArn => "arn:aws:secretsmanager:REGION:ACCOUNT:secret:PREFIX/*",
+            Self::Role => "arn:aws:iam::OTHER-ACCOUNT:role/ROLE",
+        }
+    }
+}
+
+/// One call.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entry {
+    pub(crate) call: Call,
+    /// What IAM calls it.
+    pub(crate) action: &'static str,
+    pub(crate) scope: Scope,
+    pub(crate) purposes: &'static [Purpose],
+    /// What gate needs it for.
+    pub(crate) what_for: &'static str,
+}
+
+macro_rules! calls {
+    ($($call:ident = $action:literal on $scope:ident for [$($purpose:ident),+]: $what_for:literal;)+) => {
+        /// A call of AWS that gate makes.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub(crate) enum Call {
+            $(#[doc = $what_for] $call,)+
+        }
+
+        impl Call {
+            /// AWS's name of the operation.
+            pub(crate) const fn name(self) -> &'static str {
+                match self { $(Self::$call => stringify!($call),)+ }
+            }
+
+            /// What IAM calls it.
+            pub(crate) const fn action(self) -> &'static str {
+                match self { $(Self::$call => $action,)+ }
+            }
+        }
+
+        /// Every call gate makes.
+        pub(crate) const CALLS: &[Entry] = &[
+            $(Entry {
+                call: Call::$call,
+                action: $action,
+                scope: Scope::$scope,
+                purposes: &[$(Purpose::$purpose),+],
+                what_for: $what_for,
+            },)+
+        ];
+    };
+}
+
+calls! {
+    GetDeployment = "codedeploy:GetDeployment" on DeploymentGroup
+        for [CodeDeployEcs, CodeDeployLambda, Wait]: "application, group, platform, status, and whether it is a rollback";
+    ListDeploymentTargets = "codedeploy:ListDeploymentTargets" on Any
+        for [CodeDeployEcs, CodeDeployLambda]: "what a deployment is about";
+    BatchGetDeploymentTargets = "codedeploy:BatchGetDeploymentTargets" on Any
+        for [CodeDeployEcs, CodeDeployLambda]: "stage, task sets, versions and traffic weights";
+    GetDeploymentConfig = "codedeploy:GetDeploymentConfig" on DeploymentConfig
+        for [CodeDeployEcs, CodeDeployLambda]: "how long the traffic shift takes";
+    PutLifecycleEventHookExecutionStatus = "codedeploy:PutLifecycleEventHookExecutionStatus" on DeploymentGroup
+        for [CodeDeployEcs, CodeDeployLambda, Relay]: "answers a hook";
+    ContinueDeployment = "codedeploy:ContinueDeployment" on Any
+        for [CodeDeployEcs]: "answers a READY wait";
+    StopDeployment = "codedeploy:StopDeployment" on Any
+        for [CodeDeployEcs, CodeDeployLambda]: "vetoes; and rolls back where a failed hook alone would not";
+    ListDeployments = "codedeploy:ListDeployments" on DeploymentGroup
+        for [CodeDeployEcs, CodeDeployLambda]: "finds deployments that wait, where `intake.poll` names an application";
+    GetDeploymentGroup = "codedeploy:GetDeploymentGroup" on DeploymentGroup
+        for [Doctor]: "listeners, rollback settings and alarms of a group";
+    DescribeTargetGroups = "elasticloadbalancing:DescribeTargetGroups" on Any
+        for [CodeDeployEcs, EcsNative, Doctor]: "ARN, port and protocol of green's and blue's target groups";
+    DescribeTargetHealth = "elasticloadbalancing:DescribeTargetHealth" on Any
+        for [CodeDeployEcs, EcsNative, Doctor]: "addresses of tasks, and what health checks say of them";
+    DescribeListeners = "elasticloadbalancing:DescribeListeners" on Any
+        for [CodeDeployEcs, EcsNative, Doctor]: "port and protocol of the test and production listeners";
+    DescribeLoadBalancers = "elasticloadbalancing:DescribeLoadBalancers" on Any
+        for [CodeDeployEcs, EcsNative, Doctor]: "host name of a listener";
+    DescribeRules = "elasticloadbalancing:DescribeRules" on Any
+        for [CodeDeployEcs, EcsNative, Doctor]: "where a listener forwards to";
+    ListServiceDeployments = "ecs:ListServiceDeployments" on Service
+        for [EcsNative, Wait, Doctor]: "finds deployments that wait, where `intake.poll` names a service";
+    DescribeServiceDeployments = "ecs:DescribeServiceDeployments" on ServiceDeployment
+        for [EcsNative, Wait, Doctor]: "stage, hooks, weights and status";
+    DescribeServiceRevisions = "ecs:DescribeServiceRevisions" on ServiceRevision
+        for [EcsNative, Doctor]: "target groups and listener rules of green and blue";
+    ContinueServiceDeployment = "ecs:ContinueServiceDeployment" on ServiceDeployment
+        for [EcsNative]: "answers a pause";
+    StopServiceDeployment = "ecs:StopServiceDeployment" on ServiceDeployment
+        for [EcsNative]: "vetoes";
+    DescribeServices = "ecs:DescribeServices" on Service
+        for [Doctor]: "hooks and strategy of a service";
+    ListTasks = "ecs:ListTasks" on Cluster
+        for [CodeDeployEcs, EcsNative]: "tasks of green, stopped ones included";
+    DescribeTasks = "ecs:DescribeTasks" on Task
+        for [CodeDeployEcs, EcsNative, Sidecar]: "exit codes and reasons of stopped tasks; a sidecar's own colour";
+    DescribeTaskSets = "ecs:DescribeTaskSets" on TaskSet
+        for [CodeDeployEcs, Sidecar]: "which tasks are green's";
+    Invoke = "lambda:InvokeFunction" on Function
+        for [CodeDeployLambda]: "probes a version";
+    GetAlias = "lambda:GetAlias" on Function
+        for [CodeDeployLambda, Doctor]: "traffic weights of the two versions";
+    GetFunctionConfiguration = "lambda:GetFunctionConfiguration" on Function
+        for [Doctor]: "time-out, log format and role of a function";
+    GetMetricData = "cloudwatch:GetMetricData" on Any
+        for [CloudWatch]: "real traffic, as `cloudwatch` objectives name it";
+    DescribeAlarms = "cloudwatch:DescribeAlarms" on Alarm
+        for [CloudWatch, Doctor]: "the state of `alarms`";
+    ListMetrics = "cloudwatch:ListMetrics" on Any
+        for [Doctor]: "whether a metric with these dimensions exists";
+    PutApprovalResult = "codepipeline:PutApprovalResult" on PipelineAction
+        for [Pipeline]: "answers a manual approval";
+    ListActionExecutions = "codepipeline:ListActionExecutions" on PipelineArn
+        for [Pipeline]: "the token of an approval in a PARALLEL pipeline, and whether it still waits";
+    GetPipeline = "codepipeline:GetPipeline" on PipelineArn
+        for [Doctor]: "actions of a pipeline";
+    PutJobSuccessResult = "codepipeline:PutJobSuccessResult" on Any
+        for [Pipeline]: "answers a Lambda action";
+    PutJobFailureResult = "codepipeline:PutJobFailureResult" on Any
+        for [Pipeline, Relay]: "answers a Lambda action";
+    ReceiveMessage = "sqs:ReceiveMessage" on QueueArn
+        for [Queue]: "takes questions";
+    ChangeMessageVisibility = "sqs:ChangeMessageVisibility" on QueueArn
+        for [Queue]: "keeps a question while it is judged, and gives it back";
+    DeleteMessage = "sqs:DeleteMessage" on QueueArn
+        for [Queue]: "lets go of an answered question";
+    SendMessage = "sqs:SendMessage" on QueueArn
+        for [Relay]: "hands a hook over by the queue";
+    GetParameter = "ssm:GetParameter" on Parameter
+        for [Secrets]: "reads `ssm:` references";
+    GetSecretValue = "secretsmanager:GetSecretValue" on SecretArn
+        for [Secrets]: "reads `secretsmanager:` references";
+    Publish = "sns:Publish" on TopicArn
+        for [Notify]: "tells a topic of a decision";
+    AssumeRole = "sts:AssumeRole" on Role
+        for [CodeDeployEcs, CodeDeployLambda, EcsNative, Pipeline, CloudWatch]: "questions of other accounts, where `aws.assume-role` names a role";
+    GetCallerIdentity = "sts:GetCallerIdentity" on Any
+        for [Doctor]: "who gate is; needs no permission";
+}
+
+impl fmt::Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

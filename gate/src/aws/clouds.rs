@@ -1,0 +1,121 @@
+//! The same AWS in other regions and other accounts, each made once.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
+
+use super::{Aws, RealAws};
+
+/// Regions and accounts that are kept at once; a daemon serves a handful.
+const CLOUDS_MAX: usize = 64;
+
+/// Where a question comes from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct Place {
+    /// `None` for the region gate runs in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) region: Option<String>,
+    /// `None` for the account gate runs in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) account: Option<String>,
+}
+
+impl Place {
+    /// Where an ARN points: its fourth and fifth part.
+    pub(crate) fn of_arn(arn: &str) -> Self {
+        let mut parts = arn.split(':').skip(3).map(str::to_owned);
+        let mut next = || parts.next().filter(|part| !part.is_empty());
+        Self { region: next(), account: next() }
+    }
+}
+
+/// Every AWS that questions come from.
+#[derive(Clone)]
+pub(crate) struct Clouds {
+    home: Arc<dyn Aws>,
+    /// Makes the others; absent in tests.
+    real: Option<Arc<RealAws>>,
+    /// Account → role to take on there.
+    roles: Arc<BTreeMap<String, String>>,
+    others: Arc<Mutex<BTreeMap<(Option<String>, Option<String>), Arc<dyn Aws>>>>,
+}
+
+impl fmt::Debug for Clouds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Clouds").field("roles", &self.roles).finish_non_exhaustive()
+    }
+}
+
+impl Clouds {
+    /// AWS itself; `roles` are ARNs of roles to take on in other accounts.
+    pub(crate) fn real(home: RealAws, roles: &[String]) -> Self {
+        let home = Arc::new(home);
+        let by_account =
+            roles.iter().filter_map(|role| Some((Place::of_arn(role).account?, role.clone())));
+        Self {
+            home: Arc::<RealAws>::clone(&home),
+            real: Some(home),
+            roles: Arc::new(by_account.collect()),
+            others: Arc::default(),
+        }
+    }
+
+    /// One AWS for every place.
+    #[cfg(test)]
+    pub(crate) fn only(home: Arc<dyn Aws>) -> Self {
+        Self { home, real: None, roles: Arc::default(), others: Arc::default() }
+    }
+
+    /// Where gate itself runs.
+    pub(crate) fn home(&self) -> Arc<dyn Aws> {
+        Arc::clone(&self.home)
+    }
+
+    /// Where a question comes from. An account without a role of its own is asked as gate itself, which
+    /// AWS refuses unless it is gate's own.
+    pub(crate) async fn at(&self, place: &Place) -> Arc<dyn Aws> {
+        let Some(real) = &self.real else { return self.home() };
+        let region = place.region.as_deref().filter(|region| real.region() != Some(region));
+        let role = place.account.as_ref().and_then(|account| self.roles.get(account));
+        if region.is_none() && role.is_none() {
+            return self.home();
+        }
+        let mut others = self.others.lock().await;
+        let key = (region.map(str::to_owned), role.cloned());
+        if let Some(known) = others.get(&key) {
+            return Arc::clone(known);
+        }
+        if others.len() >= CLOUDS_MAX {
+            // The next question of a forgotten one makes it anew.
+            others.pop_first();
+        }
+        let made: Arc<dyn Aws> = Arc::new(real.elsewhere(region, role.map(String::as_str)).await);
+        others.insert(key, Arc::clone(&made));
+        made
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_arn_says_where_it_is() {
+        for (arn, region, account) in [
+            (
+                "arn:aws:ecs:eu-west-1:123456789012:service/prod/web",
+                Some("eu-west-1"),
+                Some("123456789012"),
+            ),
+            ("arn:aws:iam::123456789012:role/gate", None, Some("123456789012")),
+            ("no arn", None, None),
+        ] {
+            let place =
+                Place { region: region.map(str::to_owned), account: account.map(str::to_owned) };
+            assert_eq!(Place::of_arn(arn), place, "{arn}");
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! Elastic Load Balancing by the official SDK.
+
+use std::collections::BTreeMap;
+
+use aws_sdk_elasticloadbalancingv2::types::{Action, DescribeTargetHealthInputIncludeEnum};
+
+use super::super::balancing::{Balancing, Forward, Listener, Registered, TargetGroup};
+use super::super::{AwsError, Call, Reply};
+use super::{RealAws, absent, text};
+
+impl RealAws {
+    /// Where a listener, or one of its rules, forwards to, and which host names that rule asks for.
+    async fn rules(&self, arn: &str, rule: bool) -> Result<(Vec<Action>, Vec<String>), AwsError> {
+        let call = self.elb.describe_rules();
+        let call = if rule { call.rule_arns(arn) } else { call.listener_arn(arn) };
+        let reply = self.seen(Call::DescribeRules, arn, call.send().await)?;
+        let (mut actions, mut hosts) = (Vec::new(), Vec::new());
+        for found in reply.rules.unwrap_or_default() {
+            for condition in found.conditions.unwrap_or_default() {
+                hosts.extend(
+                    condition
+                        .host_header_config
+                        .and_then(|config| config.values)
+                        .unwrap_or_default(),
+                );
+            }
+            actions.extend(found.actions.unwrap_or_default());
+        }
+        Ok((actions, hosts))
+    }
+}
+
+impl Balancing for RealAws {
+    fn target_group<'a>(&'a self, name: &'a str) -> Reply<'a, TargetGroup> {
+        const CALL: Call = Call::DescribeTargetGroups;
+        Box::pin(async move {
+            let call = self.elb.describe_target_groups();
+            let is_arn = name.starts_with("arn:");
+            let call = if is_arn { call.target_group_arns(name) } else { call.names(name) };
+            let reply = self.seen(CALL, name, call.send().await)?;
+            let group = reply.target_groups.unwrap_or_default().into_iter().next();
+            let group = group.ok_or_else(|| absent(CALL, name, "TargetGroups"))?;
+            Ok(TargetGroup {
+                target_type: text!(group.target_type).unwrap_or_default(),
+                protocol: text!(group.protocol).unwrap_or_default(),
+                protocol_version: group.protocol_version.unwrap_or_else(|| "HTTP1".to_owned()),
+                load_balancer: group.load_balancer_arns.unwrap_or_default().into_iter().next(),
+                arn: group.target_group_arn.ok_or_else(|| absent(CALL, name, "TargetGroupArn"))?,
+            })
+        })
+    }
+
+    fn target_health<'a>(&'a self, group_arn: &'a str) -> Reply<'a, Vec<Registered>> {
+        Box::pin(async move {
+            let call = self.elb.describe_target_health().target_group_arn(group_arn);
+            let reply = call.include(DescribeTargetHealthInputIncludeEnum::All).send().await;
+            let reply = self.seen(Call::DescribeTargetHealth, group_arn, reply)?;
+            let described = reply.target_health_descriptions.unwrap_or_default();
+            Ok(described
+                .into_iter()
+                .filter_map(|description| {
+                    let target = description.target?;
+                    let health = description.target_health?;
+                    Some(Registered {
+                        id: target.id?,
+                        port: u16::try_from(target.port?).ok()?,
+                        state: text!(health.state).unwrap_or_default(),
+                        reason: text!(health.reason),
+                        description: health.description,
+                    })
+                })
+                .collect())
+        })
+    }
+
+    fn listener<'a>(&'a self, arn: &'a str) -> Reply<'a, Listener> {
+        const CALL: Call = Call::DescribeListeners;
+        Box::pin(async move {
+            let whole = listener_of(arn);
+            let reply = self.elb.describe_listeners().listener_arns(&whole).send().await;
+            let reply = self.seen(CALL, &whole, reply)?;
+            let listener = reply.listeners.unwrap_or_default().into_iter().next();
+            let listener = listener.ok_or_else(|| absent(CALL, &whole, "Listeners"))?;
+            let balancer = listener.load_balancer_arn.clone();
+            let balancer = balancer.ok_or_else(|| absent(CALL, &whole, "LoadBalancerArn"))?;
+            let described =
+                self.elb.describe_load_balancers().load_balancer_arns(&balancer).send().await;
+            let described = self.seen(Call::DescribeLoadBalancers, &balancer, described)?;
+            let dns_name = described.load_balancers.unwrap_or_default().into_iter().next();
+            let dns_name = dns_name.and_then(|balancer| balancer.dns_name);
+            let is_rule = whole != arn;
+            let (mut actions, hosts) = self.rules(arn, is_rule).await?;
+            if !is_rule {
+                actions.extend(listener.default_actions.unwrap_or_default());
+            }
+            let port = listener.port.and_then(|port| u16::try_from(port).ok());
+            Ok(Listener {
+                dns_name: dns_name
+                    .ok_or_else(|| absent(Call::DescribeLoadBalancers, &balancer, "DNSName"))?,
+                port: port.ok_or_else(|| absent(CALL, &whole, "Port"))?,
+                protocol: text!(listener.protocol).unwrap_or_default(),
+                forwards_to: forwards(&actions),
+                hosts,
+            })
+        })
+    }
+}
+
+/// The listener that a rule belongs to: `listener-rule/app/web/1/2/9` is of `listener/app/web/1/2`.
+fn listener_of(arn: &str) -> String {
+    match arn.split_once(":listener-rule/") {
+        Some((before, rule)) => {
+            let listener = rule.rsplit_once('/').map_or(rule, |(listener, _)| listener);
+            format!("{before}:listener/{listener}")
+        }
+        None => arn.to_owned(),
+    }
+}
+
+/// Target groups with their share, each once: a default action is a rule as well, and names its group twice.
+fn forwards(actions: &[Action]) -> Vec<Forward> {
+    let mut shares: BTreeMap<String, u32> = BTreeMap::new();
+    for action in actions {
+        let groups =
+            action.forward_config().map(|config| config.target_groups()).unwrap_or_default();
+        let weights =
+            groups.iter().map(|group| u32::try_from(group.weight.unwrap_or(1)).unwrap_or(0));
+        let all: u32 = weights.clone().sum();
+        for (group, weight) in groups.iter().zip(weights) {
+            let percent = (weight * 100).checked_div(all).unwrap_or(0);
+            // A little is not nothing.
+            let percent = percent.max(u32::from(weight > 0));
+            if let Some(arn) = group.target_group_arn.clone() {
+                let share = shares.entry(arn).or_default();
+                *share = percent.max(*share);
+            }
+        }
+        if let (Some(arn), true) = (&action.target_group_arn, groups.is_empty()) {
+            shares.insert(arn.clone(), 100);
+        }
+    }
+    shares
+        .into_iter()
+        .map(|(group_arn, weight_percent)| Forward { group_arn, weight_percent })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_belongs_to_a_listener() {
+        let rule = "arn:aws:elasticloadbalancing:eu-west-1:1:listener-rule/app/web/1/2/9";
+        let listener = "arn:aws:elasticloadbalancing:eu-west-1:1:listener/app/web/1/2";
+        assert_eq!(listener_of(rule), listener);
+        assert_eq!(listener_of(listener), listener);
+    }
+}

@@ -1,0 +1,192 @@
+//! Questions by HTTP: `POST /hooks/codedeploy`, `/hooks/ecs`, `/hooks/codepipeline`.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use axum::{Json, Router};
+use policies::{Answer, Decision};
+use serde_json::json;
+use tracing::{error, info, warn};
+
+use super::hooks::{self, CODEDEPLOY_PATH, CODEPIPELINE_PATH, ECS_PATH};
+use crate::app::{Gate, Intake};
+use crate::ask::Asked;
+use crate::journal::unix_millis;
+use crate::signature;
+
+/// After this long a refused sender may try again.
+const RETRY_AFTER_SECONDS: &str = "5";
+/// ECS asks again after so long.
+const CALL_BACK_SECONDS: u32 = 30;
+
+/// The routes of hooks.
+pub(crate) fn router(gate: Arc<Gate>) -> Router {
+    Router::new()
+        .route(CODEDEPLOY_PATH, post(codedeploy))
+        .route(ECS_PATH, post(ecs))
+        .route(CODEPIPELINE_PATH, post(codepipeline))
+        .with_state(gate)
+}
+
+/// A request that ends here, with its answer.
+type Refused = Response;
+
+fn refused(gate: &Gate, kind: &str, outcome: &str, status: StatusCode, why: &str) -> Refused {
+    gate.metrics.question(kind, outcome);
+    (status, Json(json!({ "error": why }))).into_response()
+}
+
+/// Lets a request in whose signature is good.
+fn admitted(
+    gate: &Gate,
+    (kind, path): (&str, &str),
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<(), Refused> {
+    if gate.keys.is_empty() {
+        return Ok(());
+    }
+    let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let signed = (header(signature::TIMESTAMP), header(signature::SIGNATURE));
+    let now = unix_millis() / 1000;
+    signature::verify(&gate.keys, ("POST", path), signed, body, now).map_err(|reason| {
+        warn!(%reason, "a hook was refused");
+        let text = "this hook needs a valid signature; see docs/aws.md";
+        refused(gate, kind, "unsigned", StatusCode::UNAUTHORIZED, text)
+    })
+}
+
+/// Accepts a question, and says by which id it is known and whether it was before.
+async fn accepted(gate: &Arc<Gate>, asked: Asked) -> Result<(String, bool), Refused> {
+    let kind = asked.ask.kind();
+    let (id, joined) = match gate.accept(asked).await {
+        Intake::Accepted(id) => (id, false),
+        Intake::Joined(id) => (id, true),
+        Intake::Full => {
+            let text = "gate takes no more questions right now";
+            let mut response = refused(gate, kind, "full", StatusCode::SERVICE_UNAVAILABLE, text);
+            let value = header::HeaderValue::from_static(RETRY_AFTER_SECONDS);
+            response.headers_mut().insert(header::RETRY_AFTER, value);
+            return Err(response);
+        }
+        Intake::Unwritten(error) => {
+            error!(error = &error as &dyn std::error::Error, "a hook could not be written down");
+            let text = "gate cannot write to its journal, so it does not accept questions";
+            return Err(refused(gate, kind, "unwritten", StatusCode::SERVICE_UNAVAILABLE, text));
+        }
+    };
+    gate.metrics.question(kind, if joined { "joined" } else { "accepted" });
+    Ok((id, joined))
+}
+
+/// The answer to a question that is polled for, where there is one.
+async fn heard(gate: &Gate, kind: &str, id: &str) -> Result<Option<Decision>, Refused> {
+    gate.heard(id).await.map_err(|error| {
+        error!(error = &error as &dyn std::error::Error, "the journal cannot be read");
+        let text = "gate cannot read its journal";
+        refused(gate, kind, "unread", StatusCode::SERVICE_UNAVAILABLE, text)
+    })
+}
+
+async fn codedeploy(State(gate): State<Arc<Gate>>, headers: HeaderMap, body: Bytes) -> Response {
+    const KIND: &str = "codedeploy-hook";
+    let taken = async {
+        admitted(&gate, (KIND, CODEDEPLOY_PATH), &headers, &body)?;
+        let asked = hooks::codedeploy(&body)
+            .map_err(|why| refused(&gate, KIND, "malformed", StatusCode::BAD_REQUEST, &why))?;
+        accepted(&gate, asked).await
+    };
+    match taken.await {
+        Ok((id, joined)) => {
+            let url = format!("/evaluations/{id}");
+            let body = json!({ "evaluation": id, "url": url, "joined": joined });
+            (StatusCode::ACCEPTED, [(header::LOCATION, url)], Json(body)).into_response()
+        }
+        Err(refused) => refused,
+    }
+}
+
+/// The body of the response is the hook's answer.
+async fn ecs(State(gate): State<Arc<Gate>>, headers: HeaderMap, body: Bytes) -> Response {
+    const KIND: &str = "ecs-hook";
+    let taken = async {
+        admitted(&gate, (KIND, ECS_PATH), &headers, &body)?;
+        let hook = hooks::ecs(&body)
+            .map_err(|why| refused(&gate, KIND, "malformed", StatusCode::BAD_REQUEST, &why))?;
+        if hook.is_rollback {
+            gate.metrics.question(KIND, "rollback");
+            info!(deployment = hook.asked.ask.subject().id(), "a rollback is never gated");
+            let reason = "the deployment goes back, which is never gated";
+            return Ok(Json(json!({
+                "hookStatus": "SUCCEEDED",
+                "hookDetails": { "gate": { "reason": reason } },
+            })));
+        }
+        let (id, _joined) = accepted(&gate, hook.asked).await?;
+        let url = format!("/evaluations/{id}");
+        Ok(Json(match heard(&gate, KIND, &id).await? {
+            None => json!({
+                "hookStatus": "IN_PROGRESS",
+                "callBackDelay": CALL_BACK_SECONDS,
+                "hookDetails": { "gate": { "evaluation": id, "url": url } },
+            }),
+            Some(decision) => {
+                let status = match decision.answer {
+                    Answer::Continue => "SUCCEEDED",
+                    Answer::Rollback => "FAILED",
+                };
+                gate.told(&id).await;
+                json!({
+                    "hookStatus": status,
+                    "hookDetails": { "gate": { "evaluation": id, "url": url, "reason": decision.reason } },
+                })
+            }
+        }))
+    };
+    match taken.await {
+        Ok(told) => told.into_response(),
+        Err::<_, Refused>(refused) => refused,
+    }
+}
+
+/// The job is answered by a call; until there is an answer, CodePipeline is asked to come again.
+async fn codepipeline(State(gate): State<Arc<Gate>>, headers: HeaderMap, body: Bytes) -> Response {
+    const KIND: &str = "pipeline-job";
+    let taken = async {
+        admitted(&gate, (KIND, CODEPIPELINE_PATH), &headers, &body)?;
+        let (asked, job_id) = hooks::codepipeline(&body)
+            .map_err(|why| refused(&gate, KIND, "malformed", StatusCode::BAD_REQUEST, &why))?;
+        let aws = gate.clouds.at(&asked.place).await;
+        let token = asked.ask.clone();
+        let (id, _joined) = accepted(&gate, asked).await?;
+        let decision = heard(&gate, KIND, &id).await?;
+        let told = match (&decision, &token) {
+            (Some(decision), _) => {
+                let proceed = decision.answer == Answer::Continue;
+                aws.answer_job(&job_id, proceed, &decision.reason).await
+            }
+            (None, crate::ask::Ask::PipelineJob { job_id: first, .. }) => {
+                aws.continue_job(&job_id, first).await
+            }
+            (None, _) => Ok(()),
+        };
+        if let Err(error) = told {
+            warn!(error = error.story(), "a job of CodePipeline is not answered yet");
+            let status = StatusCode::SERVICE_UNAVAILABLE;
+            return Err(refused(&gate, KIND, "unanswered", status, &error.to_string()));
+        }
+        if decision.is_some() {
+            gate.told(&id).await;
+        }
+        let url = format!("/evaluations/{id}");
+        Ok(Json(json!({ "evaluation": id, "url": url, "decided": decision.is_some() })))
+    };
+    match taken.await {
+        Ok(told) => (StatusCode::ACCEPTED, told).into_response(),
+        Err(refused) => refused,
+    }
+}

@@ -1,0 +1,258 @@
+//! Questions from an SQS queue: kept invisible while they are judged, let go once they are answered, given back
+//! when gate stops.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+use tokio_util::task::TaskTracker;
+use tracing::{error, info, warn};
+
+use super::envelope::{self, Envelope};
+use crate::app::{Gate, Intake};
+use crate::ask::{Ask, Asked, Token, Watched};
+use crate::aws::messages::Message;
+use crate::aws::pipelines::Approval;
+use crate::aws::{Aws, Place};
+
+/// A message that nobody keeps is seen again after so long: a killed gate costs no more than this.
+const HIDDEN_SECONDS: u32 = 60;
+/// It is hidden afresh this often while it is judged.
+const KEEP_EVERY: Duration = Duration::from_secs(20);
+/// A message is hidden for twelve hours at most, whatever is asked for; it is delivered again then, and joins.
+//= https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-visibility-timeout.html
+const KEPT_MAX: Duration = Duration::from_secs(11 * 3600);
+/// How often it is looked whether a question was answered.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// What cannot be taken now comes again after so long.
+const AGAIN_SECONDS: u32 = 30;
+/// Between two tries to reach the queue, at most.
+const BACKOFF_MAX: Duration = Duration::from_secs(30);
+
+/// Takes messages until gate stops.
+pub(super) async fn take(gate: Arc<Gate>, url: String, tasks: TaskTracker) {
+    // A queue's address names its region: gate may run elsewhere.
+    let place = Place { region: region_of(&url), account: None };
+    let aws = gate.clouds.at(&place).await;
+    let mut failures = 0_u32;
+    info!(queue = url, "taking questions from the queue");
+    loop {
+        let messages = tokio::select! {
+            () = gate.stop.cancelled() => return,
+            messages = aws.receive(&url, HIDDEN_SECONDS) => messages,
+        };
+        match messages {
+            Ok(messages) => {
+                failures = 0;
+                for message in messages {
+                    let kept = Kept {
+                        gate: Arc::clone(&gate),
+                        aws: Arc::clone(&aws),
+                        url: url.clone(),
+                        message,
+                    };
+                    tasks.spawn(kept.serve());
+                }
+            }
+            Err(error) => {
+                failures = failures.saturating_add(1);
+                let wait = Duration::from_secs(1 << failures.min(5)).min(BACKOFF_MAX);
+                warn!(error = error.story(), "the queue cannot be read; trying again");
+                tokio::select! {
+                    () = gate.stop.cancelled() => return,
+                    () = sleep(wait) => {}
+                }
+            }
+        }
+    }
+}
+
+/// `https://sqs.eu-west-1.amazonaws.com/…`.
+fn region_of(url: &str) -> Option<String> {
+    let host = url.split("://").nth(1)?.split('/').next()?;
+    host.strip_prefix("sqs.")?.split('.').next().map(str::to_owned)
+}
+
+/// A message that gate holds.
+struct Kept {
+    gate: Arc<Gate>,
+    aws: Arc<dyn Aws>,
+    url: String,
+    message: Message,
+}
+
+impl Kept {
+    async fn serve(self) {
+        match envelope::read(&self.message.body) {
+            Ok(Envelope::Nothing) => self.let_go().await,
+            Ok(Envelope::Asked(asked)) => self.asked(*asked).await,
+            Ok(Envelope::ServiceDeploys { service_arn }) => self.deploys(&service_arn).await,
+            Err(reason) => {
+                self.gate.metrics.question("queue", "malformed");
+                // It is neither deleted nor hidden for long: the queue's redrive policy moves it away.
+                error!(
+                    message = self.message.id,
+                    received = self.message.received,
+                    reason,
+                    "a message on the queue is nothing gate knows; it is left to the dead-letter queue"
+                );
+                self.give_back(AGAIN_SECONDS).await;
+            }
+        }
+    }
+
+    async fn asked(self, asked: Asked) {
+        let many = match self.complete(asked).await {
+            Some(many) => many,
+            None => return self.give_back(AGAIN_SECONDS).await,
+        };
+        let mut open = Vec::new();
+        for asked in many {
+            let (kind, waits) = (asked.ask.kind(), asked.ask.waits());
+            let id = match self.gate.accept(asked).await {
+                Intake::Accepted(id) => {
+                    self.gate.metrics.question(kind, "accepted");
+                    id
+                }
+                Intake::Joined(id) => {
+                    self.gate.metrics.question(kind, "joined");
+                    id
+                }
+                Intake::Full => {
+                    self.gate.metrics.question(kind, "full");
+                    return self.give_back(AGAIN_SECONDS).await;
+                }
+                Intake::Unwritten(error) => {
+                    self.gate.metrics.question(kind, "unwritten");
+                    error!(
+                        error = &error as &dyn std::error::Error,
+                        "a question could not be written down; it stays on the queue"
+                    );
+                    drop(error);
+                    return self.give_back(AGAIN_SECONDS).await;
+                }
+            };
+            open.extend(waits.then_some(id));
+        }
+        self.keep(open).await;
+    }
+
+    /// A pipeline that runs several executions at once tells no token: each that waits is a question. `None`
+    /// where it cannot be looked up now.
+    async fn complete(&self, asked: Asked) -> Option<Vec<Asked>> {
+        let Ask::Approval { pipeline, stage, action, token, policy, expires_unix_millis } =
+            &asked.ask
+        else {
+            return Some(vec![asked]);
+        };
+        if !token.0.is_empty() {
+            return Some(vec![asked]);
+        }
+        let approval = Approval {
+            pipeline: pipeline.clone(),
+            stage: stage.clone(),
+            action: action.clone(),
+            token: String::new(),
+        };
+        let aws = self.gate.clouds.at(&asked.place).await;
+        match aws.waiting_approvals(&approval).await {
+            Ok(waiting) => {
+                let each = waiting.into_iter().map(|waiting| Asked {
+                    ask: Ask::Approval {
+                        pipeline: pipeline.clone(),
+                        stage: stage.clone(),
+                        action: action.clone(),
+                        token: Token(waiting.token),
+                        policy: policy.clone(),
+                        expires_unix_millis: *expires_unix_millis,
+                    },
+                    place: asked.place.clone(),
+                });
+                Some(each.collect())
+            }
+            Err(error) => {
+                warn!(error = error.story(), "the approvals that wait cannot be looked up");
+                None
+            }
+        }
+    }
+
+    /// A service is being deployed: what is under way is watched.
+    async fn deploys(self, service_arn: &str) {
+        let place = Place::of_arn(service_arn);
+        let path = service_arn.split_once(":service/").map_or("", |(_, path)| path);
+        let Some((cluster, service)) = path.split_once('/') else { return self.let_go().await };
+        let aws = self.gate.clouds.at(&place).await;
+        match aws.deployments_under_way(cluster, service).await {
+            Ok(arns) => {
+                for deployment_arn in arns {
+                    let ask = Ask::Watch { of: Watched::Service { deployment_arn } };
+                    let asked = Asked { ask, place: place.clone() };
+                    if !matches!(
+                        self.gate.accept(asked).await,
+                        Intake::Accepted(_) | Intake::Joined(_)
+                    ) {
+                        return self.give_back(AGAIN_SECONDS).await;
+                    }
+                }
+                self.let_go().await;
+            }
+            Err(error) => {
+                warn!(error = error.story(), "a deployment that begins cannot be looked up");
+                self.give_back(AGAIN_SECONDS).await;
+            }
+        }
+    }
+
+    /// Keeps the message from others until its questions are answered.
+    async fn keep(self, open: Vec<String>) {
+        let began = Instant::now();
+        let mut hidden = Instant::now();
+        loop {
+            if open.iter().all(|id| !self.gate.is_open(id)) {
+                return self.let_go().await;
+            }
+            if self.gate.stop.is_cancelled() {
+                // Another gate, or the next start, takes it up at once.
+                return self.give_back(0).await;
+            }
+            if began.elapsed() >= KEPT_MAX {
+                return;
+            }
+            if hidden.elapsed() >= KEEP_EVERY {
+                hidden = Instant::now();
+                self.give_back(HIDDEN_SECONDS).await;
+            }
+            tokio::select! {
+                () = self.gate.stop.cancelled() => {}
+                () = sleep(LOOK_EVERY) => {}
+            }
+        }
+    }
+
+    async fn let_go(&self) {
+        if let Err(error) = self.aws.delete(&self.url, &self.message.receipt).await {
+            // It comes again and joins what it asked before.
+            warn!(error = error.story(), "an answered message stays on the queue");
+        }
+    }
+
+    /// Others see it after so long.
+    async fn give_back(&self, seconds: u32) {
+        if let Err(error) = self.aws.hide(&self.url, &self.message.receipt, seconds).await {
+            warn!(error = error.story(), "a message cannot be hidden; it may be delivered twice");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_region_of_a_queue_is_in_its_address() {
+        let of = |url| region_of(url);
+        assert_eq!(of("https://sqs.eu-west-1.amazonaws.com/1/gate").as_deref(), Some("eu-west-1"));
+        assert_eq!(of("http://127.0.0.1:4566/1/gate"), None);
+    }
+}
