@@ -390,6 +390,10 @@ impl Run {
     }
 
     fn give_up_resolving(&mut self) -> Vec<Action> {
+        if self.question.watch_only {
+            let why = self.trouble.as_ref().map_or("it was never resolved", |t| t.what.as_str());
+            return self.end_watch(format!("the deployment could not be resolved: {why}"));
+        }
         let answer = self.question.unmatched;
         let reason = reason::unresolved(self.trouble.as_ref(), self.now, answer);
         self.decide(answer, Basis::Unresolved, reason)
@@ -402,6 +406,9 @@ impl Run {
     }
 
     fn fallback_to_unmatched(&self, what: &str) -> String {
+        if self.question.watch_only {
+            return what.to_owned();
+        }
         format!("{what}; answering {} by the setting `unmatched`", self.question.unmatched)
     }
 
