@@ -1,30 +1,28 @@
-//! `gate relay`: the Lambda function that CodeDeploy's hooks invoke.
+//! `gate relay`: the Lambda function that hooks of CodeDeploy and ECS and actions of CodePipeline invoke.
 //!
-//! CodeDeploy can only invoke a function, so this hands the two ids to the daemon and is done. If the
-//! daemon cannot be reached it answers the hook itself, so that nobody waits an hour.
+//! They can only invoke a function, so this hands over to the daemon what they ask and is done. If the daemon
+//! cannot be reached it answers by itself, so that nobody waits an hour.
+
+mod event;
+mod forward;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use http_body_util::Full;
-use hyper::body::Bytes;
-use hyper::{Request, StatusCode, Uri};
+use hyper::Uri;
 use lambda_runtime::{LambdaEvent, service_fn};
 use policies::Answer;
-use tokio::time::{Instant, sleep, timeout_at};
-use tracing::{error, info, warn};
+use serde_json::Value;
+use tokio::time::Instant;
+use tracing::error;
 
+use self::event::Caller;
+use self::forward::{Forwarder, Ready, Route};
 use super::{OK, USAGE, complain, story};
-use crate::aws::codedeploy::CodeDeploy;
-use crate::aws::{Failure, RealAws};
-use crate::client::Client;
+use crate::aws::RealAws;
 use crate::config::Key;
-use crate::intake::CODEDEPLOY_PATH;
-use crate::intake::hooks::HookEvent;
-use crate::journal::unix_millis;
 use crate::shell::secret;
-use crate::signature;
 use crate::telemetry::{self, Metrics};
 
 /// What Lambda sets for a custom runtime, and the runtime crate cannot do without.
@@ -35,20 +33,15 @@ const LAMBDA: [&str; 4] = [
     "AWS_LAMBDA_FUNCTION_VERSION",
     "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
 ];
-/// One try to hand a hook over.
-const TRY_TIMEOUT: Duration = Duration::from_secs(5);
-/// Between two tries.
-const TRY_AGAIN: Duration = Duration::from_millis(500);
-/// Time for the relay's own answer, throttling included. With the 30 s before, 90 s is a good time-out
-/// of the function.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(45);
-
-/// Run as the Lambda function that CodeDeploy's hooks invoke.
+/// Run as the Lambda function that hooks of CodeDeploy and ECS and actions of CodePipeline invoke.
 #[derive(Clone, Debug, Args)]
 pub(super) struct Relay {
     /// Where the daemon takes hooks: `http://gate.internal:8080`.
     #[arg(long, value_name = "URL", env = "GATE_URL")]
     url: Option<String>,
+    /// Queue from which the daemon takes questions, instead of a URL; for hooks of CodeDeploy alone.
+    #[arg(long, value_name = "URL", env = "GATE_QUEUE")]
+    queue: Option<String>,
     /// Key that signs what is forwarded, by reference: `env:NAME` or `file:PATH`.
     #[arg(long, value_name = "REFERENCE", env = "GATE_HOOK_KEY")]
     key: Option<String>,
@@ -62,26 +55,11 @@ pub(super) struct Relay {
     unreachable: String,
 }
 
-/// Settings that can be used.
-struct Ready {
-    url: String,
-    key: Option<Key>,
-    patience: Duration,
-    unreachable: Answer,
-}
-
 impl Relay {
     /// Checks all settings; every fault at once.
     fn ready(&self) -> Result<Ready, String> {
         let mut faults = Vec::new();
-        let url = self.url.as_deref().unwrap_or_default().trim_end_matches('/').to_owned();
-        let uri =
-            url.parse::<Uri>().ok().filter(|uri| uri.scheme().is_some() && uri.host().is_some());
-        if uri.is_none() {
-            faults.push(format!(
-                "GATE_URL (`{url}`) is no address; write `http://gate.internal:8080`"
-            ));
-        }
+        let route = self.route().map_err(|fault| faults.push(fault)).ok();
         let key = self.key.as_deref().map(secret).transpose();
         let key = key.and_then(|key| key.map(|key| Key::new(key.into_bytes())).transpose());
         let key =
@@ -98,11 +76,34 @@ impl Relay {
                 None
             }
         };
-        match (patience, unreachable) {
-            (Some(patience), Some(unreachable)) if faults.is_empty() => {
-                Ok(Ready { url, key, patience, unreachable })
+        match (route, patience, unreachable) {
+            (Some(route), Some(patience), Some(unreachable)) if faults.is_empty() => {
+                Ok(Ready { route, key, patience, unreachable })
             }
             _ => Err(faults.join("; ")),
+        }
+    }
+
+    fn route(&self) -> Result<Route, String> {
+        let is_address = |url: &str| {
+            let parsed = url.parse::<Uri>().ok();
+            parsed.is_some_and(|uri| uri.scheme().is_some() && uri.host().is_some())
+        };
+        match (&self.url, &self.queue) {
+            (Some(_), Some(_)) => {
+                Err("GATE_URL and GATE_QUEUE are both set; keep one of them".to_owned())
+            }
+            (None, Some(queue)) if is_address(queue) => Ok(Route::Queue(queue.clone())),
+            (None, Some(queue)) => Err(format!(
+                "GATE_QUEUE (`{queue}`) is no URL of a queue; write `https://sqs.REGION.amazonaws.com/ACCOUNT/NAME`"
+            )),
+            (url, None) => {
+                let url = url.as_deref().unwrap_or_default().trim_end_matches('/');
+                if is_address(url) {
+                    return Ok(Route::Http(url.to_owned()));
+                }
+                Err(format!("GATE_URL (`{url}`) is no address; write `http://gate.internal:8080`"))
+            }
         }
     }
 
@@ -130,10 +131,16 @@ impl Relay {
             }
         };
         let aws = RealAws::connect(None, metrics).await;
-        let forwarder = Arc::new(Forwarder { settings, client: Client::new(), aws });
-        let served = lambda_runtime::run(service_fn(move |event: LambdaEvent<HookEvent>| {
+        let forwarder = Arc::new(Forwarder::new(settings, aws));
+        let served = lambda_runtime::run(service_fn(move |event: LambdaEvent<Value>| {
             let forwarder = Arc::clone(&forwarder);
-            async move { forwarder.forward(event.payload).await }
+            async move {
+                let caller = Caller {
+                    function_arn: event.context.invoked_function_arn.clone(),
+                    ends: ends(event.context.deadline()),
+                };
+                forwarder.forward(event.payload, &caller).await
+            }
         }));
         match served.await {
             Ok(()) => OK,
@@ -145,102 +152,8 @@ impl Relay {
     }
 }
 
-struct Forwarder {
-    settings: Result<Ready, String>,
-    client: Client,
-    aws: RealAws,
-}
-
-/// Why a hook was not handed over.
-enum NotTaken {
-    /// The daemon will not have it; trying again changes nothing.
-    Refused(String),
-    /// Nobody answered in time.
-    Unreachable(String),
-}
-
-impl Forwarder {
-    async fn forward(&self, event: HookEvent) -> Result<(), lambda_runtime::Error> {
-        let (reason, answer) = match &self.settings {
-            Err(faults) => (faults.clone(), Answer::Rollback),
-            Ok(ready) => match self.hand_over(ready, &event).await {
-                Ok(()) => return Ok(()),
-                Err(NotTaken::Refused(reason)) => (reason, Answer::Rollback),
-                Err(NotTaken::Unreachable(reason)) => (reason, ready.unreachable),
-            },
-        };
-        error!(
-            deployment = event.deployment_id,
-            reason,
-            answer = answer.name(),
-            "the daemon did not take the hook; answering it here"
-        );
-        let stranded = |reason| {
-            format!(
-                "{}: the hook was neither handed over nor answered: {reason}",
-                event.deployment_id
-            )
-        };
-        self.answer(&event, answer).await.map_err(|reason| stranded(reason).into())
-    }
-
-    async fn hand_over(&self, ready: &Ready, event: &HookEvent) -> Result<(), NotTaken> {
-        let deadline = Instant::now() + ready.patience;
-        let body = serde_json::to_vec(event).map_err(|e| NotTaken::Refused(e.to_string()))?;
-        let mut last = "no try was made".to_owned();
-        while Instant::now() < deadline {
-            let request = request(ready, &body).map_err(NotTaken::Refused)?;
-            match timeout_at(deadline, self.client.send(request, TRY_TIMEOUT)).await {
-                Ok(Ok((StatusCode::ACCEPTED, _))) => {
-                    info!(deployment = event.deployment_id, "handed over");
-                    return Ok(());
-                }
-                Ok(Ok((status, text))) => {
-                    last = format!("{status}: {}", String::from_utf8_lossy(&text));
-                    // Refused for good: trying again changes nothing.
-                    if status.is_client_error()
-                        && status != StatusCode::TOO_MANY_REQUESTS
-                        && status != StatusCode::REQUEST_TIMEOUT
-                    {
-                        return Err(NotTaken::Refused(last));
-                    }
-                }
-                Ok(Err(error)) => last = story(&error),
-                Err(_elapsed) => break,
-            }
-            warn!(deployment = event.deployment_id, reason = last, "not handed over yet");
-            sleep(TRY_AGAIN).await;
-        }
-        Err(NotTaken::Unreachable(last))
-    }
-
-    async fn answer(&self, event: &HookEvent, answer: Answer) -> Result<(), String> {
-        let deadline = Instant::now() + ANSWER_TIMEOUT;
-        let succeeded = answer == Answer::Continue;
-        loop {
-            match self.aws.answer_hook(&event.deployment_id, &event.execution_id, succeeded).await {
-                Ok(()) => return Ok(()),
-                // The daemon, or an earlier try, got there first.
-                Err(error) if error.failure == Failure::Completed => return Ok(()),
-                Err(error) if error.failure != Failure::Passing || Instant::now() >= deadline => {
-                    return Err(error.story());
-                }
-                Err(error) => warn!(reason = error.story(), "not answered yet"),
-            }
-            sleep(TRY_AGAIN).await;
-        }
-    }
-}
-
-/// The hook as the daemon takes it, signed where there is a key.
-fn request(ready: &Ready, body: &[u8]) -> Result<Request<Full<Bytes>>, String> {
-    let uri = format!("{}{CODEDEPLOY_PATH}", ready.url);
-    let mut request = Request::post(uri).header("content-type", "application/json");
-    if let Some(key) = &ready.key {
-        let now = unix_millis() / 1000;
-        request = request
-            .header(signature::TIMESTAMP, now.to_string())
-            .header(signature::SIGNATURE, signature::sign(key, "POST", CODEDEPLOY_PATH, now, body));
-    }
-    request.body(Full::new(Bytes::copy_from_slice(body))).map_err(|error| error.to_string())
+/// When Lambda ends this invocation, by the clock that timers go by.
+fn ends(deadline: std::time::SystemTime) -> Instant {
+    let left = deadline.duration_since(std::time::SystemTime::now()).unwrap_or(Duration::ZERO);
+    Instant::now() + left
 }
