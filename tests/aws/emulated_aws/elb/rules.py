@@ -31,7 +31,7 @@ class Rule:
     action: dict[str, Any]
 
     def matches(self, head: Head, peer: str) -> bool:
-        """ "Each condition must be met"."""
+        """Every condition of a rule must be met."""
         return all(matcher(head, peer) for matcher in self.matchers)
 
     def describe(self) -> dict[str, Any]:
