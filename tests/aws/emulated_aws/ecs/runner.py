@@ -17,6 +17,7 @@ from ..dispatch import Dispatch
 from ..errors import AwsError
 from ..processes import Child, Processes, TooManyProcesses
 from ..settings import Settings
+from .container_health import watch
 from .task import Container, Owner, Task, TaskBook
 
 log = logging.getLogger(__name__)
@@ -120,7 +121,7 @@ class Runner:
             finally:
                 # Also when cancelled: nothing may listen on the address before it is given back.
                 await asyncio.shield(asyncio.create_task(self._end(task)))
-            self.failed += task.stop_code in ("TaskFailedToStart", "EssentialContainerExited")
+            self.failed += task.stop_code in ("TaskFailedToStart", "EssentialContainerExited") or task.unhealthy
             await asyncio.sleep(self._host.settings.scaled(_RESTART_SECONDS))
 
     async def _run(self, task: Task) -> None:
@@ -149,7 +150,18 @@ class Runner:
                 await self._ask("RegisterTargets", target)
             except AwsError as error:
                 log.warning("task %s: %s", task.id, error)
-        await asyncio.wait([child.exited for child in essential], return_when=asyncio.FIRST_COMPLETED)
+        watchers = [
+            asyncio.create_task(
+                watch(self._host.settings, self._host.processes, task, one, self._environment(one, task))
+            )
+            for one in task.containers.values()
+            if one.child and one.definition.get("healthCheck")
+        ]
+        try:
+            await asyncio.wait([child.exited for child in essential], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for watcher in watchers:
+                watcher.cancel()
         task.stop("EssentialContainerExited", "Essential container in task exited")
 
     async def _spawn(self, task: Task, container: Container) -> Child:

@@ -101,6 +101,20 @@ class Task:
             return "UNHEALTHY"
         return "HEALTHY" if states and set(states) == {"HEALTHY"} else "UNKNOWN"
 
+    @property
+    def unhealthy(self) -> bool:
+        """Whether any container was found unhealthy, alive or not."""
+        return any(one.health == "UNHEALTHY" for one in self.containers.values())
+
+    @property
+    def steady(self) -> bool:
+        """Running, and healthy as far as its own health checks say."""
+        checked = any(
+            one.definition.get("healthCheck") and one.definition.get("essential", True)
+            for one in self.containers.values()
+        )
+        return self.status == "RUNNING" and (not checked or self.health == "HEALTHY")
+
     def stop(self, code: str, reason: str) -> None:
         """Remembers why; the first reason counts."""
         if self.stop_code is None:

@@ -81,7 +81,7 @@ class Balancing:
 
     def stable(self, revision: Revision, wanted: int) -> bool:
         """Whether all tasks run and, where a listener names their group, are healthy."""
-        if revision.runner.running < wanted:
+        if sum(task.steady for task in revision.runner.tasks.values()) < wanted:
             return False
         return all(self._healthy(revision, arn, wanted) for arn in groups_of(revision))
 

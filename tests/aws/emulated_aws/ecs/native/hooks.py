@@ -189,7 +189,7 @@ class Hooks:
             "executionId": run.execution_id,
             "lifecycleStage": run.stage,
             "resourceArn": deployment.arn,
-            "hookDetails": details,
+            "hookDetails": dict(details),
         }
         if self._settings.flat_hook_payload:
             return outside | execution
