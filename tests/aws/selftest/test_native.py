@@ -211,3 +211,23 @@ def test_a_deleted_service_leaves_nothing(new_native):
         cluster=one.out["cluster"], serviceName=one.out["service"], taskDefinition=one.out["task_definition"],
         desiredCount=0, networkConfiguration=service["networkConfiguration"],
     )  # fmt: skip
+
+
+def test_a_deployment_waits_for_one_that_is_being_completed_and_can_be_stopped_meanwhile(new_native):
+    one = new_native()
+    (blue,) = one.ecs.list_tasks(cluster=one.out["cluster"])["taskArns"]
+    protect = {"cluster": one.out["cluster"], "tasks": [blue]}
+    one.ecs.update_task_protection(**protect, protectionEnabled=True)  # holds the first in CLEAN_UP
+    arn = one.deploy()
+    one.at(arn, "CLEAN_UP")
+    with pytest.raises(one.ecs.exceptions.ConflictException):
+        one.ecs.stop_service_deployment(serviceDeploymentArn=arn)
+    waiting = one.deploy("waiting")
+    shown = one.describe(waiting)
+    assert shown["status"] == "PENDING" and "lifecycleStage" not in shown and "startedAt" not in shown
+    one.ecs.stop_service_deployment(serviceDeploymentArn=waiting)
+    assert one.describe(waiting)["status"] == "ROLLBACK_REQUESTED"
+    one.ecs.stop_service_deployment(serviceDeploymentArn=waiting)  # asked again, it goes on
+    one.ecs.update_task_protection(**protect, protectionEnabled=False)
+    assert one.wait(arn)["status"] == "SUCCESSFUL" and one.wait(waiting)["status"] == "ROLLBACK_SUCCESSFUL"
+    assert one.get() == (200, "green")

@@ -137,7 +137,7 @@ class Ecs:
         if isinstance(service, NativeService):
             return {"service": self.native.delete(service)}
         for task_set in list(service.task_sets):
-            self._retire(service, task_set)
+            self._retire(service, task_set, force=True)
         return result
 
     # === task sets ===
@@ -231,18 +231,18 @@ class Ecs:
         for one in service.task_sets:
             one.status = "PRIMARY" if one is task_set else "ACTIVE"
 
-    def _retire(self, service: Service, task_set: TaskSet) -> None:
+    def _retire(self, service: Service, task_set: TaskSet, force: bool = False) -> None:
         task_set.draining = True
-        job = asyncio.create_task(self._drained(service, task_set))
+        job = asyncio.create_task(self._drained(service, task_set, force))
         self._background.add(job)
         job.add_done_callback(self._background.discard)
 
-    async def _drained(self, service: Service, task_set: TaskSet) -> None:
+    async def _drained(self, service: Service, task_set: TaskSet, force: bool) -> None:
         seconds = 0.0
         for arn in task_set.target_groups:
             group = self._elb.groups.get(arn)
             if group and group.in_use:
                 seconds = max(seconds, self._elb.drain_seconds(group))
-        await task_set.runner.drain(seconds)
+        await task_set.runner.drain(seconds, force)
         if task_set in service.task_sets:
             service.task_sets.remove(task_set)

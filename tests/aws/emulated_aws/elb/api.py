@@ -14,7 +14,7 @@ from .actions import route
 from .health import HealthChecks
 from .proxy import Listener
 from .rules import Rules
-from .state import MAX_TARGETS, Group, Target
+from .state import MAX_TARGETS, Group, Target, describe_target
 
 _FORWARDED = {"HTTP"}
 
@@ -280,30 +280,4 @@ class Elb:
         group = self.group(call.params["TargetGroupArn"])
         wanted = [self._pair(group, one) for one in call.params.get("Targets", [])] or list(group.targets)
         extras = bool({"All", "AnomalyDetection"} & set(call.params.get("Include", [])))
-        return {"TargetHealthDescriptions": [_describe(group, pair, extras, call.region) for pair in wanted]}
-
-
-def _describe(group: Group, pair: tuple[str, int], extras: bool, region: str) -> dict[str, Any]:
-    target = group.targets.get(pair)
-    if target is None:
-        health = {
-            "State": "unused",
-            "Reason": "Target.NotRegistered",
-            "Description": "Target is not registered to the target group",
-        }
-    else:
-        health = {"State": target.state, "Reason": target.reason, "Description": target.description}
-    port = group.described.get("HealthCheckPort", "traffic-port")
-    described: dict[str, Any] = {
-        "Target": {"Id": pair[0], "Port": pair[1], "AvailabilityZone": f"{region}a"},
-        "HealthCheckPort": str(pair[1]) if port == "traffic-port" else port,
-        "TargetHealth": {k: v for k, v in health.items() if v is not None},
-    }
-    if extras:
-        described["AnomalyDetection"] = {"Result": "normal", "MitigationInEffect": "no"}
-        described["AdministrativeOverride"] = {
-            "State": "no_override",
-            "Reason": "AdministrativeOverride.NoOverride",
-            "Description": "No override is currently active on target",
-        }
-    return described
+        return {"TargetHealthDescriptions": [describe_target(group, pair, extras, call.region) for pair in wanted]}
