@@ -29,6 +29,9 @@ def _arguments() -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument("--hook-limit-seconds", type=float, help="real seconds a hook has; default 3600 scaled")
     parser.add_argument("--no-rollback-hooks", action="store_true", help="rollback deployments ask no hooks")
+    parser.add_argument(
+        "--flat-hook-payload", action="store_true", help="hook functions of ECS get the flat payload of older guides"
+    )
     parser.add_argument("--ready-file", type=Path, help="gets the ready line once everything is up")
     parser.add_argument("--log-dir", type=Path, help="default: a temporary directory, removed at the end")
     parser.add_argument("--exit-with-stdin", action="store_true", help="end when standard input does")
@@ -50,6 +53,7 @@ def main() -> int:
         settings = Settings(
             log_dir, arguments.host, arguments.port, arguments.secret_key, arguments.time_scale,
             arguments.hook_limit_seconds, not arguments.no_rollback_hooks,
+            arguments.flat_hook_payload,
         )  # fmt: skip
         asyncio.run(_run(settings, arguments))
     except (ValueError, OSError, RuntimeError, AwsError, NoAddress) as error:

@@ -12,6 +12,7 @@ from aiohttp import web
 from .codedeploy import views
 from .codedeploy.deployments import Deployments
 from .ecs.api import Ecs
+from .ecs.native import views as native_views
 from .errors import AwsError
 from .faults import Faults
 from .journal import Journal
@@ -38,6 +39,8 @@ class Control:
             web.get("/_emulated/requests", self._requests),
             web.get("/_emulated/deployments", self._list_deployments),
             web.get("/_emulated/deployments/{id}", self._deployment),
+            web.get("/_emulated/service-deployments", self._list_service_deployments),
+            web.get("/_emulated/service-deployments/{id}", self._service_deployment),
             web.get("/_emulated/tasks", self._tasks),
             web.post("/_emulated/tasks/{ip}/kill", self._kill_task),
             web.post("/_emulated/hooks/{id}/redeliver", self._redeliver),
@@ -91,28 +94,37 @@ class Control:
         except AwsError as error:
             return _problem(404, str(error))
 
+    async def _list_service_deployments(self, request: web.Request) -> web.Response:
+        service = request.query.get("service")
+        known = self._ecs.native.deployments.values()
+        found = [native_views.control(one) for one in known if service in (None, one.service.name)]
+        return web.json_response({"service_deployments": found})
+
+    async def _service_deployment(self, request: web.Request) -> web.Response:
+        for arn, one in self._ecs.native.deployments.items():
+            if arn.rpartition("/")[2] == request.match_info["id"]:
+                return web.json_response(native_views.control(one))
+        return _problem(404, f"no service deployment {request.match_info['id']}")
+
     async def _tasks(self, request: web.Request) -> web.Response:
-        found: list[dict[str, Any]] = []
-        for service in self._ecs.services.values():
-            for task_set in service.task_sets:
-                for task in task_set.runner.tasks.values():
-                    found.append({
-                        "service": service.name, "task_set": task_set.record["id"], "ip": task.address,
-                        "status": task.status, "pids": [child.pid for child in task.containers.values()],
-                    })  # fmt: skip
+        found = [
+            {
+                "service": task.owner.service, "task_set": task.owner.started_by, "ip": task.address, "arn": task.arn,
+                "status": task.status,
+                "pids": [one.child.pid for one in task.containers.values() if one.child],
+            }
+            for task in self._ecs.book.alive()
+        ]  # fmt: skip
         return web.json_response({"tasks": found})
 
     # === breaking ===
 
     async def _kill_task(self, request: web.Request) -> web.Response:
         wanted = request.match_info["ip"]
-        for service in self._ecs.services.values():
-            for task_set in service.task_sets:
-                for task in task_set.runner.tasks.values():
-                    if task.address == wanted and task.containers:
-                        for child in task.containers.values():
-                            child.kill()
-                        return web.json_response({"killed": task.arn})
+        for task in self._ecs.book.alive():
+            if task.address == wanted and any(one.child for one in task.containers.values()):
+                task.kill()
+                return web.json_response({"killed": task.arn})
         return _problem(404, f"no task runs at {wanted}")
 
     async def _redeliver(self, request: web.Request) -> web.Response:

@@ -49,6 +49,7 @@ class Emulator:
         """Everything up; the URL to use as AWS_ENDPOINT_URL."""
         self._processes.start()
         await self._moto.start()
+        await self._ecs.start()
         await self._runner.setup()
         site = web.TCPSite(self._runner, self._settings.host, self._settings.port)
         await site.start()

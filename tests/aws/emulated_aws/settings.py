@@ -25,6 +25,7 @@ class Settings:
     time_scale: float = DEFAULT_TIME_SCALE
     hook_limit_seconds: float | None = None
     rollback_hooks: bool = True
+    flat_hook_payload: bool = False  # native ECS hooks get the payload of older documentation
 
     def __post_init__(self) -> None:
         # Anybody who can sign a request can start processes here, so the outside must not reach it.

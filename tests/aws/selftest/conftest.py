@@ -166,3 +166,19 @@ def new_stack(aws):
 def stack(new_stack):
     """A service whose hook answers Succeeded."""
     return new_stack()
+
+
+@pytest.fixture
+def new_native(aws):
+    """Services under the ECS controller, taken away at the test's end."""
+    from native import Native  # which needs this module
+
+    made = []
+
+    def make(**wanted):
+        made.append(Native(aws, **wanted))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.remove()

@@ -218,7 +218,9 @@ def test_ecs_and_elb_refuse(aws, new_stack):
         ("ecs", "update_service", where | {"taskDefinition": out["task_definition"]}, "InvalidParameterException"),
         ("ecs", "delete_service", where, "InvalidParameterException"),
         ("ecs", "create_task_set", where | {"taskDefinition": out["task_definition"]}, "InvalidParameterException"),
-        ("ecs", "create_service", {"serviceName": "x", "taskDefinition": out["task_definition"]}, "NotImplemented"),
+        ("ecs", "create_service", {
+            "serviceName": "x", "taskDefinition": out["task_definition"], "deploymentController": {"type": "EXTERNAL"},
+        }, "NotImplemented"),
         ("ecs", "describe_task_sets", {"cluster": out["cluster"], "service": "x"}, "ServiceNotFoundException"),
     ):  # fmt: skip
         assert refusal(aws, service, operation, params) == wanted, (operation, params)

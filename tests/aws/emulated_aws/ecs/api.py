@@ -1,4 +1,4 @@
-"""The ECS operations around services under CODE_DEPLOY: moto keeps records, we run what they describe."""
+"""The ECS operations on services and task sets: moto keeps records, we run what they describe."""
 
 from __future__ import annotations
 
@@ -11,11 +11,17 @@ from ..elb.api import Elb
 from ..errors import AwsError, not_emulated
 from ..processes import Processes
 from ..settings import Settings
-from .state import Service, TaskSet, describe_service, describe_task, describe_task_set
-from .tasks import PRINCIPAL, TaskSetRunner
+from . import checks
+from .agent import Agent
+from .native.api import ServiceDeployments
+from .native.model import NativeService
+from .native.services import NativeServices
+from .runner import PRINCIPAL, Host, Runner
+from .state import Service, TaskSet, describe_service, describe_task_set
+from .task import Owner, TaskBook
+from .task_api import TaskApi, last
 
 CODEDEPLOY = "codedeploy.amazonaws.com"
-MAX_DESIRED = 20  # per service: they are processes on one machine
 
 
 class Ecs:
@@ -24,50 +30,51 @@ class Ecs:
     def __init__(
         self, settings: Settings, dispatch: Dispatch, processes: Processes, addresses: Addresses, elb: Elb
     ) -> None:
-        self._settings = settings
         self._dispatch = dispatch
-        self._processes = processes
-        self._addresses = addresses
         self._elb = elb
-        self.services: dict[tuple[str, str, str], Service] = {}
+        self.book = TaskBook()
+        self._host = Host(settings, dispatch, processes, addresses, self.book)
+        self.services: dict[tuple[str, str, str], Service | NativeService] = {}
         self._background: set[asyncio.Task[None]] = set()
+        self._agent = Agent(dispatch, self.book)
+        self.native = NativeServices(self._host, elb)
         dispatch.register("ecs", self)
+        TaskApi(settings, dispatch, self.book)
+        ServiceDeployments(dispatch, self.native)
+
+    async def start(self) -> None:
+        """Opens the endpoints tasks ask about themselves."""
+        self._host.agent_url = await self._agent.open()
 
     async def close(self) -> None:
         """Stops scheduling; the processes themselves are killed by their owner."""
         for job in self._background:
             job.cancel()
+        self.native.close()
         for service in self.services.values():
-            for task_set in service.task_sets:
-                task_set.runner.scale(0)
+            for runner in service.runners:
+                runner.scale(0, force=True)
+        await self._agent.close()
 
     # === services ===
 
     async def CreateService(self, call: Call) -> dict[str, Any]:
         params = call.params
         controller = (params.get("deploymentController") or {}).get("type", "ECS")
+        if controller == "ECS":
+            return await self._create_native(call)
         if controller != "CODE_DEPLOY":
-            raise not_emulated(f"services under the {controller} controller: only CODE_DEPLOY")
-        desired = params.get("desiredCount", 0)
-        if not 0 <= desired <= MAX_DESIRED:
-            raise _invalid(f"desiredCount must be between 0 and {MAX_DESIRED} here")
-        if not params.get("taskDefinition"):
-            raise _invalid("TaskDefinition cannot be blank.")
-        definition = await self._definition(call, params["taskDefinition"])
+            raise not_emulated(f"services under the {controller} controller: only CODE_DEPLOY and ECS")
+        desired = checks.desired_count(params.get("desiredCount", 0))
+        definition = await checks.task_definition(self._dispatch, call, params.get("taskDefinition"))
         network = params.get("networkConfiguration") or {}
         balancers = params.get("loadBalancers") or []
         self._check(definition, network, balancers)
-        for one in balancers:
-            if not self._elb.group(one["targetGroupArn"]).in_use:
-                raise _invalid(
-                    f"The target group with targetGroupArn {one['targetGroupArn']} "
-                    "does not have an associated load balancer."
-                )
+        checks.balanced(self._elb, balancers)
         # moto wants the list of groups, AWS falls back to the VPC's default group
         network["awsvpcConfiguration"].setdefault("securityGroups", [])
-        cluster = _last(params.get("cluster") or "default")
-        if (call.region, cluster, params["serviceName"]) in self.services:
-            raise _invalid("Creation of service was not idempotent.")
+        cluster = last(params.get("cluster") or "default")
+        self._new(call, cluster)
         result = await self._dispatch.moto(call, params | {"networkConfiguration": network})
         record = result["service"]
         service = Service(
@@ -83,16 +90,27 @@ class Ecs:
         await self._make_primary(service, initial)
         return {"service": describe_service(service, record)}
 
+    async def _create_native(self, call: Call) -> dict[str, Any]:
+        cluster = last(call.params.get("cluster") or "default")
+        self._new(call, cluster)
+        service = await self.native.create(call, cluster)
+        self.services[call.region, cluster, service.name] = service
+        return {"service": self.native.begin(service)}
+
+    def _new(self, call: Call, cluster: str) -> None:
+        if (call.region, cluster, call.params["serviceName"]) in self.services:
+            raise checks.invalid("Creation of service was not idempotent.")
+
     async def UpdateService(self, call: Call) -> dict[str, Any]:
         service = self._service(call)
-        if "taskDefinition" in call.params or "networkConfiguration" in call.params:
-            raise _invalid(
+        if isinstance(service, NativeService):
+            return {"service": await self.native.update(call, service)}
+        if {"taskDefinition", "networkConfiguration", "forceNewDeployment"} & set(call.params):
+            raise checks.invalid(
                 "Unable to update task definition on services with a CODE_DEPLOY deployment controller. "
                 "Use AWS CodeDeploy to trigger a new deployment."
             )
-        desired = call.params.get("desiredCount", service.desired)
-        if not 0 <= desired <= MAX_DESIRED:
-            raise _invalid(f"desiredCount must be between 0 and {MAX_DESIRED} here")
+        desired = checks.desired_count(call.params.get("desiredCount", service.desired))
         result = await self._dispatch.moto(call)
         service.desired = desired
         for task_set in service.task_sets:
@@ -101,21 +119,25 @@ class Ecs:
 
     async def DescribeServices(self, call: Call) -> dict[str, Any]:
         result = await self._dispatch.moto(call)
-        cluster = _last(call.params.get("cluster") or "default")
+        cluster = last(call.params.get("cluster") or "default")
         for index, record in enumerate(result.get("services", [])):
             service = self.services.get((call.region, cluster, record["serviceName"]))
-            if service:
+            if isinstance(service, NativeService):
+                result["services"][index] = self.native.describe(service)
+            elif service:
                 result["services"][index] = describe_service(service, record)
         return result
 
     async def DeleteService(self, call: Call) -> dict[str, Any]:
         service = self._service(call)
         if service.desired and not call.params.get("force"):
-            raise _invalid("The service cannot be stopped while it is scaled above 0.")
+            raise checks.invalid("The service cannot be stopped while it is scaled above 0.")
         result = await self._dispatch.moto(call, call.params | {"force": True})
         del self.services[call.region, service.cluster, service.name]
+        if isinstance(service, NativeService):
+            return {"service": self.native.delete(service)}
         for task_set in list(service.task_sets):
-            self._retire(service, task_set)
+            self._retire(service, task_set, force=True)
         return result
 
     # === task sets ===
@@ -123,31 +145,31 @@ class Ecs:
     async def CreateTaskSet(self, call: Call) -> dict[str, Any]:
         if call.access_key != CODEDEPLOY:
             # "used when a service uses the EXTERNAL deployment controller type" (ECS API, CreateTaskSet)
-            raise _invalid("CreateTaskSet is not supported on services with a CODE_DEPLOY deployment controller.")
-        service = self._service(call)
-        definition = await self._definition(call, call.params["taskDefinition"])
+            raise checks.invalid("CreateTaskSet is not supported on services with a CODE_DEPLOY deployment controller.")
+        service = self._with_task_sets(call)
+        definition = await checks.task_definition(self._dispatch, call, call.params["taskDefinition"])
         balancers = call.params.get("loadBalancers") or []
         self._check(definition, call.params.get("networkConfiguration") or service.network, balancers)
         task_set = await self._add(service, {k: v for k, v in call.params.items() if k != "scale"}, definition)
         return {"taskSet": describe_task_set(service, task_set)}
 
     async def DescribeTaskSets(self, call: Call) -> dict[str, Any]:
-        service = self._service(call)
+        service = self._with_task_sets(call)
         wanted = call.params.get("taskSets")
         found = [one for one in service.task_sets if not wanted or one.arn in wanted or one.record["id"] in wanted]
         return {"taskSets": [describe_task_set(service, one) for one in found], "failures": []}
 
     async def UpdateServicePrimaryTaskSet(self, call: Call) -> dict[str, Any]:
-        service = self._service(call)
+        service = self._with_task_sets(call)
         task_set = self._task_set(service, call.params["primaryTaskSet"])
         await self._make_primary(service, task_set)
         return {"taskSet": describe_task_set(service, task_set)}
 
     async def DeleteTaskSet(self, call: Call) -> dict[str, Any]:
-        service = self._service(call)
+        service = self._with_task_sets(call)
         task_set = self._task_set(service, call.params["taskSet"])
         if task_set.status == "PRIMARY" and not call.params.get("force"):
-            raise _invalid("The primary task set cannot be deleted while it is scaled above 0.")
+            raise checks.invalid("The primary task set cannot be deleted while it is scaled above 0.")
         await self._dispatch.moto(call)
         self._retire(service, task_set)
         return {"taskSet": describe_task_set(service, task_set)}
@@ -155,67 +177,24 @@ class Ecs:
     async def UpdateTaskSet(self, call: Call) -> dict[str, Any]:
         raise not_emulated("UpdateTaskSet")
 
-    # === tasks ===
-
-    async def ListTasks(self, call: Call) -> dict[str, Any]:
-        params = call.params
-        cluster = _last(params.get("cluster") or "default")
-        wanted = params.get("desiredStatus", "RUNNING")
-        arns = []
-        for service, task_set in self._all(call.region, cluster):
-            if "serviceName" in params and _last(params["serviceName"]) != service.name:
-                continue
-            if "startedBy" in params and params["startedBy"] != task_set.record["id"]:
-                continue
-            if "family" in params and f"/{params['family']}:" not in task_set.record["taskDefinition"]:
-                continue
-            runner = task_set.runner
-            arns += [t.arn for t in (runner.stopped if wanted == "STOPPED" else runner.tasks.values())]
-        return {"taskArns": arns[: params.get("maxResults", 100)]}
-
-    async def DescribeTasks(self, call: Call) -> dict[str, Any]:
-        cluster = _last(call.params.get("cluster") or "default")
-        if len(call.params["tasks"]) > 100:
-            raise _invalid("Tasks can have at most 100 items.")
-        known = {}
-        for service, task_set in self._all(call.region, cluster):
-            for task in (*task_set.runner.stopped, *task_set.runner.tasks.values()):
-                known[task.id] = describe_task(service, task_set, task)
-        asked = {one: _last(one) for one in call.params["tasks"]}
-        return {
-            "tasks": [known[short] for short in asked.values() if short in known],
-            "failures": [{"arn": one, "reason": "MISSING"} for one, short in asked.items() if short not in known],
-        }
-
-    async def StopTask(self, call: Call) -> dict[str, Any]:
-        cluster = _last(call.params.get("cluster") or "default")
-        for service, task_set in self._all(call.region, cluster):
-            task = task_set.runner.tasks.get(_last(call.params["task"]))
-            if task:
-                task.stop_code, task.stopped_reason = "UserInitiated", call.params.get("reason", "Task stopped by user")
-                for child in task.containers.values():
-                    child.kill()
-                return {"task": describe_task(service, task_set, task)}
-        raise _invalid("The referenced task was not found.")
-
-    async def RunTask(self, call: Call) -> dict[str, Any]:
-        raise not_emulated("RunTask: tasks run in services only")
-
     # === inside ===
 
-    def _all(self, region: str, cluster: str) -> list[tuple[Service, TaskSet]]:
-        return [
-            (service, task_set)
-            for (where, of, _), service in self.services.items()
-            if where == region and of == cluster
-            for task_set in service.task_sets
-        ]
-
-    def _service(self, call: Call) -> Service:
-        key = (call.region, _last(call.params.get("cluster") or "default"), _last(call.params["service"]))
+    def _service(self, call: Call) -> Service | NativeService:
+        key = (call.region, last(call.params.get("cluster") or "default"), last(call.params["service"]))
         if key not in self.services:
             raise AwsError("ServiceNotFoundException", "Service not found.")
         return self.services[key]
+
+    def _with_task_sets(self, call: Call) -> Service:
+        service = self._service(call)
+        if isinstance(service, NativeService):
+            raise checks.invalid("Task sets are not supported on services with an ECS deployment controller.")
+        return service
+
+    def _check(self, definition: dict[str, Any], network: dict[str, Any], balancers: list[dict[str, Any]]) -> None:
+        if not balancers:
+            raise checks.invalid("Services with the CODE_DEPLOY controller need a load balancer.")
+        checks.runnable(self._elb, definition, network, balancers)
 
     @staticmethod
     def _task_set(service: Service, wanted: str) -> TaskSet:
@@ -223,37 +202,6 @@ class Ecs:
             if wanted in (one.arn, one.record["id"]) and not one.draining:
                 return one
         raise AwsError("TaskSetNotFoundException", "The specified task set could not be found.")
-
-    async def _definition(self, call: Call, name: str) -> dict[str, Any]:
-        try:
-            found = await self._dispatch.ask(
-                "ecs", "DescribeTaskDefinition", {"taskDefinition": name}, call.region, PRINCIPAL
-            )
-        except AwsError:
-            raise _invalid("The specified task definition does not exist.") from None
-        definition = found["taskDefinition"]
-        if definition.get("status", "ACTIVE") != "ACTIVE":
-            raise _invalid("TaskDefinition is inactive")
-        return definition
-
-    def _check(self, definition: dict[str, Any], network: dict[str, Any], balancers: list[dict[str, Any]]) -> None:
-        if definition.get("networkMode") != "awsvpc":
-            raise not_emulated("task definitions whose networkMode is not awsvpc")
-        if not (network.get("awsvpcConfiguration") or {}).get("subnets"):
-            raise _invalid("Network Configuration must be provided when networkMode 'awsvpc' is specified.")
-        if not balancers:
-            raise _invalid("Services with the CODE_DEPLOY controller need a load balancer.")
-        containers = {one["name"]: one for one in definition["containerDefinitions"]}
-        for container in containers.values():
-            if container.get("secrets") or container.get("environmentFiles"):
-                raise not_emulated("containers with secrets or environmentFiles")
-        for one in balancers:
-            name, port = one.get("containerName"), one.get("containerPort")
-            if name not in containers:
-                raise _invalid(f"The container {name} does not exist in the task definition.")
-            if port not in [mapping.get("containerPort") for mapping in containers[name].get("portMappings", [])]:
-                raise _invalid(f"The container {name} did not have a container port {port} defined.")
-            self._elb.group(one.get("targetGroupArn", ""))
 
     async def _add(self, service: Service, params: dict[str, Any], definition: dict[str, Any]) -> TaskSet:
         asked = {
@@ -267,10 +215,11 @@ class Ecs:
         # The scale is ours: given one, moto would make up tasks of its own.
         call = Call("ecs", "CreateTaskSet", asked, service.region, PRINCIPAL)
         record = (await self._dispatch.moto(call))["taskSet"]
-        runner = TaskSetRunner(
-            self._settings, self._dispatch, self._processes, self._addresses,
-            service.region, service.cluster, definition, record["loadBalancers"],
+        owner = Owner(
+            service.region, service.cluster, service.name, record["id"], definition, record["loadBalancers"],
+            asked["launchType"],
         )  # fmt: skip
+        runner = Runner(self._host, owner)
         task_set = TaskSet(record, runner, 100.0)
         service.task_sets.append(task_set)
         runner.scale(service.computed(task_set))
@@ -282,26 +231,18 @@ class Ecs:
         for one in service.task_sets:
             one.status = "PRIMARY" if one is task_set else "ACTIVE"
 
-    def _retire(self, service: Service, task_set: TaskSet) -> None:
+    def _retire(self, service: Service, task_set: TaskSet, force: bool = False) -> None:
         task_set.draining = True
-        job = asyncio.create_task(self._drained(service, task_set))
+        job = asyncio.create_task(self._drained(service, task_set, force))
         self._background.add(job)
         job.add_done_callback(self._background.discard)
 
-    async def _drained(self, service: Service, task_set: TaskSet) -> None:
+    async def _drained(self, service: Service, task_set: TaskSet, force: bool) -> None:
         seconds = 0.0
         for arn in task_set.target_groups:
             group = self._elb.groups.get(arn)
             if group and group.in_use:
                 seconds = max(seconds, self._elb.drain_seconds(group))
-        await task_set.runner.drain(seconds)
+        await task_set.runner.drain(seconds, force)
         if task_set in service.task_sets:
             service.task_sets.remove(task_set)
-
-
-def _last(name: str) -> str:
-    return name.rpartition("/")[2]
-
-
-def _invalid(message: str) -> AwsError:
-    return AwsError("InvalidParameterException", message)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
 from typing import Any
 
-from .tasks import Task, TaskSetRunner
+from .runner import Runner
 
 
 @dataclasses.dataclass
@@ -14,7 +13,7 @@ class TaskSet:
     """One task set: moto's record of it, and the processes behind it."""
 
     record: dict[str, Any]
-    runner: TaskSetRunner
+    runner: Runner
     percent: float
     status: str = "ACTIVE"
     draining: bool = False
@@ -40,6 +39,10 @@ class Service:
     network: dict[str, Any]
     launch_type: str
     task_sets: list[TaskSet] = dataclasses.field(default_factory=list)
+
+    @property
+    def runners(self) -> list[Runner]:
+        return [one.runner for one in self.task_sets]
 
     @property
     def primary(self) -> TaskSet | None:
@@ -79,49 +82,3 @@ def describe_service(service: Service, moto: dict[str, Any]) -> dict[str, Any]:
         "taskSets": [describe_task_set(service, one) for one in service.task_sets],
         "deployments": [],
     }
-
-
-def describe_task(service: Service, task_set: TaskSet, task: Task) -> dict[str, Any]:
-    """A Task as ECS describes it; the address is where Fargate tasks have it."""
-    stopped = task.status == "STOPPED"
-    described: dict[str, Any] = {
-        "taskArn": task.arn,
-        "clusterArn": task_set.record["clusterArn"],
-        "taskDefinitionArn": task_set.record["taskDefinition"],
-        "group": f"service:{service.name}",
-        "startedBy": task_set.record["id"],
-        "launchType": service.launch_type,
-        "lastStatus": task.status,
-        "desiredStatus": "STOPPED" if stopped or task.status in ("DEACTIVATING", "DEPROVISIONING") else "RUNNING",
-        "healthStatus": "UNKNOWN",
-        "createdAt": _time(task.created_at),
-        "containers": [
-            {
-                "name": name,
-                "taskArn": task.arn,
-                "lastStatus": "RUNNING" if child.alive else "STOPPED",
-                "healthStatus": "UNKNOWN",
-                "networkInterfaces": [{"attachmentId": task.id, "privateIpv4Address": task.address}],
-                **({"exitCode": task.exit_codes[name]} if name in task.exit_codes else {}),
-            }
-            for name, child in task.containers.items()
-        ],
-        "attachments": [
-            {
-                "id": task.id,
-                "type": "ElasticNetworkInterface",
-                "status": "DELETED" if stopped else "ATTACHED",
-                "details": [{"name": "privateIPv4Address", "value": task.address}],
-            }
-        ],
-    }
-    for key, value in (("startedAt", task.started_at), ("stoppedAt", task.stopped_at)):
-        if value:
-            described[key] = _time(value)
-    if task.stop_code:
-        described |= {"stopCode": task.stop_code, "stoppedReason": task.stopped_reason}
-    return described
-
-
-def _time(seconds: float) -> datetime.datetime:
-    return datetime.datetime.fromtimestamp(seconds, datetime.UTC)

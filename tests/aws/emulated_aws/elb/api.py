@@ -10,9 +10,11 @@ from ..addresses import Addresses, NoAddress
 from ..dispatch import Call, Dispatch
 from ..errors import AwsError, not_emulated
 from ..settings import Settings
+from .actions import route
 from .health import HealthChecks
-from .proxy import Listener, Route
-from .state import MAX_TARGETS, Group, Target
+from .proxy import Listener
+from .rules import Rules
+from .state import MAX_TARGETS, Group, Target, describe_target
 
 _FORWARDED = {"HTTP"}
 
@@ -29,6 +31,7 @@ class Elb:
         self.listeners: dict[str, Listener] = {}
         self.groups: dict[str, Group] = {}
         self._drains: set[asyncio.Task[None]] = set()
+        self.rules = Rules(dispatch, self)
         dispatch.register("elbv2", self)
 
     async def close(self) -> None:
@@ -66,7 +69,7 @@ class Elb:
         address = self._balancers.pop(arn, None)
         if address:
             self._addresses.release(address)
-        self._refresh()
+        self.refresh()
         return result
 
     def _with_address(self, result: dict[str, Any]) -> dict[str, Any]:
@@ -87,14 +90,14 @@ class Elb:
         address = self._balancers.get(balancer)
         if address is None:
             raise AwsError("LoadBalancerNotFound", "The specified load balancer does not exist.")
-        route = self._route(params["DefaultActions"])
+        made = route(params["DefaultActions"], self.group)
         port = params.get("Port")
         if port is None:
             raise AwsError("ValidationError", "A port must be specified")
         if any(one.balancer == balancer and one.port == port for one in self.listeners.values()):
             raise AwsError("DuplicateListener", "A listener already exists on this port for this load balancer")
         # Bound before moto hears of it: a listener that is described but not there would be a lie.
-        listener = Listener("", balancer, address, port, route)
+        listener = Listener("", balancer, address, port, made, params["DefaultActions"][0])
         try:
             await listener.open()
         except OSError as error:
@@ -106,32 +109,30 @@ class Elb:
             raise
         listener.arn = result["Listeners"][0]["ListenerArn"]
         self.listeners[listener.arn] = listener
-        self._refresh()
+        self.refresh()
         return result
 
     async def ModifyListener(self, call: Call) -> dict[str, Any]:
-        listener = self._listener(call.params["ListenerArn"])
+        listener = self.listener(call.params["ListenerArn"])
         if call.params.get("Port", listener.port) != listener.port or call.params.get("Protocol", "HTTP") != "HTTP":
             raise not_emulated("changing a listener's port or protocol")
         actions = call.params.get("DefaultActions")
-        route = self._route(actions) if actions else None
+        made = route(actions, self.group) if actions else None
         result = await self._dispatch.moto(call)
-        if route:
-            listener.route = route
-            self._refresh()
+        if actions and made:
+            listener.route, listener.action = made, actions[0]
+            self.refresh()
         return result
 
     async def DeleteListener(self, call: Call) -> dict[str, Any]:
-        listener = self._listener(call.params["ListenerArn"])
+        listener = self.listener(call.params["ListenerArn"])
         result = await self._dispatch.moto(call)
         await self._drop(listener)
-        self._refresh()
+        self.refresh()
         return result
 
-    async def CreateRule(self, call: Call) -> dict[str, Any]:
-        raise not_emulated("listener rules: the data plane knows default actions only")
-
-    def _listener(self, arn: str) -> Listener:
+    def listener(self, arn: str) -> Listener:
+        """The listener with this ARN, or AWS's error."""
         if arn not in self.listeners:
             raise AwsError("ListenerNotFound", "The specified listener does not exist.")
         return self.listeners[arn]
@@ -140,34 +141,9 @@ class Elb:
         self.listeners.pop(listener.arn, None)
         await listener.close()
 
-    def _route(self, actions: list[dict[str, Any]]) -> Route:
-        if len(actions) != 1:
-            raise AwsError("ValidationError", "Exactly one default action is served")
-        action = actions[0]
-        if action["Type"] == "fixed-response":
-            fixed = action.get("FixedResponseConfig")
-            if not fixed:
-                raise AwsError("InvalidLoadBalancerAction", "You must specify FixedResponseConfig")
-            body, kind = fixed.get("MessageBody", ""), fixed.get("ContentType", "text/plain")
-            return Route([], (int(fixed["StatusCode"]), kind, body))
-        if action["Type"] != "forward":
-            raise not_emulated(f"listener actions of type {action['Type']}")
-        tuples = (action.get("ForwardConfig") or {}).get("TargetGroups") or []
-        if not tuples and action.get("TargetGroupArn"):
-            tuples = [{"TargetGroupArn": action["TargetGroupArn"], "Weight": 1}]
-        if not tuples:
-            raise AwsError("InvalidLoadBalancerAction", "You must specify a target group")
-        pairs = []
-        for one in tuples:
-            weight = one.get("Weight", 1)
-            if not 0 <= weight <= 999:
-                raise AwsError("InvalidLoadBalancerAction", "Target group weights must be between 0 and 999")
-            pairs.append((self.group(one["TargetGroupArn"]), weight))
-        return Route(pairs)
-
-    def _refresh(self) -> None:
+    def refresh(self) -> None:
         """Health checks run exactly for the groups some listener names, whatever the weight."""
-        used = {group.arn for one in self.listeners.values() for group, _ in one.route.groups}
+        used = {arn for one in self.listeners.values() for arn in one.groups()}
         for group in self.groups.values():
             if group.in_use != (group.arn in used):
                 group.in_use = group.arn in used
@@ -203,10 +179,7 @@ class Elb:
         return result
 
     def _balancers_of(self, group: str) -> list[str]:
-        named = [
-            one.balancer for one in self.listeners.values() if any(other.arn == group for other, _ in one.route.groups)
-        ]
-        return sorted(set(named))
+        return sorted({one.balancer for one in self.listeners.values() if group in one.groups()})
 
     async def ModifyTargetGroup(self, call: Call) -> dict[str, Any]:
         group = self.group(call.params["TargetGroupArn"])
@@ -307,30 +280,4 @@ class Elb:
         group = self.group(call.params["TargetGroupArn"])
         wanted = [self._pair(group, one) for one in call.params.get("Targets", [])] or list(group.targets)
         extras = bool({"All", "AnomalyDetection"} & set(call.params.get("Include", [])))
-        return {"TargetHealthDescriptions": [_describe(group, pair, extras, call.region) for pair in wanted]}
-
-
-def _describe(group: Group, pair: tuple[str, int], extras: bool, region: str) -> dict[str, Any]:
-    target = group.targets.get(pair)
-    if target is None:
-        health = {
-            "State": "unused",
-            "Reason": "Target.NotRegistered",
-            "Description": "Target is not registered to the target group",
-        }
-    else:
-        health = {"State": target.state, "Reason": target.reason, "Description": target.description}
-    port = group.described.get("HealthCheckPort", "traffic-port")
-    described: dict[str, Any] = {
-        "Target": {"Id": pair[0], "Port": pair[1], "AvailabilityZone": f"{region}a"},
-        "HealthCheckPort": str(pair[1]) if port == "traffic-port" else port,
-        "TargetHealth": {k: v for k, v in health.items() if v is not None},
-    }
-    if extras:
-        described["AnomalyDetection"] = {"Result": "normal", "MitigationInEffect": "no"}
-        described["AdministrativeOverride"] = {
-            "State": "no_override",
-            "Reason": "AdministrativeOverride.NoOverride",
-            "Description": "No override is currently active on target",
-        }
-    return described
+        return {"TargetHealthDescriptions": [describe_target(group, pair, extras, call.region) for pair in wanted]}

@@ -6,10 +6,15 @@ import asyncio
 import collections
 import dataclasses
 import logging
+import secrets
 import uuid
+from typing import TYPE_CHECKING, Any
 
 from .http1 import MAX_HEAD, BadMessage, Head, read_head, relay_body
 from .state import Group
+
+if TYPE_CHECKING:
+    from .rules import Rule
 
 log = logging.getLogger(__name__)
 
@@ -44,15 +49,29 @@ class Route:
 class Listener:
     """One bound port of one load balancer."""
 
-    def __init__(self, arn: str, balancer: str, address: str, port: int, route: Route) -> None:
+    def __init__(self, arn: str, balancer: str, address: str, port: int, route: Route, action: dict[str, Any]) -> None:
         self.arn = arn
         self.balancer = balancer
         self.address = address
         self.port = port
-        self.route = route
+        self.route = route  # the default rule's
+        self.action = action
+        self.default_id = secrets.token_hex(8)
+        self.rules: list[Rule] = []  # by priority
         self._server: asyncio.Server | None = None
         self._clients: set[asyncio.Task[None]] = set()
         self._pool: dict[tuple[str, int], collections.deque[tuple[float, Upstream]]] = {}
+
+    def groups(self) -> set[str]:
+        """The target groups any rule names, whatever the weight."""
+        routes = [self.route, *(rule.route for rule in self.rules)]
+        return {group.arn for one in routes for group, _ in one.groups}
+
+    def _chosen(self, request: Head, client: asyncio.StreamWriter) -> Route:
+        if not self.rules:
+            return self.route
+        peer = (client.get_extra_info("peername") or ("127.0.0.1",))[0]
+        return next((rule.route for rule in self.rules if rule.matches(request, peer)), self.route)
 
     async def open(self) -> None:
         """Binds; raises OSError when the port is taken."""
@@ -107,11 +126,12 @@ class Listener:
         keep = request.keeps_alive(version)
         if b"100-continue" in [v.lower() for v in request.values(b"expect")]:
             writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        if self.route.fixed:
-            status, content_type, text = self.route.fixed
+        route = self._chosen(request, writer)
+        if route.fixed:
+            status, content_type, text = route.fixed
             await _answer(writer, status, text, content_type, raw=True, head_only=method == b"HEAD")
             return False
-        group = self.route.choose()
+        group = route.choose()
         target = group.next_target() if group else None
         if target is None:
             # "HTTP 503: the target groups for the load balancer have no registered targets" (ALB troubleshooting)

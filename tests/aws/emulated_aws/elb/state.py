@@ -69,3 +69,30 @@ class Group:
             return None
         self.turn += 1
         return eligible[self.turn % len(eligible)]
+
+
+def describe_target(group: Group, pair: tuple[str, int], extras: bool, region: str) -> dict[str, Any]:
+    """A TargetHealthDescription, with AnomalyDetection and AdministrativeOverride when asked for."""
+    target = group.targets.get(pair)
+    if target is None:
+        health = {
+            "State": "unused",
+            "Reason": "Target.NotRegistered",
+            "Description": "Target is not registered to the target group",
+        }
+    else:
+        health = {"State": target.state, "Reason": target.reason, "Description": target.description}
+    port = group.described.get("HealthCheckPort", "traffic-port")
+    described: dict[str, Any] = {
+        "Target": {"Id": pair[0], "Port": pair[1], "AvailabilityZone": f"{region}a"},
+        "HealthCheckPort": str(pair[1]) if port == "traffic-port" else port,
+        "TargetHealth": {k: v for k, v in health.items() if v is not None},
+    }
+    if extras:
+        described["AnomalyDetection"] = {"Result": "normal", "MitigationInEffect": "no"}
+        described["AdministrativeOverride"] = {
+            "State": "no_override",
+            "Reason": "AdministrativeOverride.NoOverride",
+            "Description": "No override is currently active on target",
+        }
+    return described

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import sys
@@ -12,6 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from .clients import REGION, Clients
 from .deploy import DEFAULT_HOOKS, deploy, status, wait
+from .ecs import WantedEcs, deploy_ecs, is_ecs, setup_ecs, status_ecs, teardown_ecs, wait_ecs
 from .setup import Wanted, setup, teardown
 
 
@@ -33,6 +35,10 @@ def _argv(text: str) -> list[str]:
     if not isinstance(value, list) or not value or not all(isinstance(part, str) for part in value):
         raise argparse.ArgumentTypeError("a JSON list of strings")
     return value
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(part for part in text.split(",") if part)
 
 
 def _arguments() -> argparse.Namespace:
@@ -66,15 +72,60 @@ def _arguments() -> argparse.Namespace:
     send.add_argument("--hooks", default=",".join(DEFAULT_HOOKS), help="comma-separated lifecycle events")
     send.add_argument("--deployment-config")
 
-    end = verbs.add_parser("teardown", help="take away what setup made")
+    _ecs_arguments(verbs)
+
+    end = verbs.add_parser("teardown", help="take away what setup or setup-ecs made")
     end.add_argument("--name", required=True)
 
     for verb in ("wait", "status"):
         look = verbs.add_parser(verb)
-        look.add_argument("--deployment", required=True)
+        look.add_argument("--deployment", required=True, help="a deployment id, or a service deployment's ARN")
         if verb == "wait":
             look.add_argument("--timeout", type=float, default=300)
     return parser.parse_args()
+
+
+def _ecs_arguments(verbs: Any) -> None:
+    make = verbs.add_parser("setup-ecs", help="create a service under the ECS controller and deploy it once")
+    make.add_argument("--name", required=True)
+    make.add_argument("--command", type=_argv, required=True)
+    make.add_argument("--strategy", choices=("BLUE_GREEN", "CANARY", "LINEAR", "ROLLING"), default="BLUE_GREEN")
+    make.add_argument("--count", type=int, default=2)
+    make.add_argument("--port", type=int, default=8080)
+    make.add_argument("--health-path", default="/healthz")
+    make.add_argument("--env", nargs="*", default=[], action="extend", metavar="K=V")
+    make.add_argument("--pause", type=_names, default=(), metavar="STAGE,...", help="stages with a PAUSE hook")
+    make.add_argument("--pause-timeout-minutes", type=int, default=1440)
+    make.add_argument("--pause-timeout-action", choices=("ROLLBACK", "CONTINUE"), default="ROLLBACK")
+    make.add_argument("--lambda-hooks", type=_names, default=(), metavar="STAGE,...", help="stages with a function")
+    make.add_argument("--bootstrap", default="", help="the one line of the hook function's shell bootstrap")
+    make.add_argument("--function-env", nargs="*", default=[], action="extend", metavar="K=V")
+    make.add_argument("--function-timeout", type=int, default=60, help="real seconds")
+    make.add_argument("--hook-timeout-minutes", type=int, default=1440, help="of the function's hook")
+    make.add_argument("--hook-details", type=json.loads, default={}, metavar="JSON")
+    make.add_argument("--bake-minutes", type=int, default=0)
+    make.add_argument("--canary-percent", type=float, default=10.0)
+    make.add_argument("--canary-bake-minutes", type=int, default=1)
+    make.add_argument("--step-percent", type=float, default=25.0)
+    make.add_argument("--step-bake-minutes", type=int, default=1)
+    make.add_argument("--events-queue", metavar="NAME", help="a queue that hears of hooks and CodeDeploy deployments")
+    make.add_argument("--no-wait", action="store_true", help="return before the first deployment is over")
+    make.add_argument("--timeout", type=float, default=60, help="seconds the first deployment is waited for")
+
+    send = verbs.add_parser("deploy-ecs", help="register a revision and update the service with it")
+    send.add_argument("--name", required=True)
+    send.add_argument("--command", type=_argv, required=True)
+    send.add_argument("--env", nargs="*", default=[], action="extend", metavar="K=V")
+
+
+def _setup_ecs(clients: Clients, arguments: argparse.Namespace) -> dict[str, Any]:
+    given = vars(arguments)
+    same = {field.name for field in dataclasses.fields(WantedEcs)} & set(given)
+    return setup_ecs(clients, WantedEcs(**{name: given[name] for name in same}, **{
+        "environment": _pairs(arguments.env),
+        "function_environment": _pairs(arguments.function_env),
+        "wait": not arguments.no_wait,
+    }))  # fmt: skip
 
 
 def _run(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -90,18 +141,23 @@ def _run(arguments: argparse.Namespace) -> dict[str, Any]:
             ready_wait_minutes=arguments.ready_wait_minutes,
             termination_wait_minutes=arguments.termination_wait_minutes,
         ))  # fmt: skip
+    if arguments.verb == "setup-ecs":
+        return _setup_ecs(clients, arguments)
+    if arguments.verb == "deploy-ecs":
+        return deploy_ecs(clients, arguments.name, arguments.command, _pairs(arguments.env))
     if arguments.verb == "deploy":
-        hooks = tuple(hook for hook in arguments.hooks.split(",") if hook)
+        hooks = _names(arguments.hooks)
         made = deploy(
             clients, arguments.name, arguments.command, _pairs(arguments.env), hooks, arguments.deployment_config
         )
         return {"deployment_id": made}
     if arguments.verb == "teardown":
-        teardown(clients, arguments.name)
+        (teardown_ecs if is_ecs(clients, arguments.name) else teardown)(clients, arguments.name)
         return {"removed": arguments.name}
+    native = ":service-deployment/" in arguments.deployment
     if arguments.verb == "wait":
-        return wait(clients, arguments.deployment, arguments.timeout)
-    return status(clients, arguments.deployment)
+        return (wait_ecs if native else wait)(clients, arguments.deployment, arguments.timeout)
+    return (status_ecs if native else status)(clients, arguments.deployment)
 
 
 def main() -> int:

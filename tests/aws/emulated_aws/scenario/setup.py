@@ -79,8 +79,9 @@ def register(clients: Clients, name: str, command: list[str], port: int, environ
 def setup(clients: Clients, wanted: Wanted) -> dict[str, Any]:
     """Returns once blue is healthy."""
     name = wanted.name
-    subnets, security_group, vpc = _network(clients)
-    balancer, groups, listeners, ports = _balancer(clients, wanted, subnets, security_group, vpc)
+    subnets, security_group, vpc = network(clients)
+    made = balancer(clients, name, wanted.port, wanted.health_path, subnets, security_group, vpc)
+    groups, listeners, ports = made["groups"], made["listeners"], made["ports"]
     cluster = f"{name}-cluster"
     clients.ecs.create_cluster(clusterName=cluster)
     definition = register(clients, name, wanted.command, wanted.port, wanted.environment)
@@ -115,7 +116,7 @@ def setup(clients: Clients, wanted: Wanted) -> dict[str, Any]:
         "service": service,
         "task_definition": definition,
         "function": function,
-        "load_balancer_dns": balancer,
+        "load_balancer_dns": made["dns"],
         "prod_port": ports[0],
         "test_port": ports[1],
         "prod_listener": listeners[0],
@@ -125,7 +126,8 @@ def setup(clients: Clients, wanted: Wanted) -> dict[str, Any]:
     }
 
 
-def _network(clients: Clients) -> tuple[list[str], str, str]:
+def network(clients: Clients) -> tuple[list[str], str, str]:
+    """Subnets, security group and VPC."""
     vpc = clients.ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
     subnets = [
         clients.ec2.create_subnet(VpcId=vpc, CidrBlock=f"10.0.{n}.0/24", AvailabilityZone=f"{clients.region}{zone}")[
@@ -137,20 +139,21 @@ def _network(clients: Clients) -> tuple[list[str], str, str]:
     return subnets, group, vpc
 
 
-def _balancer(
-    clients: Clients, wanted: Wanted, subnets: list[str], security_group: str, vpc: str
-) -> tuple[str, list[str], list[str], list[int]]:
-    made = clients.elbv2.create_load_balancer(Name=wanted.name, Subnets=subnets, SecurityGroups=[security_group])
+def balancer(
+    clients: Clients, name: str, port: int, health_path: str, subnets: list[str], security_group: str, vpc: str
+) -> dict[str, Any]:
+    """A load balancer with two target groups, and listeners for production and test whose default is the first."""
+    made = clients.elbv2.create_load_balancer(Name=name, Subnets=subnets, SecurityGroups=[security_group])
     balancer = made["LoadBalancers"][0]
     groups = []
     for colour in ("blue", "green"):
         group = clients.elbv2.create_target_group(
-            Name=f"{wanted.name}-{colour}",
+            Name=f"{name}-{colour}",
             Protocol="HTTP",
-            Port=wanted.port,
+            Port=port,
             VpcId=vpc,
             TargetType="ip",
-            HealthCheckPath=wanted.health_path,
+            HealthCheckPath=health_path,
             HealthCheckIntervalSeconds=5,
             HealthCheckTimeoutSeconds=2,
             HealthyThresholdCount=2,
@@ -165,12 +168,12 @@ def _balancer(
         clients.elbv2.create_listener(
             LoadBalancerArn=balancer["LoadBalancerArn"],
             Protocol="HTTP",
-            Port=port,
+            Port=number,
             DefaultActions=[{"Type": "forward", "TargetGroupArn": groups[0]}],
         )["Listeners"][0]["ListenerArn"]
-        for port in ports
+        for number in ports
     ]
-    return balancer["DNSName"], groups, listeners, ports
+    return {"dns": balancer["DNSName"], "groups": groups, "listeners": listeners, "ports": ports}
 
 
 def _group(clients: Clients, wanted: Wanted, cluster: str, service: str, listeners: list[str]) -> None:

@@ -1,6 +1,8 @@
 """A hook for the self-test: a Lambda custom runtime that answers as HOOK_ANSWER says.
 
 Succeeded, Failed: calls the API. silent: returns without calling. crash: exits. error: reports a function error.
+Asked by a service deployment, what it returns is the answer: `later` says IN_PROGRESS twice before it succeeds, `never`
+always; `fail at STAGE` fails there alone.
 """
 
 import json
@@ -24,6 +26,16 @@ def put(event, status):
     )
 
 
+def verdict(event, answer):
+    """What ECS wants to be returned."""
+    count = event["hookDetails"].get("count", 0) + 1
+    if answer == "never" or (answer == "later" and count < 3):
+        return {"hookStatus": "IN_PROGRESS", "callBackDelay": 3, "hookDetails": {"count": count}}
+    if answer.startswith("fail at "):
+        return {"hookStatus": "FAILED" if answer[8:] == event["lifecycleStage"] else "SUCCEEDED"}
+    return {"hookStatus": {"later": "SUCCEEDED", "silent": "PERHAPS"}.get(answer, answer.upper())}
+
+
 def main():
     while True:
         with urllib.request.urlopen(f"{API}/next") as got:
@@ -32,6 +44,8 @@ def main():
         answer = os.environ.get("HOOK_ANSWER", "Succeeded")
         print("event", event, flush=True)
         result, kind = {"answered": answer, "env": sorted(os.environ), "event": event}, "response"
+        if "lifecycleStage" in event:
+            result = verdict(event, answer)
         if answer == "crash":
             sys.exit(7)
         if answer == "sleep":
