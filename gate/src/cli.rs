@@ -12,6 +12,7 @@ mod schema;
 mod serve;
 mod stat;
 mod verify;
+mod wait;
 
 use std::error::Error;
 use std::io::{self, IsTerminal, Write};
@@ -41,6 +42,8 @@ enum Command {
     Serve(serve::Serve),
     /// Judge a URL from a shell: exit 0 to continue, 1 to roll back, 3 if not proven.
     Verify(verify::Verify),
+    /// Follow a deployment to its end: exit 0 if it succeeded, 1 if it failed or was rolled back.
+    Wait(wait::Wait),
     /// Check policy files and show every fault in them.
     Check(check::Check),
     /// Probe a URL, or as a policy does, and print percentiles by phase and outcome.
@@ -55,7 +58,7 @@ enum Command {
     Import(import::Import),
     /// Print the JSON Schema of a policy, for editors.
     Schema(schema::Schema),
-    /// Run as the Lambda function that CodeDeploy's hooks invoke, and forward them to the daemon.
+    /// Run as the Lambda function that hooks and actions invoke, and forward them to the daemon.
     Relay(relay::Relay),
     /// Ask a running daemon whether it is alive; for container health checks.
     Health(health::Health),
@@ -96,6 +99,7 @@ pub(crate) fn main() -> ExitCode {
     let code = match cli.command {
         Command::Serve(serve) => with_runtime(serve.run()),
         Command::Verify(verify) => with_runtime(verify.run()),
+        Command::Wait(wait) => with_runtime(wait.run()),
         Command::Check(check) => with_runtime(check.run()),
         Command::Relay(relay) => with_runtime(relay.run()),
         Command::Health(health) => with_runtime(health.run()),

@@ -65,6 +65,11 @@ pub fn margin(limit: Duration) -> Duration {
     MARGIN.min(limit / MARGIN_PART)
 }
 
+/// The limit that has an answer given exactly by this deadline.
+pub fn limit_for(deadline: Duration) -> Duration {
+    (deadline * MARGIN_PART / (MARGIN_PART - 1)).min(deadline + MARGIN)
+}
+
 /// One run of the gate for one question.
 #[derive(Debug)]
 pub struct Run {

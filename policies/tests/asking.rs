@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use common::{at, deployment, question, resolved_to, tick, trouble};
 use expect_test::{Expect, expect};
-use policies::run::margin;
+use policies::run::{limit_for, margin};
 use policies::{Action, Delivery, Deployment, Event, Outcome, PolicyInForce, Question, Run, Stage};
 
 const WATCHED: &str = "
@@ -32,6 +32,8 @@ fn the_margin_is_two_minutes_and_a_fifth_of_what_is_short() {
     for (limit_seconds, margin_seconds) in [(3600, 120), (600, 120), (300, 60), (60, 12), (0, 0)] {
         let limit = Duration::from_secs(limit_seconds);
         assert_eq!(margin(limit), Duration::from_secs(margin_seconds), "{limit_seconds} s");
+        let deadline = limit - margin(limit);
+        assert_eq!(limit_for(deadline), limit, "{limit_seconds} s");
     }
 }
 

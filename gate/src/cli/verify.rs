@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use clap::Args;
-use policies::run::MARGIN;
+use policies::run::limit_for;
 use policies::{
     Answer, Decision, Delivery, Deployment, Event, Moment, PolicyInForce, Question, Report, Run,
     Stage, Target,
@@ -118,7 +118,7 @@ impl Verify {
         let question = Question {
             id: format!("verify-{}", std::process::id()),
             // The run answers a margin before the limit; here the deadline is meant to the second.
-            limit: self.deadline.map(|deadline| deadline + MARGIN),
+            limit: self.deadline.map(limit_for),
             unmatched: Answer::Rollback,
             observe: false,
             watch_only: false,
