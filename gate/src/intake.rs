@@ -12,7 +12,6 @@ use tokio_util::task::TaskTracker;
 
 use crate::app::Gate;
 
-pub(crate) use hooks::CODEDEPLOY_PATH;
 pub(crate) use http::router;
 
 /// What fetches questions, until gate stops.

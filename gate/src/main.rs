@@ -11,6 +11,7 @@ mod import;
 mod intake;
 mod journal;
 mod library;
+mod own_task;
 mod record;
 mod resolve;
 mod server;

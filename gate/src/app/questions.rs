@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use policies::{Answer, Decision, Delivery, Event, Phase, Question, Report, Run};
+use policies::{Decision, Delivery, Event, Phase, Question, Report, Run};
 use probes::Prober;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -264,15 +264,20 @@ impl Gate {
         }
     }
 
+    /// Questions that wait for an answer.
+    pub(crate) fn questions_waiting(&self) -> usize {
+        let runs = self.lock();
+        let waits = |live: &&Live| {
+            live.case.accepted.asked.ask.waits()
+                && live.conducted.lock().phase() <= Phase::Answering
+        };
+        runs.values().filter(waits).count()
+    }
+
     /// Whether the question still waits for its answer.
     pub(crate) fn is_open(&self, id: &str) -> bool {
         let live = self.lock().get(id).cloned();
         live.is_some_and(|live| live.conducted.lock().phase() <= Phase::Answering)
-    }
-
-    /// What to say where gate itself cannot judge.
-    pub(crate) const fn unmatched(&self) -> Answer {
-        self.settings.unmatched
     }
 
     /// Waits for every run to be put down. False where some are not within this time.
