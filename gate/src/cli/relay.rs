@@ -111,7 +111,7 @@ impl Relay {
         let set = |name: &&str| std::env::var(name).is_ok_and(|value| !value.is_empty());
         if !LAMBDA.iter().all(set) {
             complain(&format!(
-                "error: `gate relay` runs as a Lambda function, which sets {}; see docs/aws-setup.md",
+                "error: `gate relay` runs as a Lambda function, which sets {}; see docs/aws.md",
                 LAMBDA.join(", ")
             ));
             return USAGE;
