@@ -221,6 +221,25 @@ impl Deployment {
         self.remaining_seconds.map(std::time::Duration::from_secs)
     }
 
+    /// What people call it: its application, service, function or pipeline. Metrics carry it as `application`.
+    pub fn label(&self) -> &str {
+        let names = [&self.application, &self.service, &self.function, &self.pipeline];
+        names.into_iter().find(|name| !name.is_empty()).map_or("", String::as_str)
+    }
+
+    /// Everything it is called, with what that is: `application web, group web-group, service prod:web`.
+    pub fn names(&self) -> String {
+        let names = [
+            ("application", &self.application),
+            ("group", &self.group),
+            ("service", &self.service),
+            ("function", &self.function),
+            ("pipeline", &self.pipeline),
+        ];
+        let named = names.into_iter().filter(|(_, name)| !name.is_empty());
+        named.map(|(what, name)| format!("{what} {name}")).collect::<Vec<_>>().join(", ")
+    }
+
     /// The targets of one arm.
     pub fn arm(&self, arm: Arm) -> &[Target] {
         match arm {

@@ -265,9 +265,8 @@ impl Run {
 
     fn note_resolved(&mut self, deployment: &Deployment) {
         let text = format!(
-            "resolved: application {}, group {}, stage {}, {} green and {} blue targets",
-            deployment.application,
-            deployment.group,
+            "resolved: {}, stage {}, {} green and {} blue targets",
+            deployment.names(),
             deployment.stage,
             deployment.green.len(),
             deployment.blue.len()

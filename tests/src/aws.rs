@@ -85,6 +85,51 @@ impl EmulatedAws {
         Site { aws: self, name: name.to_owned(), made }
     }
 
+    /// Creates a service that ECS itself deploys, `name`, with blue tasks running `command`: its first deployment
+    /// has begun. Events about it go to a queue.
+    pub async fn service(&self, name: &str, blue: &[&str], more: &[&str]) -> Service<'_> {
+        let command = command_line(blue);
+        let queue = format!("{name}-events");
+        let mut arguments = vec!["setup-ecs", "--name", name, "--command", &command, "--no-wait"];
+        arguments.extend(["--events-queue", &queue]);
+        arguments.extend(more);
+        let made = self.scenario(&arguments).await;
+        let text = |key: &str| made[key].as_str().expect("a text").to_owned();
+        let (queue, first) = (text("events_queue_url"), text("service_deployment_arn"));
+        Service { aws: self, name: name.to_owned(), queue, first, made }
+    }
+
+    /// As [`EmulatedAws::service`], with hooks at `stages` that invoke the relay of this gate.
+    pub async fn hooked_service(
+        &self,
+        name: &str,
+        (gate_url, stages): (&str, &str),
+        more: &[&str],
+    ) -> Service<'_> {
+        let bootstrap = format!("exec {} relay", place::binary("gate").display());
+        let url = format!("GATE_URL={gate_url}");
+        let key = format!("EMULATED_ACCESS_KEY_ID={name}");
+        let hooks = ["--lambda-hooks", stages, "--bootstrap", &bootstrap];
+        let environment = ["--function-env", &url, "--function-env", &key];
+        self.service(name, &[], &[&hooks[..], &environment, more].concat()).await
+    }
+
+    /// Waits until a service deployment is over.
+    pub async fn service_deployed(&self, arn: &str, limit: Duration) -> Value {
+        let id = arn.rsplit('/').next().unwrap_or(arn);
+        let url = format!("{}/_emulated/service-deployments/{id}", self.endpoint);
+        let over = ["SUCCESSFUL", "STOPPED", "ROLLBACK_SUCCESSFUL", "ROLLBACK_FAILED"];
+        let look = async || http::get(&url).await.expect("the control API answers").json();
+        let found = eventually(limit, async || {
+            let seen = look().await;
+            over.contains(&seen["status"].as_str().unwrap_or_default()).then_some(seen)
+        });
+        match found.await {
+            Some(found) => found,
+            None => panic!("{arn} is not over after {limit:?}: {:#}", look().await),
+        }
+    }
+
     /// Injects a fault; see tests/aws/README.md for the keys.
     pub async fn fault(&self, fault: Value) {
         let url = format!("{}/_emulated/faults", self.endpoint);
@@ -150,6 +195,36 @@ impl Site<'_> {
         let arguments = ["deploy", "--name", &self.name, "--command", &command, "--hooks", hooks];
         let made = self.aws.scenario(&arguments).await;
         made["deployment_id"].as_str().expect("an id").to_owned()
+    }
+}
+
+/// A service in the emulated AWS that ECS deploys by itself.
+#[derive(Debug)]
+pub struct Service<'a> {
+    aws: &'a EmulatedAws,
+    /// Its name.
+    pub name: String,
+    /// URL of the queue that hears of its hooks.
+    pub queue: String,
+    /// ARN of its first deployment.
+    pub first: String,
+    /// What the scenario tool made.
+    pub made: Value,
+}
+
+impl Service<'_> {
+    /// Deploys tasks running `command` as green; returns the service deployment's ARN.
+    pub async fn deploy(&self, green: &[&str]) -> String {
+        let command = command_line(green);
+        let arguments = ["deploy-ecs", "--name", &self.name, "--command", &command];
+        let made = self.aws.scenario(&arguments).await;
+        made["service_deployment_arn"].as_str().expect("an ARN").to_owned()
+    }
+
+    /// `cluster` and `service`, as settings name them.
+    pub fn polled(&self) -> String {
+        let text = |key: &str| self.made[key].as_str().expect("a text");
+        format!("{{ cluster: {}, service: {} }}", text("cluster"), text("service"))
     }
 }
 

@@ -102,7 +102,7 @@ fn headline(record: &Record, report: &Report, decided: Option<&Fell>) -> String 
         .map_or_else(|_out_of_range| String::new(), |time| format!(", asked {time:.0}"));
     let about = match &report.deployment {
         Some(d) if d.stage == Stage::Shell => "gate verify".to_owned(),
-        Some(d) => format!("{} of {} {} at {}", d.id, d.application, d.group, d.stage),
+        Some(d) => format!("{} of {} at {}", d.id, d.names(), d.stage),
         None => record.deployment_id.clone(),
     };
     let Some(fell) = decided else { return format!("NO DECISION: {about}{asked}") };

@@ -257,7 +257,7 @@ impl Metrics {
     }
 
     pub(crate) fn judged(&self, run: &Run) {
-        let application = run.deployment().map_or("", |deployment| deployment.application.as_str());
+        let application = run.deployment().map_or("", policies::Deployment::label);
         for judged in run.judged() {
             let labels = [application, judged.objective.name.as_str()];
             set(&self.samples, &self.evidence, labels, judged);
@@ -377,5 +377,5 @@ const fn number(verdict: Verdict) -> f64 {
 }
 
 fn application(report: &Report) -> &str {
-    report.deployment.as_ref().map_or("", |deployment| deployment.application.as_str())
+    report.deployment.as_ref().map_or("", policies::Deployment::label)
 }

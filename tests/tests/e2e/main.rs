@@ -2,6 +2,7 @@
 
 mod crash;
 mod deployments;
+mod ecs;
 mod observability;
 mod probe;
 mod records;
