@@ -146,9 +146,8 @@ fn lost(error: &AwsError) -> Lost {
     let outcome = outcome(error);
     let advice = match (error.failure, error.code.as_str()) {
         (Failure::Denied, _) => format!(
-            "; allow `{}` on {} to the role gate runs with, see docs/permissions.md",
-            error.call.action(),
-            error.subject
+            "; allow `{}` on it to the role gate runs with, see docs/permissions.md",
+            error.call.action()
         ),
         (_, "ResourceNotFoundException") => {
             "; the version is gone, or gate looks in another region or account".to_owned()

@@ -81,31 +81,93 @@ async fn check(invoked: Invoked, expect: &str, expected: Expect) {
 #[tokio::test]
 async fn what_a_function_returns_is_held_to_what_is_expected_of_it() {
     let ok = r#"{"status":"ok"}"#;
-    check(returns(ok), "", expect![""]).await;
+    check(
+        returns(ok),
+        "",
+        expect![[r#"
+        10 ok
+    "#]],
+    )
+    .await;
     check(
         returns(ok),
         "json: { $.status: ok }, size: { at-most: 1KiB }, within: { total: 1s }",
-        expect![""],
+        expect![[r#"
+            10 ok
+        "#]],
     )
     .await;
-    check(returns(ok), "json: { $.status: good }", expect![""]).await;
-    check(returns(&"x".repeat(1024 * 1024 + 1)), "", expect![""]).await;
+    check(
+        returns(ok),
+        "json: { $.status: good }",
+        expect![[r#"
+        10 expectation
+        10 × $.status is `good`: saw `ok`
+    "#]],
+    )
+    .await;
+    check(
+        returns(&"x".repeat(1024 * 1024 + 1)),
+        "",
+        expect![[r#"
+        10 too-large
+    "#]],
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn a_function_that_fails_is_bad_whatever_is_expected() {
     let error = r#"{"errorType":"Runtime.ImportModuleError","errorMessage":"RequestId: 8f507cfc Error: Unable to import module 'app'","stackTrace":["a"]}"#;
-    check(fails(error), "", expect![""]).await;
-    check(fails("out of memory\n"), "", expect![""]).await;
-    check(fails(&format!(r#"{{"errorMessage":"{}"}}"#, "long ".repeat(500))), "", expect![""])
+    check(fails(error), "", expect![[r#"
+        10 expectation
+        10 × function error Unhandled: `Runtime.ImportModuleError`: `RequestId: … Error: Unable to import module 'app'`
+    "#]]).await;
+    check(
+        fails("out of memory\n"),
+        "",
+        expect![[r#"
+        10 expectation
+        10 × function error Unhandled: `out of memory\n`
+    "#]],
+    )
+    .await;
+    check(fails(&format!(r#"{{"errorMessage":"{}"}}"#, "long ".repeat(500))), "", expect![[r#"
+        10 expectation
+        10 × function error Unhandled: `long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long l…
+    "#]])
         .await;
     let timed_out = r#"{"errorType":"Sandbox.Timedout","errorMessage":"RequestId: 8f507cfc Error: Task timed out after 3.00 seconds"}"#;
-    check(fails(timed_out), "", expect![""]).await;
+    check(
+        fails(timed_out),
+        "",
+        expect![[r#"
+        10 timeout
+        10 × function error: Task timed out after 3.00 seconds
+    "#]],
+    )
+    .await;
     let before =
         r#"{"errorMessage":"2026-01-01T00:00:00.000Z 8f507cfc Task timed out after 3.00 seconds"}"#;
-    check(fails(before), "", expect![""]).await;
+    check(
+        fails(before),
+        "",
+        expect![[r#"
+        10 timeout
+        10 × function error: Task timed out after 3.00 seconds
+    "#]],
+    )
+    .await;
     let own = r#"{"errorType":"Error","errorMessage":"Task timed out after lunch"}"#;
-    check(fails(own), "", expect![""]).await;
+    check(
+        fails(own),
+        "",
+        expect![[r#"
+        10 expectation
+        10 × function error Unhandled: `Error`: `Task timed out after lunch`
+    "#]],
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -114,8 +176,23 @@ async fn another_version_than_the_one_asked_for_is_no_answer() {
         executed_version: version.map(str::to_owned),
         ..returns("{}")
     };
-    check(other(Some("41")), "", expect![""]).await;
-    check(other(None), "", expect![""]).await;
+    check(
+        other(Some("41")),
+        "",
+        expect![[r#"
+        10 protocol
+        10 × asked for version 42, and version 41 ran
+    "#]],
+    )
+    .await;
+    check(
+        other(None),
+        "",
+        expect![[r#"
+        10 ok
+    "#]],
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -146,7 +223,7 @@ async fn a_missing_permission_is_not_the_targets_fault_and_is_named() {
     let failures = [(Call::Invoke, Failure::Denied)].into();
     let tick = probed(FakeAws { failures, ..FakeAws::new() }, "{ lambda: {} }").await;
     assert_eq!((tick.judged(), tick.gates_fault()), (0, u64::from(tick.due)));
-    expect![""].assert_eq(&format!("{:?}", tick.unmet.keys().collect::<Vec<_>>()));
+    expect![[r#"["Invoke of arn:aws:lambda:eu-west-1:123456789012:function:checkout:42 failed: Told; allow `lambda:InvokeFunction` on it to the role gate runs with, see docs/permissions.md (to fail)"]"#]].assert_eq(&format!("{:?}", tick.unmet.keys().collect::<Vec<_>>()));
 }
 
 fn refused(code: &str, failure: Failure) -> AwsError {
@@ -204,11 +281,11 @@ fn each_refusal_has_its_outcome_and_only_the_versions_own_count() {
 #[test]
 fn a_refusal_is_told_with_a_way_out_and_in_bounds() {
     let told = |error: &AwsError| lost(error).saw.unwrap();
-    expect![""].assert_eq(&told(&AwsError {
+    expect!["Invoke of checkout:42 failed: AccessDeniedException; allow `lambda:InvokeFunction` on it to the role gate runs with, see docs/permissions.md (User: arn:aws:sts::123456789012:assumed-role/gate/x is not authorized)"].assert_eq(&told(&AwsError {
         message: "User: arn:aws:sts::123456789012:assumed-role/gate/x is not authorized".to_owned(),
         ..refused("AccessDeniedException", Failure::Denied)
     }));
-    expect![""].assert_eq(&told(&refused("ResourceNotFoundException", Failure::Passing)));
+    expect!["Invoke of checkout:42 failed: ResourceNotFoundException; the version is gone, or gate looks in another region or account"].assert_eq(&told(&refused("ResourceNotFoundException", Failure::Passing)));
     let long = AwsError {
         message: "line\nbreak ".repeat(100),
         ..refused("TooManyRequestsException", Failure::Passing)

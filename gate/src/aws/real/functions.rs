@@ -1,5 +1,8 @@
 //! Lambda by the official SDK.
 
+#[cfg(test)]
+mod tests;
+
 use std::error::Error;
 use std::time::Duration;
 
@@ -152,19 +155,4 @@ fn is_too_large(error: &(dyn Error + 'static)) -> bool {
         next = error.source();
     }
     false
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn there_is_time_for_a_connection_and_for_an_answer_after_it() {
-        for (within_millis, connect_millis) in
-            [(2000, 1024), (1999, 1024), (1000, 512), (10, 4), (60_000, 32_768), (1, 1), (0, 1)]
-        {
-            let found = connect_timeout(Duration::from_millis(within_millis));
-            assert_eq!(found, Duration::from_millis(connect_millis), "{within_millis}");
-        }
-    }
 }
