@@ -9,6 +9,7 @@ mod client;
 mod config;
 mod import;
 mod intake;
+mod invoke;
 mod journal;
 mod library;
 mod own_task;

@@ -13,8 +13,10 @@ pub(crate) use secrets::{References, secret, sendable};
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use policies::{Decision, Event, Moment};
+use probes::Invoker;
 
 /// Work that ends in something for the run.
 pub(crate) type Doing<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -25,6 +27,10 @@ pub(crate) trait Case: Send + Sync + fmt::Debug {
     fn resolve(&self) -> Doing<'_, Event>;
     /// Told when probing begins.
     fn probing(&self) {}
+    /// What invokes functions where the targets are; `None` where there are none.
+    fn invoker(&self) -> Doing<'_, Option<Arc<dyn Invoker>>> {
+        Box::pin(async { None })
+    }
     /// Brings the answer to whoever asked. One try.
     fn deliver<'a>(&'a self, decision: &'a Decision, stop_deployment: bool) -> Doing<'a, Event>;
     /// Stops the deployment with rollback, though its question was answered. One try.

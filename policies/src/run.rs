@@ -89,6 +89,8 @@ pub struct Run {
     judged_ticks: u64,
     silence: Silence,
     trouble_ticks: u64,
+    /// Why probes could not be sent when gate could not measure last, where that was seen.
+    unsent: Option<String>,
     decision: Option<Decision>,
     decided_at: Moment,
     delivery: Option<Delivery>,
@@ -121,6 +123,7 @@ impl Run {
             judged_ticks: 0,
             silence: Silence::default(),
             trouble_ticks: 0,
+            unsent: None,
             decision: None,
             decided_at: Moment::ZERO,
             delivery: None,
@@ -285,6 +288,9 @@ impl Run {
                 "{file}: green's target group speaks {version} alone, and the policy probes by HTTP/1.1; write `grpc` or `http: {{ version: 2 }}`"
             ));
         }
+        if let Some(what) = self.mismatch(&policy) {
+            return self.broken(&format!("{file}: {what}"));
+        }
         let judge = match Judge::of_question(&policy, self.now) {
             Ok(judge) => judge,
             Err(refused) => return self.broken(&format!("{file}: {refused}")),
@@ -314,6 +320,26 @@ impl Run {
         self.phase = if self.warm_up_ticks > 0 { Phase::WarmUp } else { Phase::Judging };
         let probe = Action::Probe(Box::new(plan));
         vec![deadline, probe, Action::Resolve { after: RESOLVE_EVERY }]
+    }
+
+    /// Why the policy's probes cannot be made of what the deployment has: functions are invoked, addresses
+    /// are not.
+    fn mismatch(&self, policy: &Policy) -> Option<String> {
+        let script = &policy.probe.script;
+        let mut green = self.deployment.iter().flat_map(|deployment| &deployment.green);
+        let other = green.find(|target| (target.route == Route::Function) != script.invokes())?;
+        Some(if script.invokes() {
+            format!(
+                "the policy invokes functions (`lambda`), and {} is an address; write `http`, `grpc` or another protocol, or name the functions it is for in `applies-to`",
+                other.id
+            )
+        } else {
+            format!(
+                "the policy probes by `{}`, and {} is a version of a Lambda function, which has no address; write `probe: {{ lambda: {{}} }}`, or a policy with `applies-to: {{ function: … }}`",
+                script.protocol(),
+                other.id
+            )
+        })
     }
 
     /// Takes note of how long whoever asks waits. Said once: what is said later is shorter by the time between.

@@ -13,7 +13,10 @@ use policies::{PolicyFile, Target, TargetTick, Tick, units};
 use probes::{Order, Pace, Prober};
 use tokio_util::sync::CancellationToken;
 
-use super::{FAILED, OK, Output, USAGE, complain, good_policy, rendered, say, say_json, story};
+use super::{
+    FAILED, OK, Output, USAGE, complain, good_policy, only_addresses, rendered, say, say_json,
+    story,
+};
 use crate::address::target;
 use crate::cli::serve::stop_on_signal;
 use crate::shell::References;
@@ -167,6 +170,7 @@ impl Probe {
                 if !file.faults.is_empty() {
                     complain(&rendered(&file));
                 }
+                only_addresses(path, &policy)?;
                 (policy.plan(seed(), 0, Vec::new(), Vec::new()), target(&self.url)?)
             }
             None => self.plain()?,

@@ -16,7 +16,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    NOT_PROVEN, Output, USAGE, complain, good_policy, rendered, say, serve::stop_on_signal, story,
+    NOT_PROVEN, Output, USAGE, complain, good_policy, only_addresses, rendered, say,
+    serve::stop_on_signal, story,
 };
 use crate::address::target;
 use crate::journal::{Entry, unix_millis};
@@ -155,6 +156,7 @@ impl Verify {
 
     async fn case(&self) -> Result<ShellCase, String> {
         let (file, policy) = good_policy(&self.policy).await?;
+        only_addresses(&self.policy, &policy)?;
         if !file.faults.is_empty() {
             complain(&rendered(&file));
         }

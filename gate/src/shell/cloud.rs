@@ -6,6 +6,7 @@ use std::time::Duration;
 use policies::{
     Answer, Blame, Decision, Delivery, Deployment, Event, Moment, PolicyInForce, Trouble,
 };
+use probes::Invoker;
 use tokio::time::timeout;
 use tracing::{debug, error, warn};
 
@@ -13,6 +14,7 @@ use super::{Case, Doing, sendable};
 use crate::ask::{Ask, Subject};
 use crate::aws::pipelines::Approval;
 use crate::aws::{Aws, AwsError, Clouds, Failure};
+use crate::invoke::Functions;
 use crate::journal::{Accepted, Entry, Journal};
 use crate::library::Library;
 use crate::resolve::{Purpose, Resolved, Resolver};
@@ -246,6 +248,13 @@ impl Case for CloudCase {
 
     fn probing(&self) {
         self.memory().probing = true;
+    }
+
+    fn invoker(&self) -> Doing<'_, Option<Arc<dyn Invoker>>> {
+        Box::pin(async move {
+            let invoker: Arc<dyn Invoker> = Arc::new(Functions(self.aws().await));
+            Some(invoker)
+        })
     }
 
     fn deliver<'a>(&'a self, decision: &'a Decision, stop_deployment: bool) -> Doing<'a, Event> {

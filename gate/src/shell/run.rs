@@ -3,9 +3,9 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use policies::{Action, Arm, Event, Moment, Phase, Reading, Run, Tick};
+use policies::{Action, Arm, Event, Moment, Phase, Plan, Reading, Run, Tick};
 use probes::scrape::Scraper;
-use probes::{Order, Prober, Session};
+use probes::{Order, OrderError, Prober, Session};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span, info, info_span, warn};
 
 use super::{Case, References};
+use crate::invoke::WithFunctions;
 use crate::telemetry::Metrics;
 
 /// Facts that may wait for the run; each comes from one task that waits for nothing else.
@@ -186,7 +187,7 @@ impl Conductor {
             match action {
                 Action::Resolve { after } => self.resolve(after),
                 Action::WakeAt(moment) => self.wake_at(moment),
-                Action::Probe(plan) => match Order::new(*plan, &References) {
+                Action::Probe(plan) => match self.order(*plan).await {
                     Ok(order) => {
                         self.conduct.case.probing();
                         self.probe(order);
@@ -222,6 +223,12 @@ impl Conductor {
             }
         }
         false
+    }
+
+    async fn order(&self, plan: Plan) -> Result<Order, OrderError> {
+        let invokes = plan.script.invokes();
+        let invoker = if invokes { self.conduct.case.invoker().await } else { None };
+        Order::new(plan, &WithFunctions::new(&References, invoker))
     }
 
     fn probe(&mut self, order: Order) {

@@ -9,6 +9,8 @@ use policies::Policy;
 use policies::plan::BODY_MAX_BYTES;
 use probes::{Lookup, Order, OrderError, Signer};
 
+use crate::invoke::WithFunctions;
+
 /// The largest secret; a key or a token is far smaller.
 const SECRET_MAX_BYTES: u64 = 16 * 1024;
 
@@ -65,5 +67,6 @@ impl Lookup for References {
 /// # Errors
 /// The header that cannot be sent, and why.
 pub(crate) fn sendable(policy: &Policy) -> Result<(), OrderError> {
-    Order::new(policy.plan(0, 0, Vec::new(), Vec::new()), &References).map(|_order| ())
+    let plan = policy.plan(0, 0, Vec::new(), Vec::new());
+    Order::new(plan, &WithFunctions::to_check(&References)).map(|_order| ())
 }

@@ -3,6 +3,7 @@
 use policies::histogram::Interval;
 use policies::judge::Judged;
 use policies::run::Continuous;
+use policies::tick::Invocations;
 
 use policies::{Arm, Report, Run, TargetTick, Tick, Verdict};
 use prometheus::{
@@ -30,12 +31,23 @@ pub(crate) struct Metrics {
     probes: IntCounterVec,
     probes_late: IntCounterVec,
     probe_latency: HistogramVec,
+    invocations: Invoked,
     samples: GaugeVec,
     evidence: GaugeVec,
     aws_calls: IntCounterVec,
     lost: IntCounterVec,
     policy_faults: IntGauge,
     targets: Targets,
+}
+
+/// What was reported of functions, by arm.
+#[derive(Debug)]
+struct Invoked {
+    count: IntCounterVec,
+    init: HistogramVec,
+    reported: HistogramVec,
+    billed: CounterVec,
+    memory: GaugeVec,
 }
 
 /// Of static targets, each labelled by host and port: as many as the settings name.
@@ -155,6 +167,7 @@ impl Metrics {
                 &LATENCY_BUCKETS,
                 &["arm"],
             )?,
+            invocations: Invoked::new(&table)?,
             samples: table.gauges(
                 "gate_objective_samples",
                 "Judged samples of the newest run, by application, objective and kind: bad, total.",
@@ -226,6 +239,9 @@ impl Metrics {
         count(&self.probes, arm.name(), tick);
         self.probes_late.with_label_values(&[arm.name()]).inc_by(u64::from(tick.late));
         observe(&self.probe_latency, arm.name(), &tick.latency);
+        if let Some(invocations) = &tick.invocations {
+            self.invocations.count(arm.name(), invocations);
+        }
     }
 
     /// A tick of a static target, after it was judged.
@@ -274,6 +290,54 @@ impl Metrics {
 
     pub(crate) fn policy_faults(&self, faults: usize) {
         self.policy_faults.set(i64::try_from(faults).unwrap_or(i64::MAX));
+    }
+}
+
+impl Invoked {
+    fn new(table: &Table) -> Result<Self, prometheus::Error> {
+        Ok(Self {
+            count: table.counter(
+                "gate_invocations_total",
+                "Invocations of functions that came back, by arm and start: cold, warm.",
+                &["arm", "start"],
+            )?,
+            init: table.histogram(
+                "gate_invocation_init_seconds",
+                "Cold starts of functions, returns from a snapshot included, as Lambda reports them, by arm.",
+                &LATENCY_BUCKETS,
+                &["arm"],
+            )?,
+            reported: table.histogram(
+                "gate_invocation_duration_seconds",
+                "Functions' own time without their cold starts, as Lambda reports it, by arm.",
+                &LATENCY_BUCKETS,
+                &["arm"],
+            )?,
+            billed: table.seconds(
+                "gate_invocation_billed_seconds_total",
+                "Time of invocations that is paid for, as Lambda reports it, by arm.",
+                &["arm"],
+            )?,
+            memory: table.gauges(
+                "gate_invocation_max_memory_bytes",
+                "Most memory an invocation of the newest tick used, as Lambda reports it, by arm.",
+                &["arm"],
+            )?,
+        })
+    }
+
+    fn count(&self, arm: &str, seen: &Invocations) {
+        let warm = seen.count.saturating_sub(seen.cold);
+        for (start, count) in [("cold", seen.cold), ("warm", warm)] {
+            self.count.with_label_values(&[arm, start]).inc_by(count.into());
+        }
+        observe(&self.init, arm, &seen.init);
+        observe(&self.reported, arm, &seen.reported);
+        self.billed.with_label_values(&[arm]).inc_by(seen.billed().as_secs_f64());
+        if seen.max_memory_bytes > 0 {
+            #[allow(clippy::cast_precision_loss, reason = "a terabyte at most")]
+            self.memory.with_label_values(&[arm]).set(seen.max_memory_bytes as f64);
+        }
     }
 }
 

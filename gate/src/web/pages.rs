@@ -85,7 +85,9 @@ impl EvaluationPage<'_> {
             ("no-data", _) => {
                 "look at the health of green's tasks and whether gate's security group may reach them."
             }
-            ("gate-trouble", _) => "give gate more CPU; nothing is known about the release.",
+            ("gate-trouble", _) => {
+                "mend what the reason names, or give gate more CPU; nothing is known about the release."
+            }
             ("unresolved", _) => {
                 "the release was not measured. Mend what the reason names; gate's permissions are in deploy/iam-policy.json."
             }
@@ -142,6 +144,13 @@ impl EvaluationPage<'_> {
         let others = others.map(|(name, count)| format!("{name} × {count}"));
         let all: Vec<String> = statuses.chain(others).collect();
         if all.is_empty() { "–".to_owned() } else { all.join(", ") }
+    }
+
+    /// What was seen where an answer was not as it should be, most often first.
+    fn saw(&self, counts: &CountsReport) -> Vec<String> {
+        let mut saw: Vec<(&String, &u64)> = counts.unmet.iter().collect();
+        saw.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+        saw.into_iter().map(|(saw, count)| format!("{count} × {saw}")).collect()
     }
 
     fn health(&self, arm: &str, id: &str) -> String {

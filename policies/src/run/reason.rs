@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::decision::{Answer, Basis};
+use crate::decision::Answer;
 use crate::deployment::Arm;
 use crate::event::Trouble;
 use crate::judge::{Judge, Judged, Missing, Sentence, Silence, aside, say, sentence};
@@ -71,23 +71,28 @@ pub(super) fn kept(
     )
 }
 
-/// Neither proven by the deadline.
-pub(super) fn undecided(
-    judge: &Judge,
-    policy: &Policy,
-    basis: Basis,
-    now: Moment,
+/// Gate itself could not measure. `unsent` is why probes could not be sent, where that was seen.
+pub(super) fn gate_trouble(
     (judged_ticks, trouble_ticks): (u64, u64),
+    unsent: Option<&str>,
     answer: Answer,
 ) -> String {
+    format!(
+        "not proven: gate itself could not measure in {trouble_ticks} of {} ticks ({}), which says nothing about the release; {}",
+        judged_ticks + trouble_ticks,
+        unsent.unwrap_or("short of CPU or sockets"),
+        undecided_rule(answer)
+    )
+}
+
+fn undecided_rule(answer: Answer) -> String {
+    format!("answering {answer} by the policy's `undecided` rule")
+}
+
+/// Neither proven by the deadline.
+pub(super) fn undecided(judge: &Judge, policy: &Policy, now: Moment, answer: Answer) -> String {
     let after = spell(now.since(Moment::ZERO));
-    let rule = format!("answering {answer} by the policy's `undecided` rule");
-    if basis == Basis::GateTrouble {
-        return format!(
-            "not proven: gate itself could not measure in {trouble_ticks} of {} ticks (short of CPU or sockets), which says nothing about the release; {rule}",
-            judged_ticks + trouble_ticks
-        );
-    }
+    let rule = undecided_rule(answer);
     let aside = match judge.set_aside() {
         0 => String::new(),
         count => format!(

@@ -96,6 +96,21 @@ pub(super) fn objectives(
     objectives
 }
 
+/// Refuses what nobody says of a function: it would never have data.
+fn not_of_functions(kind: &str, place: &Place, faults: &mut Faults<'_>) {
+    let (message, help) = match kind {
+        "metrics" => {
+            ("a function shows no metrics of its own", "write `cloudwatch` for those of Lambda")
+        }
+        "healthy-targets" => (
+            "no load balancer checks a function",
+            "write `errors`, or `alarms` of Lambda's metrics",
+        ),
+        _ => return,
+    };
+    faults.add(FaultCode::G0008, place, message, help);
+}
+
 fn objective(item: &Node, setting: Setting<'_>, faults: &mut Faults<'_>) -> Option<Objective> {
     let fields = Fields::of(item, &shape::OBJECTIVE, faults)?;
     let kinds: Vec<&str> =
@@ -116,6 +131,9 @@ fn objective(item: &Node, setting: Setting<'_>, faults: &mut Faults<'_>) -> Opti
             return None;
         }
     };
+    if setting.probe.is_some_and(|probe| probe.script.invokes()) {
+        not_of_functions(kind, fields.place_of(kind), faults);
+    }
     let step = step(node, setting, faults);
     let share = |step: &String| setting.probe.map_or(1.0, |probe| probe.script.share_of(step));
     let setting = Setting { share: step.as_ref().map_or(1.0, share), ..setting };
