@@ -9,13 +9,16 @@ use crate::policy::Counted;
 mod call;
 mod compare;
 mod expect;
+mod observed;
 mod rate;
 mod take;
 mod template;
 
 pub use call::{Body, Call, Grpc, HeaderValue, Headers, Http, HttpVersion, Message, WebSocket};
 pub use compare::{Comparison, JsonPath, JsonSchema, Pattern};
+pub(crate) use expect::clipped;
 pub use expect::{Expect, SEEN_MAX_BYTES, StatusRange};
+pub use observed::{Observation, Observed};
 pub use rate::{Rate, Segment};
 pub use take::{Source, Take};
 pub use template::{BUILT_IN, Template, TemplateError};
@@ -59,6 +62,8 @@ pub struct Plan {
     pub blue: Vec<Target>,
     /// What green's own metrics are read for: names of objectives, and what each counts.
     pub counted: Vec<(String, Counted)>,
+    /// What AWS is asked for, of the objectives that are judged now.
+    pub observed: Vec<Observed>,
 }
 
 /// What probes send and expect, whichever target they go to.

@@ -153,7 +153,7 @@ fn quoted(text: &str) -> String {
 }
 
 /// At most [`SEEN_MAX_BYTES`], cut between characters.
-fn clipped(sentence: &str) -> String {
+pub(crate) fn clipped(sentence: &str) -> String {
     if sentence.len() <= SEEN_MAX_BYTES {
         return sentence.to_owned();
     }
