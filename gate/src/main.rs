@@ -18,6 +18,7 @@ mod resolve;
 mod server;
 mod shell;
 mod sidecar;
+mod signals;
 mod signature;
 mod telemetry;
 mod web;

@@ -18,6 +18,8 @@ use std::sync::Arc;
 use policies::{Decision, Event, Moment};
 use probes::Invoker;
 
+use crate::signals::Sources;
+
 /// Work that ends in something for the run.
 pub(crate) type Doing<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -25,6 +27,10 @@ pub(crate) type Doing<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub(crate) trait Case: Send + Sync + fmt::Debug {
     /// Finds out what the question is about.
     fn resolve(&self) -> Doing<'_, Event>;
+    /// Where AWS's own signals of real traffic come from; `None` where no AWS is behind it.
+    fn sources(&self) -> Option<Sources> {
+        None
+    }
     /// Told when probing begins.
     fn probing(&self) {}
     /// What invokes functions where the targets are; `None` where there are none.

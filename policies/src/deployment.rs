@@ -131,6 +131,18 @@ impl Stage {
     pub const fn measurable(self) -> bool {
         !matches!(self, Self::BeforeInstall | Self::ReconcileService | Self::PreScaleUp)
     }
+
+    /// Whether real traffic has shifted to green by then. Pipelines shift nothing that gate could see: what
+    /// they ask about has its traffic.
+    pub const fn has_traffic(self) -> bool {
+        matches!(
+            self,
+            Self::AfterAllowTraffic
+                | Self::PostProductionTrafficShift
+                | Self::Approval
+                | Self::Invoke
+        )
+    }
 }
 
 impl fmt::Display for Stage {
@@ -238,6 +250,11 @@ impl Deployment {
         ];
         let named = names.into_iter().filter(|(_, name)| !name.is_empty());
         named.map(|(what, name)| format!("{what} {name}")).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Whether green has real traffic: by its weight, or by the stage.
+    pub fn has_traffic(&self) -> bool {
+        self.green_weight.is_some_and(|weight| weight > 0.0) || self.stage.has_traffic()
     }
 
     /// The targets of one arm.

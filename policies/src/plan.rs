@@ -9,6 +9,7 @@ use crate::policy::Counted;
 mod call;
 mod compare;
 mod expect;
+mod observed;
 mod rate;
 mod take;
 mod template;
@@ -18,6 +19,7 @@ pub use call::{
 };
 pub use compare::{Comparison, JsonPath, JsonSchema, Pattern};
 pub use expect::{Expect, SEEN_MAX_BYTES, StatusRange, clipped, quoted};
+pub use observed::{Observation, Observed};
 pub use rate::{Rate, Segment};
 pub use take::{Source, Take};
 pub use template::{BUILT_IN, Template, TemplateError};
@@ -61,6 +63,8 @@ pub struct Plan {
     pub blue: Vec<Target>,
     /// What green's own metrics are read for: names of objectives, and what each counts.
     pub counted: Vec<(String, Counted)>,
+    /// What AWS is asked for, of the objectives that are judged now.
+    pub observed: Vec<Observed>,
 }
 
 /// What probes send and expect, whichever target they go to.

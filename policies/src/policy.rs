@@ -6,14 +6,15 @@ use std::time::Duration;
 use crate::decision::Answer;
 use crate::deployment::Target;
 use crate::evidence::{Accept, ErrorRates};
-use crate::plan::{Plan, Rate, Script};
+use crate::plan::{Observation, Observed, Plan, Rate, Script};
 
 mod applies;
 pub(crate) mod objective;
 
 pub use applies::AppliesTo;
 pub use objective::{
-    Counted, During, Limits, Measure, Metric, Objective, Signal, Versus, auto_limits, slow_share,
+    ALARMS_PERIOD, Counted, During, Limits, Measure, Metric, Objective, Signal, TASKS_PERIOD,
+    Versus, auto_limits, slow_share,
 };
 
 /// Mean stall a healthy instance may show; a tick is five times this (statistics.md §0).
@@ -120,6 +121,7 @@ impl Policy {
             green,
             blue,
             counted: self.counted(),
+            observed: Vec::new(),
         }
     }
 
@@ -135,6 +137,30 @@ impl Policy {
             }
         }
         found
+    }
+
+    /// What AWS is asked for by the objectives that are judged during this.
+    pub fn observed(&self, during: During) -> Vec<Observed> {
+        let of = |objective: &Objective| {
+            let what = match &objective.measure {
+                Measure::Counts { counted: Counted::CloudWatch { bad, all }, period, .. } => {
+                    let (bad, all) = (bad.clone(), all.clone());
+                    Observation::Counts { bad, all, period: *period }
+                }
+                Measure::Series { metric, period, .. } => {
+                    Observation::Series { metric: metric.clone(), period: *period }
+                }
+                Measure::Alarms { names, .. } => Observation::Alarms { names: names.clone() },
+                Measure::StoppedTasks { .. } => Observation::StoppedTasks,
+                Measure::Counts { .. }
+                | Measure::Share { .. }
+                | Measure::Versus { .. }
+                | Measure::EachTarget { .. }
+                | Measure::HealthyTargets { .. } => return None,
+            };
+            Some(Observed { objective: objective.name.clone(), what })
+        };
+        self.judged_during(during).filter_map(of).collect()
     }
 
     /// Ticks until the deadline: the horizon of the evidence.

@@ -264,7 +264,10 @@ fn limits(measure: &Measure) -> Option<Limits> {
         | Measure::EachTarget { limits, .. }
         | Measure::Counts { limits, .. } => Some(*limits),
         Measure::Versus { floor, .. } => Some(*floor),
-        Measure::Series { .. } | Measure::HealthyTargets { .. } | Measure::Alarms { .. } => None,
+        Measure::Series { .. }
+        | Measure::HealthyTargets { .. }
+        | Measure::Alarms { .. }
+        | Measure::StoppedTasks { .. } => None,
     }
 }
 

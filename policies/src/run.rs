@@ -3,12 +3,14 @@
 mod answering;
 mod continuous;
 mod judging;
+mod observing;
 mod reason;
 mod recent;
 mod timeline;
 mod view;
 mod watching;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -99,6 +101,10 @@ pub struct Run {
     taken_over: bool,
     /// A resolution is on its way, so that there is never more than one.
     resolving: bool,
+    /// When green was first seen with real traffic.
+    traffic_since: Option<Moment>,
+    /// Of objectives over periods: when the newest that was read began, in milliseconds from acceptance.
+    newest_readings: BTreeMap<String, i64>,
     /// Judges instead of the policy that was in force: for a replay.
     instead: Option<(String, Policy)>,
     timeline: Timeline,
@@ -130,6 +136,8 @@ impl Run {
             watching: None,
             taken_over: false,
             resolving: true,
+            traffic_since: None,
+            newest_readings: BTreeMap::new(),
             instead: None,
             timeline: Timeline::default(),
         }
@@ -154,6 +162,7 @@ impl Run {
             event,
             Event::Resolved { .. } | Event::Unchanged | Event::Unresolved { .. } | Event::Resumed
         );
+        self.observe(&event);
         let actions = self.happens(event);
         self.resolving |= actions.iter().any(|action| matches!(action, Action::Resolve { .. }));
         actions
@@ -477,7 +486,8 @@ impl Run {
         let (deployment, (_, policy)) = (self.deployment.as_ref()?, self.policy.as_ref()?);
         let routed = |arm| routed(deployment, arm, policy.probe.via);
         let (green, blue) = (routed(Arm::Green), routed(Arm::Blue));
-        Some(policy.plan(seed(&self.question.id), self.next_tick, green, blue))
+        let plan = policy.plan(seed(&self.question.id), self.next_tick, green, blue);
+        Some(Plan { observed: policy.observed(self.judges_during()), ..plan })
     }
 
     /// Where the run is in its life.

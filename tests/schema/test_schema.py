@@ -76,6 +76,8 @@ REJECTED = [
     "share-without-a-percent-sign",
     "sign-by-two-means",
     "single-value-wanted",
+    "stopped-tasks-not-a-number",
+    "stopped-tasks-without-a-bound",
     "two-objectives-in-one-item",
     "unknown-key",
     "unknown-key-like-no-other",

@@ -19,6 +19,7 @@ use crate::library::Library;
 use crate::record::Record;
 use crate::resolve::Resolver;
 use crate::shell::{CloudCase, Conduct, Conducted, Memory, conduct};
+use crate::signals::Desks;
 use crate::telemetry::Metrics;
 
 /// Runs at once. Beyond it whoever asks is told to come back: never accepted and dropped.
@@ -50,6 +51,7 @@ pub(crate) struct Gate {
     pub(crate) keys: Vec<Key>,
     runs: Mutex<HashMap<String, Live>>,
     accepting: tokio::sync::Mutex<()>,
+    desks: Arc<Desks>,
     tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
 }
@@ -88,6 +90,7 @@ impl Gate {
             keys,
             runs: Mutex::default(),
             accepting: tokio::sync::Mutex::default(),
+            desks: Arc::default(),
             tasks: TaskTracker::new(),
             stop,
         }
@@ -176,6 +179,7 @@ impl Gate {
             journal: self.journal.clone(),
             library: Arc::clone(&self.library),
             metrics: Arc::clone(&self.metrics),
+            desks: Arc::clone(&self.desks),
             memory: Mutex::new(Memory::after(run_decision)),
         });
         let live = Live { conducted: conducted.clone(), case: Arc::clone(&case) };

@@ -32,6 +32,9 @@ impl Place {
     }
 }
 
+/// Region and role, each where it is not gate's own: what makes one AWS another.
+pub(crate) type CloudKey = (Option<String>, Option<String>);
+
 /// Every AWS that questions come from.
 #[derive(Clone)]
 pub(crate) struct Clouds {
@@ -40,7 +43,7 @@ pub(crate) struct Clouds {
     real: Option<Arc<RealAws>>,
     /// Account → role to take on there.
     roles: Arc<BTreeMap<String, String>>,
-    others: Arc<Mutex<BTreeMap<(Option<String>, Option<String>), Arc<dyn Aws>>>>,
+    others: Arc<Mutex<BTreeMap<CloudKey, Arc<dyn Aws>>>>,
 }
 
 impl fmt::Debug for Clouds {
@@ -74,17 +77,23 @@ impl Clouds {
         Arc::clone(&self.home)
     }
 
+    /// What tells one AWS from another. An account without a role of its own is gate's own.
+    pub(crate) fn key(&self, place: &Place) -> CloudKey {
+        let Some(real) = &self.real else { return (None, None) };
+        let region = place.region.as_deref().filter(|region| real.region() != Some(region));
+        let role = place.account.as_ref().and_then(|account| self.roles.get(account));
+        (region.map(str::to_owned), role.cloned())
+    }
+
     /// Where a question comes from. An account without a role of its own is asked as gate itself, which
     /// AWS refuses unless it is gate's own.
     pub(crate) async fn at(&self, place: &Place) -> Arc<dyn Aws> {
         let Some(real) = &self.real else { return self.home() };
-        let region = place.region.as_deref().filter(|region| real.region() != Some(region));
-        let role = place.account.as_ref().and_then(|account| self.roles.get(account));
-        if region.is_none() && role.is_none() {
+        let key = self.key(place);
+        if key == (None, None) {
             return self.home();
         }
         let mut others = self.others.lock().await;
-        let key = (region.map(str::to_owned), role.cloned());
         if let Some(known) = others.get(&key) {
             return Arc::clone(known);
         }
@@ -92,7 +101,7 @@ impl Clouds {
             // The next question of a forgotten one makes it anew.
             others.pop_first();
         }
-        let made: Arc<dyn Aws> = Arc::new(real.elsewhere(region, role.map(String::as_str)).await);
+        let made: Arc<dyn Aws> = Arc::new(real.elsewhere(key.0.as_deref(), key.1.as_deref()).await);
         others.insert(key, Arc::clone(&made));
         made
     }

@@ -44,6 +44,8 @@ pub(crate) struct ServiceDeployment {
     pub(crate) arn: String,
     pub(crate) service_arn: String,
     pub(crate) cluster_arn: String,
+    /// When it was made, in seconds since 1970.
+    pub(crate) began_unix_seconds: Option<i64>,
     /// `IN_PROGRESS`, `SUCCESSFUL`, `ROLLBACK_IN_PROGRESS`, ...
     pub(crate) status: String,
     /// ECS's own sentence about it.

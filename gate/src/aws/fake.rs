@@ -43,6 +43,10 @@ pub(crate) struct FakeAws {
     pub(crate) secrets: BTreeMap<String, String>,
     /// Call → how it fails.
     pub(crate) failures: BTreeMap<Call, Failure>,
+    /// How many of the next reads of metrics fail in passing.
+    pub(crate) throttled: Mutex<u32>,
+    /// What metrics were asked for, and of when.
+    pub(crate) queried: Mutex<Vec<(Vec<MetricQuery>, Span)>>,
     /// Calls, in order.
     pub(crate) calls: Mutex<Vec<Call>>,
 }
@@ -126,20 +130,17 @@ impl FakeAws {
     fn reply<'a, T: Send + 'a>(&self, call: Call, subject: &str, value: Option<T>) -> Reply<'a, T> {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner).push(call);
         let failure = self.failures.get(&call).copied();
-        let failure = failure.or_else(|| value.is_none().then_some(Failure::Missing));
+        match (failure, value) {
+            (None, Some(value)) => Box::pin(async move { Ok(value) }),
+            (failure, _) => self.fail(call, subject, failure.unwrap_or(Failure::Missing)),
+        }
+    }
+
+    #[allow(clippy::unused_self, reason = "it is this AWS that fails")]
+    fn fail<'a, T: Send + 'a>(&self, call: Call, subject: &str, failure: Failure) -> Reply<'a, T> {
         let subject = subject.to_owned();
-        Box::pin(async move {
-            match (failure, value) {
-                (None, Some(value)) => Ok(value),
-                (failure, _) => Err(AwsError {
-                    call,
-                    subject,
-                    code: "Told".to_owned(),
-                    message: "to fail".to_owned(),
-                    failure: failure.unwrap_or(Failure::Missing),
-                }),
-            }
-        })
+        let (code, message) = ("Told".to_owned(), "to fail".to_owned());
+        Box::pin(async move { Err(AwsError { call, subject, code, message, failure }) })
     }
 }
 
@@ -283,10 +284,21 @@ impl Functions for FakeAws {
 }
 
 impl Measurements for FakeAws {
-    fn metric_data<'a>(&'a self, queries: &'a [MetricQuery], _: Span) -> Reply<'a, Vec<Series>> {
-        let found = queries.iter().map(|query| self.series.get(&query.name).cloned());
-        let found = found.map(Option::unwrap_or_default).collect();
-        self.reply(Call::GetMetricData, "metrics", Some(found))
+    fn metric_data<'a>(&'a self, queries: &'a [MetricQuery], span: Span) -> Reply<'a, Vec<Series>> {
+        let asked = (queries.to_vec(), span);
+        self.queried.lock().unwrap_or_else(PoisonError::into_inner).push(asked);
+        let within = span.from_unix_seconds..span.to_unix_seconds;
+        let of = |query: &MetricQuery| {
+            let mut series = self.series.get(&query.name).cloned().unwrap_or_default();
+            series.points.retain(|(at, _)| within.contains(at));
+            series
+        };
+        let mut throttled = self.throttled.lock().unwrap_or_else(PoisonError::into_inner);
+        if *throttled > 0 {
+            *throttled -= 1;
+            return self.fail(Call::GetMetricData, "metrics", Failure::Passing);
+        }
+        self.reply(Call::GetMetricData, "metrics", Some(queries.iter().map(of).collect()))
     }
 
     fn alarms<'a>(&'a self, names: &'a [String]) -> Reply<'a, Vec<AlarmFacts>> {

@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use clap::Args;
+use policies::policy::{During, Measure, Objective};
 use policies::run::limit_for;
 use policies::{
-    Answer, Decision, Delivery, Deployment, Event, Moment, PolicyInForce, Question, Report, Run,
-    Stage, Target,
+    Answer, Decision, Delivery, Deployment, Event, Moment, Policy, PolicyInForce, Question, Report,
+    Run, Stage, Target,
 };
 use probes::Prober;
 use tokio::time::Instant;
@@ -166,6 +167,9 @@ impl Verify {
             parsed.filter_map(|target| target.map_err(|fault| faults.push(fault)).ok()).collect()
         };
         let (green, blue) = (targets(&self.green), targets(&self.blue));
+        for note in without_data(&policy) {
+            complain(&note);
+        }
         faults.extend(sendable(&policy).err().map(|error| error.to_string()));
         if !faults.is_empty() {
             return Err(faults.join("\nerror: "));
@@ -210,6 +214,26 @@ impl Verify {
         say(&format!("reason: {}", report.reason.as_deref().unwrap_or(INTERRUPTED)));
         Ok(())
     }
+}
+
+/// What has no data where nothing but URLs is reached, said before it is waited for.
+fn without_data(policy: &Policy) -> Vec<String> {
+    let asks_aws = policy.observed(During::Question);
+    let has_none = |objective: &&Objective| {
+        matches!(objective.measure, Measure::HealthyTargets { .. })
+            || asks_aws.iter().any(|observed| observed.objective == objective.name)
+    };
+    let note = |objective: &Objective| {
+        let rule = match (objective.observe, objective.no_data.unwrap_or(policy.decide.no_data)) {
+            (true, _) => "it is only observed".to_owned(),
+            (false, answer) => format!("its `no-data` rule is {answer}"),
+        };
+        format!(
+            "note: `{}` has no data here, because `gate verify` reaches URLs and asks no AWS; {rule}",
+            objective.name
+        )
+    };
+    policy.judged_during(During::Question).filter(has_none).map(note).collect()
 }
 
 fn write_record(
@@ -265,4 +289,30 @@ pub(super) fn line(report: &Report) -> String {
         odds(point.map(|point| point.log_rollback)),
         odds(point.map(|point| point.log_continue)),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use super::*;
+
+    #[test]
+    fn what_asks_aws_is_named_before_it_is_waited_for() {
+        let text = "gate: v1
+probe: { http: { path: / } }
+objectives:
+  - errors: { at-most: 1% }
+  - healthy-targets: { at-least: 100%, no-data: continue }
+  - alarms: { names: [red] }
+  - stopped-tasks: { at-most: 0, observe: true }
+  - cloudwatch: { metric: Errors, of: Invocations, at-most: 1%, during: watch }
+watch: {}
+";
+        let policy = policies::PolicyFile::parse("a.policy.yaml", text).policy.unwrap();
+        expect![[r#"
+            note: `healthy targets at least 100 %` has no data here, because `gate verify` reaches URLs and asks no AWS; its `no-data` rule is continue
+            note: `alarms red` has no data here, because `gate verify` reaches URLs and asks no AWS; its `no-data` rule is rollback
+            note: `stopped tasks at most 0` has no data here, because `gate verify` reaches URLs and asks no AWS; it is only observed"#]].assert_eq(&without_data(&policy).join("\n"));
+    }
 }

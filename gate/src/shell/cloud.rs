@@ -18,6 +18,7 @@ use crate::invoke::Functions;
 use crate::journal::{Accepted, Entry, Journal};
 use crate::library::Library;
 use crate::resolve::{Purpose, Resolved, Resolver};
+use crate::signals::{Desks, Sources};
 use crate::telemetry::Metrics;
 
 /// A tick may wait this long for the disk; a disk that hangs must not keep an answer from being given.
@@ -34,6 +35,8 @@ pub(crate) struct CloudCase {
     pub(crate) journal: Journal,
     pub(crate) library: Arc<Library>,
     pub(crate) metrics: Arc<Metrics>,
+    /// Shared by all questions.
+    pub(crate) desks: Arc<Desks>,
     pub(crate) memory: Mutex<Memory>,
 }
 
@@ -243,6 +246,16 @@ impl Case for CloudCase {
                 Ok(Resolved::Ended(status)) => Event::Ended { status },
                 Err(trouble) => Event::Unresolved { trouble },
             }
+        })
+    }
+
+    fn sources(&self) -> Option<Sources> {
+        Some(Sources {
+            clouds: self.clouds.clone(),
+            place: self.accepted.asked.place.clone(),
+            dimensions: self.resolver.dimensions.clone(),
+            desks: Arc::clone(&self.desks),
+            accepted_unix_millis: self.accepted.accepted_unix_millis,
         })
     }
 

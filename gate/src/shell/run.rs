@@ -14,6 +14,7 @@ use tracing::{Instrument, Span, info, info_span, warn};
 
 use super::{Case, References};
 use crate::invoke::WithFunctions;
+use crate::signals::{Signals, Wanted};
 use crate::telemetry::Metrics;
 
 /// Facts that may wait for the run; each comes from one task that waits for nothing else.
@@ -87,6 +88,7 @@ pub(crate) async fn conduct(conducted: Conducted, conduct: Conduct, first: Vec<A
         tasks: JoinSet::new(),
         session: None,
         scraper: None,
+        signals: None,
         probing: Span::none(),
     };
     conductor.conduct(first).await;
@@ -99,6 +101,7 @@ struct Conductor {
     tasks: JoinSet<()>,
     session: Option<Session>,
     scraper: Option<Scraper>,
+    signals: Option<Signals>,
     probing: Span,
 }
 
@@ -122,8 +125,20 @@ impl Conductor {
                 () = &mut stopping => return,
                 fact = self.inbox.recv() => fact,
                 tick = tick(&mut self.session) => tick.map(|tick| Event::Ticked { tick: Box::new(tick) }),
-                readings = readings(&mut self.scraper) => {
-                    if self.read(readings).await {
+                readings = scraped(&mut self.scraper) => {
+                    if readings.is_none() {
+                        self.scraper = None;
+                    }
+                    if self.read(readings.unwrap_or_default()).await {
+                        return;
+                    }
+                    continue;
+                }
+                readings = signalled(&mut self.signals) => {
+                    if readings.is_none() {
+                        self.signals = None;
+                    }
+                    if self.read(readings.unwrap_or_default()).await {
                         return;
                     }
                     continue;
@@ -137,12 +152,8 @@ impl Conductor {
         }
     }
 
-    /// Takes what the service itself counted. True when the run is over.
-    async fn read(&mut self, readings: Option<Vec<Reading>>) -> bool {
-        let Some(readings) = readings else {
-            self.scraper = None;
-            return false;
-        };
+    /// Takes what somebody else measured. True when the run is over.
+    async fn read(&mut self, readings: Vec<Reading>) -> bool {
         for reading in readings {
             if self.take(Event::Read { reading: Box::new(reading) }).await {
                 return true;
@@ -157,6 +168,9 @@ impl Conductor {
         self.conduct.case.record(at, &fact).await;
         let answering = self.conducted.lock().phase() == Phase::Answering;
         let actions = self.judge(fact, at);
+        if let Some(signals) = &self.signals {
+            signals.traffic(self.conducted.lock().traffic_since());
+        }
         if answering && self.conducted.lock().phase() == Phase::Watching {
             self.conduct.metrics.decided(&self.conducted.lock().report());
         }
@@ -199,6 +213,7 @@ impl Conductor {
                 Action::StopProbing => {
                     self.session = None;
                     self.scraper = None;
+                    self.signals = None;
                     self.probing = Span::none();
                 }
                 Action::Answer { decision, stop_deployment, after } => {
@@ -238,6 +253,15 @@ impl Conductor {
                 let now = i64::try_from(self.now().as_millis()).unwrap_or(i64::MAX);
                 self.scraper = Scraper::begin(&order, now);
             }
+        }
+        if self.signals.is_none()
+            && let Some(sources) = self.conduct.case.sources()
+        {
+            let wanted = {
+                let run = self.conducted.lock();
+                Wanted::of(&run, &order.plan.observed, self.conduct.origin)
+            };
+            self.signals = Signals::begin(sources, wanted, Arc::clone(&self.conduct.metrics));
         }
         match &self.session {
             Some(session) => session.change(order),
@@ -290,8 +314,16 @@ impl Conductor {
     }
 }
 
+/// What AWS has of real traffic next, or never.
+async fn signalled(signals: &mut Option<Signals>) -> Option<Vec<Reading>> {
+    match signals {
+        Some(signals) => signals.readings().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// What the service itself counted in the next second, or never.
-async fn readings(scraper: &mut Option<Scraper>) -> Option<Vec<Reading>> {
+async fn scraped(scraper: &mut Option<Scraper>) -> Option<Vec<Reading>> {
     match scraper {
         Some(scraper) => scraper.readings().await,
         None => std::future::pending().await,

@@ -7,8 +7,8 @@ use policies::tick::Invocations;
 
 use policies::{Arm, Report, Run, TargetTick, Tick, Verdict};
 use prometheus::{
-    CounterVec, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry,
-    TextEncoder,
+    CounterVec, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts,
+    Registry, TextEncoder,
 };
 
 /// Upper bounds, in seconds, of the exported latency buckets: the HDR histograms behind decisions are
@@ -35,6 +35,8 @@ pub(crate) struct Metrics {
     samples: GaugeVec,
     evidence: GaugeVec,
     aws_calls: IntCounterVec,
+    cloudwatch_requested: IntCounter,
+    readings_lost: IntCounterVec,
     lost: IntCounterVec,
     policy_faults: IntGauge,
     targets: Targets,
@@ -99,6 +101,12 @@ impl Table {
         labels: &[&str],
     ) -> Result<GaugeVec, prometheus::Error> {
         let metric = GaugeVec::new(Opts::new(name, help), labels)?;
+        self.0.register(Box::new(metric.clone()))?;
+        Ok(metric)
+    }
+
+    fn count(&self, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
+        let metric = IntCounter::new(name, help)?;
         self.0.register(Box::new(metric.clone()))?;
         Ok(metric)
     }
@@ -182,6 +190,15 @@ impl Metrics {
                 "gate_aws_calls_total",
                 "Calls to AWS with their retries, by operation and outcome: ok or the error code.",
                 &["operation", "outcome"],
+            )?,
+            cloudwatch_requested: table.count(
+                "gate_cloudwatch_metrics_requested_total",
+                "Metrics asked for by GetMetricData: what CloudWatch bills.",
+            )?,
+            readings_lost: table.counter(
+                "gate_readings_lost_total",
+                "Readings of an objective that were wanted and not had, by source and reason.",
+                &["source", "reason"],
             )?,
             lost: table.counter(
                 "gate_lost_total",
@@ -286,6 +303,16 @@ impl Metrics {
 
     pub(crate) fn lost(&self, what: &str) {
         self.lost.with_label_values(&[what]).inc();
+    }
+
+    /// So many metrics are asked for in one call.
+    pub(crate) fn cloudwatch_requested(&self, metrics: usize) {
+        self.cloudwatch_requested.inc_by(u64::try_from(metrics).unwrap_or(u64::MAX));
+    }
+
+    /// A reading that was wanted and not had.
+    pub(crate) fn reading_lost(&self, source: &str, reason: &str) {
+        self.readings_lost.with_label_values(&[source, reason]).inc();
     }
 
     pub(crate) fn policy_faults(&self, faults: usize) {

@@ -436,6 +436,9 @@ fn let_go_of(objective: &Objective) -> Option<&'static str> {
         Measure::Counts { .. }
         | Measure::Series { .. }
         | Measure::HealthyTargets { .. }
-        | Measure::Alarms { .. } => Some("nothing is read for a static target, it is only probed"),
+        | Measure::Alarms { .. }
+        | Measure::StoppedTasks { .. } => {
+            Some("nothing is read for a static target, it is only probed")
+        }
     }
 }

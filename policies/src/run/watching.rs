@@ -48,9 +48,9 @@ impl Run {
             return None;
         }
         let (watching, text) = self.window(1)?;
+        self.watching = Some(watching);
         let plan = self.plan()?;
         self.timeline.note(self.now, text);
-        self.watching = Some(watching);
         self.silence = Silence::of(!plan.blue.is_empty());
         self.phase = Phase::Watching;
         let mut actions = vec![Action::Probe(Box::new(plan))];

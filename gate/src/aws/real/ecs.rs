@@ -55,6 +55,7 @@ fn deployment(arn: &str, found: SdkDeployment) -> ServiceDeployment {
             .unwrap_or(0),
         service_arn: found.service_arn.unwrap_or_default(),
         cluster_arn: found.cluster_arn.unwrap_or_default(),
+        began_unix_seconds: found.created_at.map(|at| at.secs()),
         status: text!(found.status).unwrap_or_default(),
         status_reason: found.status_reason,
         stage: text!(found.lifecycle_stage),

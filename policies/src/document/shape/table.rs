@@ -129,6 +129,12 @@ pub(in crate::document) static OBJECTIVE: Shape = Shape {
             "condition: what the load balancer says of green's targets",
         ),
         key("alarms", Form::Map(&ALARMS), "", "condition: CloudWatch alarms"),
+        key(
+            "stopped-tasks",
+            Form::Map(&STOPPED_TASKS),
+            "",
+            "condition: green's tasks that stopped by themselves",
+        ),
     ],
 };
 
@@ -385,6 +391,19 @@ pub(in crate::document) static ALARMS: Shape = Shape {
     keys: &[
         must("names", Form::Some(&Form::Text), "write `names: [checkout-5xx]`", "1 to 100 names"),
         LASTING,
+        OBSERVE,
+        NO_DATA,
+        DURING,
+    ],
+};
+
+pub(in crate::document) static STOPPED_TASKS: Shape = Shape {
+    what: "`stopped-tasks`",
+    about: "Green's tasks on ECS that stopped by themselves since the question was accepted.",
+    needs: Needs::Nothing,
+    keys: &[
+        must("at-most", Form::Whole, "write `at-most: 0`", "how many may, 0 to 1000000"),
+        key("for", Form::Duration, "0s", "broken once it failed for this long"),
         OBSERVE,
         NO_DATA,
         DURING,
