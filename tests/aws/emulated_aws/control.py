@@ -14,17 +14,19 @@ from .codedeploy.deployments import Deployments
 from .ecs.api import Ecs
 from .errors import AwsError
 from .faults import Faults
+from .functions.api import Lambda
 from .journal import Journal
 
 
 class Control:
     """Handlers; JSON in and out."""
 
-    def __init__(self, faults: Faults, journal: Journal, deployments: Deployments, ecs: Ecs) -> None:
+    def __init__(self, faults: Faults, journal: Journal, deployments: Deployments, ecs: Ecs, functions: Lambda) -> None:
         self._faults = faults
         self._journal = journal
         self._deployments = deployments
         self._ecs = ecs
+        self._functions = functions
         self._started = time.time()
 
     def routes(self) -> list[web.RouteDef]:
@@ -38,6 +40,7 @@ class Control:
             web.get("/_emulated/requests", self._requests),
             web.get("/_emulated/deployments", self._list_deployments),
             web.get("/_emulated/deployments/{id}", self._deployment),
+            web.get("/_emulated/functions", self._list_functions),
             web.get("/_emulated/tasks", self._tasks),
             web.post("/_emulated/tasks/{ip}/kill", self._kill_task),
             web.post("/_emulated/hooks/{id}/redeliver", self._redeliver),
@@ -90,6 +93,9 @@ class Control:
             return web.json_response(views.machine(self._deployments.by_id(request.match_info["id"])))
         except AwsError as error:
             return _problem(404, str(error))
+
+    async def _list_functions(self, request: web.Request) -> web.Response:
+        return web.json_response({"functions": self._functions.overview()})
 
     async def _tasks(self, request: web.Request) -> web.Response:
         found: list[dict[str, Any]] = []

@@ -1,5 +1,6 @@
 """Starts the emulator as its users do, as a process, and gives tests clients, the control API and ready services."""
 
+import base64
 import json
 import os
 import shlex
@@ -17,12 +18,13 @@ from botocore.config import Config
 
 from emulated_aws.scenario.clients import Clients
 from emulated_aws.scenario.deploy import deploy, wait
-from emulated_aws.scenario.setup import Wanted, setup, teardown
+from emulated_aws.scenario.setup import Wanted, bootstrap_zip, role, setup, teardown
 
 HOOK_LIMIT = 2.0
 PROGRAMS = Path(__file__).parent / "programs"
 SERVICE = [sys.executable, "-S", str(PROGRAMS / "service.py")]
 HOOK = f"exec {shlex.quote(sys.executable)} {shlex.quote(str(PROGRAMS / 'hook.py'))}"
+FUNCTION = f"exec {shlex.quote(sys.executable)} -S -E {shlex.quote(str(PROGRAMS / 'function.py'))}"
 
 
 def eventually(check, seconds=10.0, what="condition"):
@@ -166,3 +168,58 @@ def new_stack(aws):
 def stack(new_stack):
     """A service whose hook answers Succeeded."""
     return new_stack()
+
+
+class Fn:
+    """One function of its own, without anything around it."""
+
+    def __init__(self, emulator, bootstrap=FUNCTION, **config):
+        self.aws = emulator
+        self.name = f"f{uuid.uuid4().hex[:8]}"
+        self.clients = emulator.clients()
+        self.api = self.clients.functions
+        self.role = role(self.clients, f"{self.name}-role", "lambda.amazonaws.com")
+        variables = config.pop("variables", {"NAME": "first"})
+        self.api.create_function(
+            FunctionName=self.name, Runtime="provided.al2023", Handler="bootstrap", Role=self.role,
+            Code={"ZipFile": bootstrap_zip(bootstrap)}, Environment={"Variables": variables}, **config,
+        )  # fmt: skip
+
+    def configure(self, **changes):
+        """Another $LATEST."""
+        return self.api.update_function_configuration(FunctionName=self.name, **changes)
+
+    def publish(self, name=None, **more):
+        """A version, of another NAME when one is given; its number."""
+        if name:
+            self.configure(Environment={"Variables": {"NAME": name}})
+        return self.api.publish_version(FunctionName=self.name, **more)["Version"]
+
+    def invoke(self, qualifier=None, event=None, **extra):
+        """(answer, body): the response's members and what the function said."""
+        if qualifier:
+            extra["Qualifier"] = qualifier
+        answer = self.api.invoke(
+            **{"FunctionName": self.name, "Payload": json.dumps(event or {}).encode(), **extra}
+        )  # fmt: skip
+        body = answer["Payload"].read()
+        return answer, json.loads(body) if body else None
+
+    def log(self, event=None, qualifier=None):
+        """(answer, the log's lines)."""
+        answer, _ = self.invoke(qualifier, event, LogType="Tail")
+        return answer, base64.b64decode(answer["LogResult"]).decode()
+
+
+@pytest.fixture
+def new_function(aws):
+    """Functions of the test's own making, taken away at its end."""
+    made = []
+
+    def make(**config):
+        made.append(Fn(aws, **config))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.api.delete_function(FunctionName=one.name)
