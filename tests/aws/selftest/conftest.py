@@ -18,6 +18,7 @@ from botocore.config import Config
 
 from emulated_aws.scenario.clients import Clients
 from emulated_aws.scenario.deploy import deploy, wait
+from emulated_aws.scenario.functions import WantedFunction, deploy_function, setup_function, teardown_function
 from emulated_aws.scenario.setup import Wanted, bootstrap_zip, role, setup, teardown
 
 HOOK_LIMIT = 2.0
@@ -223,3 +224,86 @@ def new_function(aws):
     yield make
     for one in made:
         one.api.delete_function(FunctionName=one.name)
+
+
+class Release(Fn):
+    """One function behind an alias, with an application to deploy it."""
+
+    def __init__(self, emulator, answer="Succeeded", **wanted):
+        self.aws = emulator
+        self.name = f"r{uuid.uuid4().hex[:8]}"
+        self.clients = emulator.clients()
+        self.api = self.clients.functions
+        self.codedeploy = self.clients.codedeploy
+        self.out = setup_function(self.clients, WantedFunction(
+            name=self.name, bootstrap=FUNCTION, environment={"NAME": "first"}, hook_bootstrap=HOOK,
+            hook_environment={"HOOK_ANSWER": answer}, **wanted,
+        ))  # fmt: skip
+
+    def config(self, kind, percent):
+        """A configuration of this test's own, with a step every AWS minute, which is two seconds here."""
+        name = f"{self.name}-{kind}{percent}"
+        self.codedeploy.create_deployment_config(
+            deploymentConfigName=name, computePlatform="Lambda", trafficRoutingConfig={
+                "type": f"TimeBased{kind.title()}",
+                f"timeBased{kind.title()}": {f"{kind}Percentage": percent, f"{kind}Interval": 1},
+            },
+        )  # fmt: skip
+        return name
+
+    def deploy(self, hooks=(), config=None, name="second"):
+        """The next version on its way; the deployment's id."""
+        made = deploy_function(self.clients, self.name, None, {"NAME": name}, tuple(hooks), config)
+        return made["deployment_id"]
+
+    def create(self, appspec=None, hooks=(), **properties):
+        """A deployment of an AppSpec by hand; its id."""
+        spec = {"version": 0.0, "Resources": [{"f": {"Type": "AWS::Lambda::Function", "Properties": {
+            "Name": self.name, "Alias": "live", "CurrentVersion": "1", "TargetVersion": "2"} | properties}}],
+            "Hooks": list(hooks)}  # fmt: skip
+        return self.codedeploy.create_deployment(
+            applicationName=self.name, deploymentGroupName=f"{self.name}-group", revision={
+                "revisionType": "AppSpecContent", "appSpecContent": {"content": appspec or json.dumps(spec)}},
+        )["deploymentId"]  # fmt: skip
+
+    def wait(self, deployment_id, seconds=20):
+        """The end, the rollback's too."""
+        return wait(self.clients, deployment_id, seconds)
+
+    def answer(self, answer):
+        """How the hook behaves from now on."""
+        self.api.update_function_configuration(
+            FunctionName=self.out["hook"], Environment={"Variables": {"HOOK_ANSWER": answer}}
+        )
+
+    def alias(self):
+        """(version, weights) of the alias."""
+        found = self.api.get_alias(FunctionName=self.name, Name="live")
+        return found["FunctionVersion"], found.get("RoutingConfig", {}).get("AdditionalVersionWeights", {})
+
+    def info(self, deployment_id):
+        """lambdaFunctionInfo of the one target."""
+        (found,) = self.codedeploy.batch_get_deployment_targets(
+            deploymentId=deployment_id, targetIds=[f"{self.name}:live"]
+        )["deploymentTargets"]  # fmt: skip
+        return found["lambdaTarget"]["lambdaFunctionInfo"]
+
+
+@pytest.fixture
+def new_release(aws):
+    """Functions with all that deploys them, taken away at the test's end."""
+    made = []
+
+    def make(**wanted):
+        made.append(Release(aws, **wanted))
+        return made[-1]
+
+    yield make
+    for one in made:
+        teardown_function(one.clients, one.name)
+
+
+@pytest.fixture
+def release(new_release):
+    """A function whose hook answers Succeeded."""
+    return new_release()

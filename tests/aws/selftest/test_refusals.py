@@ -122,7 +122,7 @@ Hooks:
   - AfterAllowTestTraffic: "CodeDeployHook_gate"
 """
     for text in (yaml, yaml.replace("Resources", "resources").replace("Hooks", "hooks")):
-        parsed = parse(content(text))
+        parsed = parse(content(text), "ECS")
         assert parsed.hooks == {"AfterAllowTestTraffic": "CodeDeployHook_gate"} and parsed.port == 8080
 
 

@@ -12,6 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from .clients import REGION, Clients
 from .deploy import DEFAULT_HOOKS, deploy, status, wait
+from .functions import WantedFunction, deploy_function, setup_function, teardown_function
 from .setup import Wanted, setup, teardown
 
 
@@ -66,7 +67,9 @@ def _arguments() -> argparse.Namespace:
     send.add_argument("--hooks", default=",".join(DEFAULT_HOOKS), help="comma-separated lifecycle events")
     send.add_argument("--deployment-config")
 
-    end = verbs.add_parser("teardown", help="take away what setup made")
+    _function_arguments(verbs)
+
+    end = verbs.add_parser("teardown", help="take away what setup or setup-function made")
     end.add_argument("--name", required=True)
 
     for verb in ("wait", "status"):
@@ -75,6 +78,31 @@ def _arguments() -> argparse.Namespace:
         if verb == "wait":
             look.add_argument("--timeout", type=float, default=300)
     return parser.parse_args()
+
+
+def _function_arguments(verbs: Any) -> None:
+    make = verbs.add_parser("setup-function", help="create a function, its version 1 behind the alias `live`")
+    make.add_argument("--name", required=True)
+    make.add_argument("--bootstrap", required=True, help="the one line of the function's shell bootstrap")
+    make.add_argument("--env", nargs="*", default=[], action="extend", metavar="K=V")
+    make.add_argument("--timeout", type=int, default=3, help="real seconds")
+    make.add_argument("--log-format", choices=("Text", "JSON"), default="Text")
+    make.add_argument("--hook-bootstrap", help="makes a hook function of this bootstrap")
+    make.add_argument("--hook-env", nargs="*", default=[], action="extend", metavar="K=V")
+    make.add_argument("--hook-timeout", type=int, default=60, help="real seconds")
+    make.add_argument("--no-auto-rollback", action="store_true")
+    make.add_argument("--deployment-config", default="CodeDeployDefault.LambdaAllAtOnce")
+
+    send = verbs.add_parser("deploy-function", help="publish the next version and create a deployment")
+    send.add_argument("--name", required=True)
+    send.add_argument("--bootstrap", help="default: the code stays")
+    send.add_argument("--env", nargs="*", default=[], action="extend", metavar="K=V", help="default: it stays")
+    send.add_argument("--hooks", default="", help="comma-separated lifecycle events; default: none")
+    send.add_argument("--config")
+
+
+def _hooks(text: str) -> tuple[str, ...]:
+    return tuple(hook for hook in text.split(",") if hook)
 
 
 def _run(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -91,13 +119,27 @@ def _run(arguments: argparse.Namespace) -> dict[str, Any]:
             termination_wait_minutes=arguments.termination_wait_minutes,
         ))  # fmt: skip
     if arguments.verb == "deploy":
-        hooks = tuple(hook for hook in arguments.hooks.split(",") if hook)
         made = deploy(
-            clients, arguments.name, arguments.command, _pairs(arguments.env), hooks, arguments.deployment_config
-        )
+            clients, arguments.name, arguments.command, _pairs(arguments.env), _hooks(arguments.hooks),
+            arguments.deployment_config,
+        )  # fmt: skip
         return {"deployment_id": made}
+    if arguments.verb == "setup-function":
+        return setup_function(clients, WantedFunction(
+            name=arguments.name, bootstrap=arguments.bootstrap, environment=_pairs(arguments.env),
+            timeout=arguments.timeout, log_format=arguments.log_format, hook_bootstrap=arguments.hook_bootstrap,
+            hook_environment=_pairs(arguments.hook_env), hook_timeout=arguments.hook_timeout,
+            auto_rollback=not arguments.no_auto_rollback, deployment_config=arguments.deployment_config,
+        ))  # fmt: skip
+    if arguments.verb == "deploy-function":
+        return deploy_function(
+            clients, arguments.name, arguments.bootstrap, _pairs(arguments.env), _hooks(arguments.hooks),
+            arguments.config,
+        )  # fmt: skip
     if arguments.verb == "teardown":
-        teardown(clients, arguments.name)
+        found = clients.codedeploy.get_application(applicationName=arguments.name)["application"]
+        take_away = teardown_function if found["computePlatform"] == "Lambda" else teardown
+        take_away(clients, arguments.name)
         return {"removed": arguments.name}
     if arguments.verb == "wait":
         return wait(clients, arguments.deployment, arguments.timeout)
