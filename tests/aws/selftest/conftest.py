@@ -18,7 +18,7 @@ from botocore.config import Config
 
 from emulated_aws.scenario.clients import Clients
 from emulated_aws.scenario.deploy import deploy, wait
-from emulated_aws.scenario.functions import WantedFunction, deploy_function, setup_function, teardown_function
+from emulated_aws.scenario.functions import WantedFunction, deploy_lambda, setup_lambda, teardown_lambda
 from emulated_aws.scenario.setup import Wanted, bootstrap_zip, role, setup, teardown
 
 HOOK_LIMIT = 2.0
@@ -235,7 +235,7 @@ class Release(Fn):
         self.clients = emulator.clients()
         self.api = self.clients.functions
         self.codedeploy = self.clients.codedeploy
-        self.out = setup_function(self.clients, WantedFunction(
+        self.out = setup_lambda(self.clients, WantedFunction(
             name=self.name, bootstrap=FUNCTION, environment={"NAME": "first"}, hook_bootstrap=HOOK,
             hook_environment={"HOOK_ANSWER": answer}, **wanted,
         ))  # fmt: skip
@@ -253,7 +253,7 @@ class Release(Fn):
 
     def deploy(self, hooks=(), config=None, name="second"):
         """The next version on its way; the deployment's id."""
-        made = deploy_function(self.clients, self.name, None, {"NAME": name}, tuple(hooks), config)
+        made = deploy_lambda(self.clients, self.name, None, {"NAME": name}, tuple(hooks), config)
         return made["deployment_id"]
 
     def create(self, appspec=None, hooks=(), **properties):
@@ -300,7 +300,7 @@ def new_release(aws):
 
     yield make
     for one in made:
-        teardown_function(one.clients, one.name)
+        teardown_lambda(one.clients, one.name)
 
 
 @pytest.fixture

@@ -238,6 +238,18 @@ def test_ready_wait_that_runs_out_stops(new_stack):
     assert ended["status"] == "Stopped" and ended["error"]["code"] == "TIMEOUT" and "rollback" in ended
 
 
+def test_termination_wait_that_runs_out_takes_blue_away(new_stack):
+    stack = new_stack(termination_wait_minutes=1, count=1)
+    deployment = stack.deploy(())
+    eventually(lambda: stack.aws.deployment(deployment)["waiting"] == "TERMINATION_WAIT")
+    sets = lambda: stack.clients.ecs.describe_task_sets(  # noqa: E731
+        cluster=stack.out["cluster"], service=stack.out["service"]
+    )["taskSets"]  # fmt: skip
+    assert len(sets()) == 2
+    assert stack.wait(deployment)["status"] == "Succeeded"
+    eventually(lambda: len(sets()) == 1)
+
+
 def test_canary_splits_traffic_exactly_and_stop_takes_it_back(stack):
     deployment = stack.deploy((), config="CodeDeployDefault.ECSCanary10Percent15Minutes")
     eventually(lambda: stack.aws.deployment(deployment)["traffic"]["production"]["green"] == 10.0)

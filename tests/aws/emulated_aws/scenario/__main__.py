@@ -12,7 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from .clients import REGION, Clients
 from .deploy import DEFAULT_HOOKS, deploy, status, wait
-from .functions import WantedFunction, deploy_function, setup_function, teardown_function
+from .functions import WantedFunction, deploy_lambda, setup_lambda, teardown_lambda
 from .setup import Wanted, setup, teardown
 
 
@@ -125,20 +125,20 @@ def _run(arguments: argparse.Namespace) -> dict[str, Any]:
         )  # fmt: skip
         return {"deployment_id": made}
     if arguments.verb == "setup-function":
-        return setup_function(clients, WantedFunction(
+        return setup_lambda(clients, WantedFunction(
             name=arguments.name, bootstrap=arguments.bootstrap, environment=_pairs(arguments.env),
             timeout=arguments.timeout, log_format=arguments.log_format, hook_bootstrap=arguments.hook_bootstrap,
             hook_environment=_pairs(arguments.hook_env), hook_timeout=arguments.hook_timeout,
             auto_rollback=not arguments.no_auto_rollback, deployment_config=arguments.deployment_config,
         ))  # fmt: skip
     if arguments.verb == "deploy-function":
-        return deploy_function(
+        return deploy_lambda(
             clients, arguments.name, arguments.bootstrap, _pairs(arguments.env), _hooks(arguments.hooks),
             arguments.config,
         )  # fmt: skip
     if arguments.verb == "teardown":
         found = clients.codedeploy.get_application(applicationName=arguments.name)["application"]
-        take_away = teardown_function if found["computePlatform"] == "Lambda" else teardown
+        take_away = teardown_lambda if found["computePlatform"] == "Lambda" else teardown
         take_away(clients, arguments.name)
         return {"removed": arguments.name}
     if arguments.verb == "wait":

@@ -29,7 +29,7 @@ class WantedFunction:
     deployment_config: str = "CodeDeployDefault.LambdaAllAtOnce"
 
 
-def setup_function(clients: Clients, wanted: WantedFunction) -> dict[str, Any]:
+def setup_lambda(clients: Clients, wanted: WantedFunction) -> dict[str, Any]:
     """The function, its version 1 behind the alias, and what CodeDeploy needs to move the alias."""
     name = wanted.name
     function(
@@ -61,7 +61,7 @@ def setup_function(clients: Clients, wanted: WantedFunction) -> dict[str, Any]:
     }
 
 
-def deploy_function(
+def deploy_lambda(
     clients: Clients,
     name: str,
     bootstrap: str | None = None,
@@ -97,8 +97,8 @@ def deploy_function(
     return {"deployment_id": made["deploymentId"], "current_version": current, "target_version": target}
 
 
-def teardown_function(clients: Clients, name: str) -> None:
-    """Takes away what `setup_function` made; a deployment in progress is left to fail."""
+def teardown_lambda(clients: Clients, name: str) -> None:
+    """Takes away what `setup_lambda` made; a deployment in progress is left to fail."""
     clients.codedeploy.delete_deployment_group(applicationName=name, deploymentGroupName=f"{name}-group")
     clients.codedeploy.delete_application(applicationName=name)
     clients.functions.delete_function(FunctionName=name)
