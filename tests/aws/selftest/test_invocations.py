@@ -111,7 +111,10 @@ def test_timeout_is_told_to_the_caller_and_in_the_log(new_function):
     function = new_function(Timeout=1)
     answer, text = function.log({"sleep": 9})
     assert answer["StatusCode"] == 200 and answer["FunctionError"] == "Unhandled"
-    assert "Task timed out after 1.0" in text and REPORT.search(text)["rest"] == "Status: timeout"
+    assert (
+        re.search(r"Z [0-9a-f-]{36} Task timed out after 1\.\d\d seconds", text)
+        and REPORT.search(text)["rest"] == "Status: timeout"
+    )
     _, body = function.invoke(event={"sleep": 9})
     assert body["errorType"] == "Sandbox.Timedout" and body["errorMessage"].endswith(
         "Task timed out after 1.00 seconds"
