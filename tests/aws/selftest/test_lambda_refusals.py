@@ -5,9 +5,9 @@ import json
 import pytest
 from botocore.exceptions import ClientError
 
-from conftest import Release
 from emulated_aws.codedeploy.appspec import parse
 from emulated_aws.scenario.functions import teardown_lambda
+from releases import Release
 
 
 @pytest.fixture(scope="module")

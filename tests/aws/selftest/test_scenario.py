@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from conftest import FUNCTION, HOOK, SERVICE, eventually
+from conftest import SERVICE, eventually
+from releases import FUNCTION, HOOK
 
 
 def scenario(aws, *arguments):

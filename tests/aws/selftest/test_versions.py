@@ -3,8 +3,8 @@
 import pytest
 from botocore.exceptions import ClientError
 
-from conftest import FUNCTION
 from emulated_aws.scenario.setup import bootstrap_zip, role
+from releases import FUNCTION
 
 
 @pytest.fixture
