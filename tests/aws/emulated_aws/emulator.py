@@ -41,7 +41,7 @@ class Emulator:
         self._deployments = Deployments(settings, dispatch, Groups(dispatch))
         front = Front(settings, dispatch, self._moto, faults, journal)
         application = web.Application(client_max_size=MAX_BODY, middlewares=[no_browsers])
-        application.add_routes(Control(faults, journal, self._deployments, self._ecs).routes())
+        application.add_routes(Control(faults, journal, self._deployments, self._ecs, self._lambda).routes())
         application.router.add_route("*", "/{path:.*}", front.handle)
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
 
@@ -55,7 +55,7 @@ class Emulator:
         await site.start()
         port = self._runner.addresses[0][1]
         url = f"http://{self._settings.host}:{port}"
-        self._lambda.endpoint = url
+        await self._lambda.start(url)
         return url
 
     async def close(self) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shlex
 import subprocess
 import sys
 import time
@@ -17,12 +16,12 @@ from botocore.config import Config
 
 from emulated_aws.scenario.clients import Clients
 from emulated_aws.scenario.deploy import deploy, wait
+from emulated_aws.scenario.functions import teardown_lambda
 from emulated_aws.scenario.setup import Wanted, setup, teardown
+from releases import HOOK, PROGRAMS, Fn, Release
 
 HOOK_LIMIT = 2.0
-PROGRAMS = Path(__file__).parent / "programs"
 SERVICE = [sys.executable, "-S", str(PROGRAMS / "service.py")]
-HOOK = f"exec {shlex.quote(sys.executable)} {shlex.quote(str(PROGRAMS / 'hook.py'))}"
 
 
 def eventually(check, seconds=10.0, what="condition"):
@@ -182,3 +181,37 @@ def new_native(aws):
     yield make
     for one in made:
         one.remove()
+
+
+@pytest.fixture
+def new_function(aws):
+    """Functions of the test's own making, taken away at its end."""
+    made = []
+
+    def make(**config):
+        made.append(Fn(aws, **config))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.api.delete_function(FunctionName=one.name)
+
+
+@pytest.fixture
+def new_release(aws):
+    """Functions with all that deploys them, taken away at the test's end."""
+    made = []
+
+    def make(**wanted):
+        made.append(Release(aws, **wanted))
+        return made[-1]
+
+    yield make
+    for one in made:
+        teardown_lambda(one.clients, one.name)
+
+
+@pytest.fixture
+def release(new_release):
+    """A function whose hook answers Succeeded."""
+    return new_release()

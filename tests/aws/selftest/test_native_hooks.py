@@ -6,9 +6,9 @@ import time
 
 import pytest
 from botocore.exceptions import ClientError
-from native import PAUSABLE, Native
 
 from conftest import Emulator, eventually
+from native import PAUSABLE, Native
 
 LAMBDA_STAGES = (
     "PRE_SCALE_UP", "POST_SCALE_UP", "TEST_TRAFFIC_SHIFT", "POST_TEST_TRAFFIC_SHIFT", "PRE_PRODUCTION_TRAFFIC_SHIFT",

@@ -2,10 +2,10 @@
 
 import pytest
 from botocore.exceptions import ClientError
-from native import Native
 
 from conftest import Stack
 from emulated_aws.scenario.setup import teardown
+from native import Native
 
 
 @pytest.fixture(scope="module")

@@ -122,7 +122,7 @@ Hooks:
   - AfterAllowTestTraffic: "CodeDeployHook_gate"
 """
     for text in (yaml, yaml.replace("Resources", "resources").replace("Hooks", "hooks")):
-        parsed = parse(content(text))
+        parsed = parse(content(text), "ECS")
         assert parsed.hooks == {"AfterAllowTestTraffic": "CodeDeployHook_gate"} and parsed.port == 8080
 
 
@@ -239,6 +239,9 @@ def test_lambda_refuses(aws, one):
         ({"Environment": {"Variables": {"AWS_REGION": "x"}}}, "InvalidParameterValueException"),
         ({"Timeout": 901}, "InvalidParameterValueException"),
         ({"Runtime": "python3.13"}, "NotImplemented"),
+        ({"VpcConfig": {"SubnetIds": ["subnet-1"]}}, "NotImplemented"),
+        ({"LoggingConfig": {"SystemLogLevel": "WARN"}}, "InvalidParameterValueException"),
+        ({"LoggingConfig": {"LogFormat": "JSON", "ApplicationLogLevel": "DEBUG"}}, "NotImplemented"),
         ({"FunctionName": one.out["function"]}, "ResourceConflictException"),
         ({"Handler": None}, "InvalidParameterValueException"),
     ):
@@ -251,7 +254,6 @@ def test_lambda_refuses(aws, one):
         ({"Payload": b'"' + b"x" * (6 * 1024 * 1024) + b'"'}, "RequestTooLargeException"),
     ):
         assert refusal(aws, "lambda", "invoke", {"FunctionName": one.out["function"]} | change) == wanted
-    assert (
-        refusal(aws, "lambda", "create_alias", {"FunctionName": "f", "Name": "a", "FunctionVersion": "1"})
-        == "NotImplemented"
-    )
+    for operation, wanted in (("create_function_url_config", "NotImplemented"), ("get_policy", "NotImplemented")):
+        params = {"FunctionName": one.out["function"]} | ({"AuthType": "NONE"} if "url" in operation else {})
+        assert refusal(aws, "lambda", operation, params) == wanted

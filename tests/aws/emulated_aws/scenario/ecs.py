@@ -221,8 +221,11 @@ def wait_ecs(clients: Clients, arn: str, timeout: float) -> dict[str, Any]:
 
 
 def is_ecs(clients: Clients, name: str) -> bool:
-    """Whether `setup-ecs` made it, not `setup`."""
-    found = clients.ecs.describe_services(cluster=f"{name}-cluster", services=[f"{name}-service"])["services"]
+    """Whether `setup-ecs` made it, not `setup` or `setup-function`."""
+    try:
+        found = clients.ecs.describe_services(cluster=f"{name}-cluster", services=[f"{name}-service"])["services"]
+    except clients.ecs.exceptions.ClusterNotFoundException:
+        return False
     return bool(found) and found[0].get("deploymentController", {}).get("type") == "ECS"
 
 

@@ -54,6 +54,35 @@ def bootstrap_zip(line: str) -> bytes:
     return data.getvalue()
 
 
+def function(
+    clients: Clients, name: str, bootstrap: str, role_arn: str, environment: dict[str, str], timeout: int, **more: Any
+) -> None:
+    """A function whose bootstrap is a shell script of one line."""
+    clients.functions.create_function(
+        FunctionName=name,
+        Runtime="provided.al2023",
+        Handler="bootstrap",
+        Role=role_arn,
+        Code={"ZipFile": bootstrap_zip(bootstrap)},
+        Timeout=timeout,
+        Environment={"Variables": environment},
+        **more,
+    )
+
+
+def hook(clients: Clients, name: str, bootstrap: str, environment: dict[str, str], timeout: int) -> str:
+    """The hook function of a scenario, and its role; its name."""
+    hook_name = f"CodeDeployHook_{name}"
+    function(clients, hook_name, bootstrap, role(clients, f"{name}-hook", "lambda.amazonaws.com"), environment, timeout)
+    return hook_name
+
+
+def rollback_on(auto_rollback: bool) -> dict[str, Any]:
+    """autoRollbackConfiguration."""
+    events = ["DEPLOYMENT_FAILURE", "DEPLOYMENT_STOP_ON_REQUEST"] if auto_rollback else []
+    return {"enabled": auto_rollback, "events": events}
+
+
 def register(clients: Clients, name: str, command: list[str], port: int, environment: dict[str, str]) -> str:
     """A new task-definition revision; its ARN."""
     made = clients.ecs.register_task_definition(
@@ -96,16 +125,7 @@ def setup(clients: Clients, wanted: Wanted) -> dict[str, Any]:
         networkConfiguration={"awsvpcConfiguration": {"subnets": subnets, "securityGroups": [security_group]}},
         loadBalancers=[{"targetGroupArn": groups[0], "containerName": "app", "containerPort": wanted.port}],
     )
-    function = f"CodeDeployHook_{name}"
-    clients.functions.create_function(
-        FunctionName=function,
-        Runtime="provided.al2023",
-        Handler="bootstrap",
-        Role=role(clients, f"{name}-hook", "lambda.amazonaws.com"),
-        Code={"ZipFile": bootstrap_zip(wanted.bootstrap)},
-        Timeout=wanted.function_timeout,
-        Environment={"Variables": wanted.function_environment},
-    )
+    hook_name = hook(clients, name, wanted.bootstrap, wanted.function_environment, wanted.function_timeout)
     clients.codedeploy.create_application(applicationName=name, computePlatform="ECS")
     _group(clients, wanted, cluster, service, listeners)
     wait_healthy(clients, groups[0], wanted.count)
@@ -115,7 +135,7 @@ def setup(clients: Clients, wanted: Wanted) -> dict[str, Any]:
         "cluster": cluster,
         "service": service,
         "task_definition": definition,
-        "function": function,
+        "function": hook_name,
         "load_balancer_dns": made["dns"],
         "prod_port": ports[0],
         "test_port": ports[1],
@@ -188,10 +208,7 @@ def _group(clients: Clients, wanted: Wanted, cluster: str, service: str, listene
         serviceRoleArn=role(clients, f"{name}-codedeploy", "codedeploy.amazonaws.com"),
         deploymentStyle={"deploymentType": "BLUE_GREEN", "deploymentOption": "WITH_TRAFFIC_CONTROL"},
         ecsServices=[{"clusterName": cluster, "serviceName": service}],
-        autoRollbackConfiguration={
-            "enabled": wanted.auto_rollback,
-            "events": ["DEPLOYMENT_FAILURE", "DEPLOYMENT_STOP_ON_REQUEST"] if wanted.auto_rollback else [],
-        },
+        autoRollbackConfiguration=rollback_on(wanted.auto_rollback),
         blueGreenDeploymentConfiguration={
             "deploymentReadyOption": ready,
             "terminateBlueInstancesOnDeploymentSuccess": {

@@ -80,7 +80,7 @@ def error(service: str | None, protocol: str, failure: AwsError) -> HttpResponse
             )
         return HttpResponse(failure.status, headers, text.encode())
     code = _json_code(failure.code)
-    body = {"__type": code, "message": failure.message}
+    body = {"__type": code, "message": failure.message, **failure.details}
     if protocol == "smithy-rpc-v2-cbor":
         headers |= {"smithy-protocol": "rpc-v2-cbor", "Content-Type": "application/cbor"}
         return HttpResponse(failure.status, headers, cbor.encode(body))

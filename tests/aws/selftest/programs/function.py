@@ -1,0 +1,53 @@
+"""A function for the self-test: tells its NAME and version; sleeps, fails or exits as its event says.
+
+Spoken by hand over a socket, as importing an HTTP client takes longer than all the rest.
+"""
+
+import json
+import os
+import socket
+import sys
+import time
+
+HOST, PORT = os.environ["AWS_LAMBDA_RUNTIME_API"].split(":")
+
+
+def call(method, path, body=b""):
+    with socket.create_connection((HOST, int(PORT))) as connection:
+        head = f"{method} /2018-06-01/runtime/{path} HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n"
+        connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        answer = b""
+        while piece := connection.recv(65536):
+            answer += piece
+    head, _, body = answer.partition(b"\r\n\r\n")
+    lines = [line.partition(b": ") for line in head.split(b"\r\n")[1:]]
+    return {name.decode().lower(): value.decode() for name, _, value in lines}, body
+
+
+def main():
+    if os.environ.get("BROKEN"):
+        sys.exit(9)
+    if os.environ.get("INIT_ERROR"):
+        call("POST", "init/error", b'{"errorType": "NoDatabase", "errorMessage": "on purpose"}')
+        sys.exit(1)
+    while True:
+        headers, body = call("GET", "invocation/next")
+        event = json.loads(body)
+        print("x" * event.get("chatter", 0), "event", event, flush=True)
+        time.sleep(event.get("sleep", 0))
+        if "exit" in event:
+            sys.exit(event["exit"])
+        told = {
+            "name": os.environ.get("NAME"), "version": os.environ["AWS_LAMBDA_FUNCTION_VERSION"], "pid": os.getpid(),
+            "arn": headers["lambda-runtime-invoked-function-arn"],
+            "context": headers.get("lambda-runtime-client-context"),
+            "left_ms": int(headers["lambda-runtime-deadline-ms"]) - time.time() * 1000,
+        }  # fmt: skip
+        failed = "fail" in event
+        told = {"errorType": "Oops", "errorMessage": event["fail"]} if failed else told
+        where = f"invocation/{headers['lambda-runtime-aws-request-id']}/{'error' if failed else 'response'}"
+        call("POST", where, json.dumps(told).encode())
+
+
+if __name__ == "__main__":
+    main()
