@@ -11,7 +11,7 @@ from .journal import Journal
 from .moto import Moto
 
 # Served by us alone: moto's idea of them would contradict ours.
-OWN_SERVICES = {"codedeploy", "lambda"}
+OWN_SERVICES = {"cloudwatch", "codedeploy", "lambda"}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,6 +7,10 @@ import logging
 from aiohttp import web
 
 from .addresses import Addresses
+from .cloudwatch.alarms import Alarms
+from .cloudwatch.control import CloudWatchControl
+from .cloudwatch.metrics import Metrics
+from .cloudwatch.store import Store
 from .codedeploy.deployments import Deployments
 from .codedeploy.groups import Groups
 from .control import Control, no_browsers
@@ -35,15 +39,19 @@ class Emulator:
         journal, faults = Journal(), Faults()
         self._moto = Moto(self._processes)
         dispatch = Dispatch(self._moto, journal)
+        metrics, alarms = Store(), Alarms(dispatch)
+        Metrics(dispatch, metrics)
         self._elb = Elb(settings, dispatch, self._addresses)
         self._ecs = Ecs(settings, dispatch, self._processes, self._addresses, self._elb)
         self._lambda = Lambda(settings, dispatch, self._processes)
         self._deployments = Deployments(settings, dispatch, Groups(dispatch))
         front = Front(settings, dispatch, self._moto, faults, journal)
         application = web.Application(client_max_size=MAX_BODY, middlewares=[no_browsers])
+        application.add_routes(CloudWatchControl(metrics, alarms).routes())
         application.add_routes(Control(faults, journal, self._deployments, self._ecs).routes())
         application.router.add_route("*", "/{path:.*}", front.handle)
-        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
+        # what is signed is the body as it was sent, compressed or not
+        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1, auto_decompress=False)
 
     async def start(self) -> str:
         """Everything up; the URL to use as AWS_ENDPOINT_URL."""
