@@ -14,6 +14,7 @@ from .faults import Faults
 from .journal import Journal
 from .moto import Moto
 from .settings import Settings
+from .sts.sessions import Sessions
 from .wire import models, requests, responses, signature, validation
 from .wire.requests import Decoded, HttpRequest
 from .wire.responses import HttpResponse
@@ -24,8 +25,11 @@ log = logging.getLogger(__name__)
 class Front:
     """One request at a time through the same five doors."""
 
-    def __init__(self, settings: Settings, dispatch: Dispatch, moto: Moto, faults: Faults, journal: Journal) -> None:
+    def __init__(
+        self, settings: Settings, dispatch: Dispatch, moto: Moto, faults: Faults, journal: Journal, sessions: Sessions
+    ) -> None:
         self._settings = settings
+        self._sessions = sessions
         self._dispatch = dispatch
         self._moto = moto
         self._faults = faults
@@ -64,6 +68,9 @@ class Front:
         secrets = self._settings.secret_keys(scope.access_key)
         signature.verify(scope, secrets, request.method, url, request.headers, request.body)
 
+        token = request.headers.get("X-Amz-Security-Token", "")
+        self._sessions.check(scope.access_key, token)
+
         decoded = requests.decode(service, request)
         exchange.operation, exchange.params = decoded.operation, decoded.params
         fault = self._faults.strike(service, decoded.operation, scope.access_key, decoded.params)
@@ -75,7 +82,7 @@ class Front:
             if fault.error:
                 raise AwsError(fault.error, fault.message, fault.status)
         validation.check(service, decoded.model, decoded.params)
-        call = Call(service, decoded.operation, decoded.params, scope.region, scope.access_key)
+        call = Call(service, decoded.operation, decoded.params, scope.region, scope.access_key, token)
         return await self._answer(call, decoded, request)
 
     async def _answer(self, call: Call, decoded: Decoded, request: HttpRequest) -> HttpResponse:

@@ -107,6 +107,8 @@ def _json_code(code: str) -> str:
         "MissingAuthenticationToken": "MissingAuthenticationTokenException",
         "IncompleteSignature": "IncompleteSignatureException",
         "SignatureDoesNotMatch": "InvalidSignatureException",
+        "InvalidClientTokenId": "UnrecognizedClientException",
+        "ExpiredToken": "ExpiredTokenException",
     }.get(code, code)
 
 
