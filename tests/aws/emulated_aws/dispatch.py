@@ -11,7 +11,7 @@ from .journal import Journal
 from .moto import Moto
 
 # Served by us alone: moto's idea of them would contradict ours.
-OWN_SERVICES = {"cloudwatch", "codedeploy", "lambda"}
+OWN_SERVICES = {"cloudwatch", "codedeploy", "codepipeline", "lambda"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +23,7 @@ class Call:
     params: dict[str, Any]
     region: str
     access_key: str
+    session_token: str = ""
 
 
 Handler = Callable[[Call], Awaitable[dict[str, Any]]]

@@ -13,6 +13,7 @@ from .cloudwatch.metrics import Metrics
 from .cloudwatch.store import Store
 from .codedeploy.deployments import Deployments
 from .codedeploy.groups import Groups
+from .codepipeline.api import CodePipeline
 from .control import Control, no_browsers
 from .dispatch import Dispatch
 from .ecs.api import Ecs
@@ -24,6 +25,8 @@ from .journal import Journal
 from .moto import Moto
 from .processes import Processes
 from .settings import Settings
+from .sts.api import Sts
+from .sts.sessions import Sessions
 from .wire.requests import MAX_BODY
 
 log = logging.getLogger(__name__)
@@ -45,9 +48,12 @@ class Emulator:
         self._ecs = Ecs(settings, dispatch, self._processes, self._addresses, self._elb)
         self._lambda = Lambda(settings, dispatch, self._processes)
         self._deployments = Deployments(settings, dispatch, Groups(dispatch))
-        front = Front(settings, dispatch, self._moto, faults, journal)
+        sessions = Sessions()
+        sts = Sts(settings, dispatch, sessions)
+        self._pipelines = CodePipeline(settings, dispatch, sessions)
+        front = Front(settings, dispatch, self._moto, faults, journal, sessions)
         application = web.Application(client_max_size=MAX_BODY, middlewares=[no_browsers])
-        application.add_routes(CloudWatchControl(metrics, alarms).routes())
+        application.add_routes(CloudWatchControl(metrics, alarms).routes() + sts.routes())
         application.add_routes(Control(faults, journal, self._deployments, self._ecs).routes())
         application.router.add_route("*", "/{path:.*}", front.handle)
         # what is signed is the body as it was sent, compressed or not
@@ -67,7 +73,10 @@ class Emulator:
 
     async def close(self) -> None:
         """Takes everything down; each part even when another one fails to."""
-        for part in (self._deployments, self._runner, self._ecs, self._elb, self._lambda, self._moto, self._processes):
+        for part in (
+            self._deployments, self._pipelines, self._runner, self._ecs, self._elb, self._lambda, self._moto,
+            self._processes,
+        ):  # fmt: skip
             try:
                 await (part.cleanup() if part is self._runner else part.close())
             except Exception:
