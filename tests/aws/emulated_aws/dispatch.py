@@ -24,6 +24,7 @@ class Call:
     region: str
     access_key: str
     session_token: str = ""
+    gone: Callable[[], bool] = lambda: False  # whether the client has hung up
 
 
 Handler = Callable[[Call], Awaitable[dict[str, Any]]]
@@ -50,10 +51,12 @@ class Dispatch:
             raise not_emulated(f"{service} {operation}")
         return found
 
-    async def moto(self, call: Call, params: dict[str, Any] | None = None) -> dict[str, Any]:
-        """The same operation asked of moto, possibly with other parameters."""
+    async def moto(
+        self, call: Call, params: dict[str, Any] | None = None, operation: str | None = None
+    ) -> dict[str, Any]:
+        """The same operation asked of moto, possibly with other parameters, or another of the same service."""
         return await self._moto.call(
-            call.service, call.operation, call.params if params is None else params, call.region
+            call.service, operation or call.operation, call.params if params is None else params, call.region
         )
 
     async def ask(

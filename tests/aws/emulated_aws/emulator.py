@@ -25,6 +25,7 @@ from .journal import Journal
 from .moto import Moto
 from .processes import Processes
 from .settings import Settings
+from .sqs.api import Sqs
 from .sts.api import Sts
 from .sts.sessions import Sessions
 from .wire.requests import MAX_BODY
@@ -48,6 +49,7 @@ class Emulator:
         self._ecs = Ecs(settings, dispatch, self._processes, self._addresses, self._elb)
         self._lambda = Lambda(settings, dispatch, self._processes)
         self._deployments = Deployments(settings, dispatch, Groups(dispatch))
+        self._moto.on_answer = Sqs(dispatch).stir
         sessions = Sessions()
         sts = Sts(settings, dispatch, sessions)
         self._pipelines = CodePipeline(settings, dispatch, sessions)

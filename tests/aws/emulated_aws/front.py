@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from aiohttp import web
@@ -39,7 +40,8 @@ class Front:
         """aiohttp's entry: whatever happens, the client gets an answer its SDK can parse."""
         exchange = _Exchange()
         try:
-            answer = await self._serve(await _read(incoming), exchange)
+            gone = lambda: incoming.transport is None or incoming.transport.is_closing()  # noqa: E731
+            answer = await self._serve(await _read(incoming), exchange, gone)
         except AwsError as error:
             answer = exchange.failed(error)
         except Exception:
@@ -55,7 +57,7 @@ class Front:
             return web.Response(status=500)
         return web.Response(status=answer.status, headers=answer.headers, body=answer.body)
 
-    async def _serve(self, request: HttpRequest, exchange: _Exchange) -> HttpResponse | None:
+    async def _serve(self, request: HttpRequest, exchange: _Exchange, gone: Callable[[], bool]) -> HttpResponse | None:
         exchange.protocol = _guess_protocol(request)
         scope = signature.parse(request.headers)
         exchange.access_key = scope.access_key
@@ -82,7 +84,7 @@ class Front:
             if fault.error:
                 raise AwsError(fault.error, fault.message, fault.status)
         validation.check(service, decoded.model, decoded.params)
-        call = Call(service, decoded.operation, decoded.params, scope.region, scope.access_key, token)
+        call = Call(service, decoded.operation, decoded.params, scope.region, scope.access_key, token, gone)
         return await self._answer(call, decoded, request)
 
     async def _answer(self, call: Call, decoded: Decoded, request: HttpRequest) -> HttpResponse:

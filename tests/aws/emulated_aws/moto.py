@@ -6,6 +6,7 @@ import asyncio
 import os
 import re
 import sys
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
 
@@ -37,6 +38,7 @@ class Moto:
         self._child: Child | None = None
         self._url = ""
         self._session: aiohttp.ClientSession | None = None
+        self.on_answer: Callable[[str, str], None] = lambda service, operation: None
 
     async def start(self) -> None:
         """Returns when moto answers, its slow first calls done."""
@@ -70,6 +72,7 @@ class Moto:
         headers = {k: v for k, v in request.headers.items() if k.lower() not in _HOP_BY_HOP}
         status, answer, body = await self._send(request.method, request.target, headers, request.body)
         _named(service, operation, status, answer)
+        self.on_answer(service, operation)
         kept = {k: v for k, v in answer.items() if k.lower() not in _NOT_RETURNED}
         return HttpResponse(status, kept, body)
 
@@ -92,6 +95,7 @@ class Moto:
             target += "?" + urlencode(request["query_string"], doseq=True)
         status, headers, content = await self._send(request["method"], target, request["headers"], body)
         _named(service, operation, status, headers)
+        self.on_answer(service, operation)
         parsed = create_parser(protocol).parse(
             {"status_code": status, "headers": headers, "body": content}, model.output_shape
         )
