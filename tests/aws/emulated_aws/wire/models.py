@@ -67,11 +67,16 @@ _SQS_QUERIED = {"QueueDoesNotExist": f"{_SQS_PREFIX}NonExistentQueue", "QueueNam
 @functools.cache
 def error_names(service_name: str, code: str) -> tuple[str, str]:
     """An error's shape name and its name in the query protocol, given either; what no model knows is both."""
-    names = _SQS_QUERIED if service_name == "sqs" else {}
-    for shape in service(service_name).error_shapes:
-        queried = names.get(shape.name) or shape.metadata.get("error", {}).get("code", shape.name)
-        if code in (shape.name, queried):
-            return shape.name, queried
+    special = _SQS_QUERIED if service_name == "sqs" else {}
+    names = {
+        shape.name: special.get(shape.name) or shape.metadata.get("error", {}).get("code", shape.name)
+        for shape in service(service_name).error_shapes
+    }
+    if code in names:  # shapes first: two of them may share a name in the query protocol
+        return code, names[code]
+    for shape, queried in names.items():
+        if code == queried:
+            return shape, queried
     return code, code
 
 
