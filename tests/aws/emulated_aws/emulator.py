@@ -45,7 +45,7 @@ class Emulator:
         dispatch = Dispatch(self._moto, journal)
         metrics, alarms = Store(), Alarms(dispatch)
         Metrics(dispatch, metrics)
-        self._elb = Elb(settings, dispatch, self._addresses)
+        self._elb = Elb(settings, dispatch, self._addresses, metrics)
         self._ecs = Ecs(settings, dispatch, self._processes, self._addresses, self._elb)
         self._lambda = Lambda(settings, dispatch, self._processes)
         self._deployments = Deployments(settings, dispatch, Groups(dispatch))
@@ -65,6 +65,7 @@ class Emulator:
         """Everything up; the URL to use as AWS_ENDPOINT_URL."""
         self._processes.start()
         await self._moto.start()
+        self._elb.traffic.start()
         await self._runner.setup()
         site = web.TCPSite(self._runner, self._settings.host, self._settings.port)
         await site.start()

@@ -95,7 +95,10 @@ class Emulator:
 @pytest.fixture(scope="session")
 def aws(tmp_path_factory):
     """The emulator most tests share: fast, with short hook limits."""
-    emulator = Emulator(tmp_path_factory.mktemp("aws"), "--time-scale", "30", "--hook-limit-seconds", str(HOOK_LIMIT))
+    emulator = Emulator(
+        tmp_path_factory.mktemp("aws"), "--time-scale", "30", "--hook-limit-seconds", str(HOOK_LIMIT),
+        "--metric-period-seconds", "1",
+    )  # fmt: skip
     yield emulator
     assert emulator.stop() == 0
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+from collections.abc import Iterator
 from typing import Any
 
 from ..addresses import Addresses, NoAddress
+from ..cloudwatch.store import Store
 from ..dispatch import Call, Dispatch
 from ..errors import AwsError, not_emulated
 from ..settings import Settings
 from .health import HealthChecks
+from .metrics import Hosts, Traffic
 from .proxy import Listener, Route
 from .state import MAX_TARGETS, Group, Target
 
@@ -20,7 +23,7 @@ _FORWARDED = {"HTTP"}
 class Elb:
     """Load balancers, listeners and target groups of every region."""
 
-    def __init__(self, settings: Settings, dispatch: Dispatch, addresses: Addresses) -> None:
+    def __init__(self, settings: Settings, dispatch: Dispatch, addresses: Addresses, metrics: Store) -> None:
         self._settings = settings
         self._dispatch = dispatch
         self._addresses = addresses
@@ -29,10 +32,12 @@ class Elb:
         self.listeners: dict[str, Listener] = {}
         self.groups: dict[str, Group] = {}
         self._drains: set[asyncio.Task[None]] = set()
+        self.traffic = Traffic(settings, metrics, self._hosts)
         dispatch.register("elbv2", self)
 
     async def close(self) -> None:
         """Closes every port."""
+        self.traffic.close()
         for listener in self.listeners.values():
             await listener.close()
         for group in self.groups.values():
@@ -95,6 +100,7 @@ class Elb:
             raise AwsError("DuplicateListener", "A listener already exists on this port for this load balancer")
         # Bound before moto hears of it: a listener that is described but not there would be a lie.
         listener = Listener("", balancer, address, port, route)
+        listener.traffic = self.traffic
         try:
             await listener.open()
         except OSError as error:
@@ -207,6 +213,12 @@ class Elb:
             one.balancer for one in self.listeners.values() if any(other.arn == group for other, _ in one.route.groups)
         ]
         return sorted(set(named))
+
+    def _hosts(self) -> Iterator[Hosts]:
+        for group in self.groups.values():
+            states = [target.state for target in group.targets.values()]
+            for balancer in self._balancers_of(group.arn) if states else ():
+                yield Hosts(balancer, group.arn, states.count("healthy"), states.count("unhealthy"))
 
     async def ModifyTargetGroup(self, call: Call) -> dict[str, Any]:
         group = self.group(call.params["TargetGroupArn"])
