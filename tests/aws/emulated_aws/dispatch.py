@@ -59,6 +59,10 @@ class Dispatch:
             call.service, operation or call.operation, call.params if params is None else params, call.region
         )
 
+    def rename(self, theirs: str, ours: str) -> None:
+        """What moto calls `theirs` in elbv2 is `ours` to everybody else from now on."""
+        self._moto.renamed[theirs] = ours
+
     async def ask(
         self, service: str, operation: str, params: dict[str, Any], region: str, by: str, quiet: bool = False
     ) -> dict[str, Any]:

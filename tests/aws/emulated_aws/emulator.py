@@ -56,6 +56,7 @@ class Emulator:
         front = Front(settings, dispatch, self._moto, faults, journal, sessions)
         application = web.Application(client_max_size=MAX_BODY, middlewares=[no_browsers])
         application.add_routes(CloudWatchControl(metrics, alarms).routes() + sts.routes())
+        application.add_routes(self._elb.targets.instances.routes())
         application.add_routes(Control(faults, journal, self._deployments, self._ecs).routes())
         application.router.add_route("*", "/{path:.*}", front.handle)
         # what is signed is the body as it was sent, compressed or not

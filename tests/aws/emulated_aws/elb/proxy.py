@@ -46,6 +46,8 @@ class Route:
 class Listener:
     """One bound port of one load balancer."""
 
+    protocol = "HTTP"
+
     def __init__(self, arn: str, balancer: str, address: str, port: int, route: Route) -> None:
         self.arn = arn
         self.balancer = balancer
@@ -126,7 +128,7 @@ class Listener:
         if self.traffic:
             self.traffic.request(self.balancer, group.arn)
         try:
-            upstream, response = await self._send(request, length, reader, writer, (target.id, target.port))
+            upstream, response = await self._send(request, length, reader, writer, (target.address, target.port))
             self._measured(group, response, time.monotonic() - begun)
         except TimeoutError:
             self._failed(group, 504)
@@ -136,7 +138,7 @@ class Listener:
             self._failed(group, 502, isinstance(error, ConnectionRefusedError))
             await _answer(writer, 502, "Bad Gateway", head_only=method == b"HEAD")
             return False
-        return await self._return(method, version, keep, upstream, response, writer, (target.id, target.port))
+        return await self._return(method, version, keep, upstream, response, writer, (target.address, target.port))
 
     def _measured(self, group: Group, response: Head, seconds: float) -> None:
         if self.traffic and response.start[1].isdigit():
