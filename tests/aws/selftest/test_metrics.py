@@ -182,12 +182,12 @@ def test_points_become_visible_after_the_publishing_delay(aws, cw, namespace):
 
 def test_the_control_api_writes_history(aws, cw):
     group = {"TargetGroup": "targetgroup/web/1", "LoadBalancer": "app/web/2"}
-    old = NOW - 20 * 86400
+    old, recent = NOW - 20 * 86400, int(time.time()) - 60
     body = {
         "namespace": "AWS/ApplicationELB", "name": "TargetResponseTime", "dimensions": group,
         "points": [
-            {"age_seconds": 120, "values": [0.1, 2], "counts": [99, 1], "unit": "Seconds"},
-            {"at": old, "value": 3}, {"at": NOW - 60, "statistics": {"SampleCount": 1, "Sum": 4, "Minimum": 4,
+            {"age_seconds": 240, "values": [0.1, 2], "counts": [99, 1], "unit": "Seconds"},
+            {"at": old, "value": 3}, {"at": recent, "statistics": {"SampleCount": 1, "Sum": 4, "Minimum": 4,
                                                                      "Maximum": 4}},
         ],
     }  # fmt: skip

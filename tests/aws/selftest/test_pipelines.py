@@ -420,3 +420,50 @@ def test_create_pipeline_refuses(aws, pipe):
          "NotImplemented"),
     ):  # fmt: skip
         assert code(getattr(client, operation), **params) == wanted, (operation, params)
+
+
+# === the scenario ===
+
+
+@pytest.mark.parametrize("mode", ["QUEUED", "PARALLEL"])
+def test_the_scenario_makes_a_pipeline_a_gate_can_approve(aws, function, mode):
+    import subprocess
+
+    name = f"s{uuid.uuid4().hex[:8]}"
+
+    def scenario(verb, *arguments):
+        done = subprocess.run(
+            [sys.executable, "-m", "emulated_aws.scenario", "--endpoint", aws.url, verb, "--name", name, *arguments],
+            capture_output=True, text=True, check=False, timeout=30,
+        )  # fmt: skip
+        return json.loads(done.stdout) if done.returncode == 0 else done.stderr
+
+    seen, verify = len(function[1]()), ["--lambda", function[0]] if mode == "QUEUED" else []
+    made = scenario("setup-pipeline", "--policy-name", "web", "--mode", mode, "--approval-minutes", "60", *verify)
+    assert made["queue_url"].endswith(f"/gate-{name}"), made
+    execution = scenario("start-pipeline")["execution_id"]
+    sqs, client = aws.clients().sqs, aws.clients().codepipeline
+    if verify:
+        given = job(function, seen)
+        assert given["data"]["actionConfiguration"]["configuration"]["UserParameters"] == "web"
+        client.put_job_success_result(jobId=given["id"])
+    (message,) = sqs.receive_message(QueueUrl=made["queue_url"], WaitTimeSeconds=10)["Messages"]
+    asked = json.loads(json.loads(message["Body"])["Message"])["approval"]
+    assert (asked["pipelineName"], asked["stageName"], asked["actionName"], asked["customData"]) == (
+        name, made["stage"], made["action"], "web",
+    )  # fmt: skip
+    waiting = scenario("pipeline-status")
+    assert (waiting["execution_id"], waiting["status"]) == (execution, "InProgress")
+    token = waiting["actions"]["Approve/Gate"]["external_execution_id"]
+    assert asked.get("token") == (None if mode == "PARALLEL" else token)
+    client.put_approval_result(
+        pipelineName=name, stageName="Approve", actionName="Gate", token=token,
+        result={"status": "Approved", "summary": "fine"},
+    )  # fmt: skip
+    status = lambda: client.get_pipeline_execution(pipelineName=name, pipelineExecutionId=execution)  # noqa: E731
+    eventually(lambda: status()["pipelineExecution"]["status"] == "Succeeded")
+    done = scenario("pipeline-status", "--execution", execution)
+    assert done["actions"]["Release/Release"]["summary"] == "released"
+    assert done["actions"]["Approve/Gate"]["summary"] == "fine"
+    assert scenario("teardown-pipeline") == {"removed": name}
+    assert "PipelineNotFoundException" in scenario("pipeline-status")

@@ -30,7 +30,10 @@ def _stage(pipeline: Pipeline, stage: dict[str, Any]) -> dict[str, Any]:
     entered = [one for one in pipeline.executions.values() if name in one.stages]
     if entered:
         latest = pipeline.occupied.get(name) or max(entered, key=lambda one: _entry(one, name))
-        described["latestExecution"] = {"pipelineExecutionId": latest.id, "status": latest.stages[name]}
+        described["latestExecution"] = {
+            "pipelineExecutionId": latest.id,
+            "status": latest.stages.get(name, "InProgress"),
+        }
     inbound = [
         {"pipelineExecutionId": one.id, "status": "InProgress"}
         for one in pipeline.executions.values()
