@@ -129,7 +129,7 @@ def code(call, **params):
     return raised.value.response["Error"]["Code"]
 
 
-def test_connections_are_forwarded_both_ways_until_each_side_ends(network):
+def test_connections_are_forwarded_both_ways_until_each_side_ends(aws, network):
     nlb = network()
     group = nlb.group()
     assert nlb.type == "network" and ":loadbalancer/net/" in nlb.arn
@@ -150,6 +150,11 @@ def test_connections_are_forwarded_both_ways_until_each_side_ends(network):
             assert client.recv(3) == b"ABC"
             client.shutdown(socket.SHUT_WR)
             assert client.recv(3) == b"!" and client.recv(1) == b""
+        counted = lambda: aws.clients().cloudwatch.list_metrics(  # noqa: E731
+            Namespace="AWS/NetworkELB", MetricName="HealthyHostCount",
+            Dimensions=[{"Name": "LoadBalancer", "Value": nlb.arn.partition("loadbalancer/")[2]}],
+        )["Metrics"]  # fmt: skip
+        eventually(counted)
 
 
 def test_connections_go_to_healthy_targets_only(network):

@@ -20,7 +20,8 @@ from ..settings import Settings
 
 log = logging.getLogger(__name__)
 
-_NAMESPACE = "AWS/ApplicationELB"
+# by the kind in the load balancer's ARN; of network load balancers only the hosts are counted
+_NAMESPACES = {"app": "AWS/ApplicationELB", "net": "AWS/NetworkELB"}
 
 # (metric, load balancer, target group or none)
 _What = tuple[str, str, str | None]
@@ -107,10 +108,11 @@ class Traffic:
 
     def _keep(self, at: int, what: _What, values: collections.Counter[float]) -> None:
         metric, balancer, group = what
-        dimensions = {"LoadBalancer": balancer.partition("loadbalancer/")[2]}
+        suffix = balancer.partition("loadbalancer/")[2]
+        dimensions = {"LoadBalancer": suffix}
         if group:
             dimensions["TargetGroup"] = group.rpartition(":")[2]
-        key = Key.of(balancer.split(":")[3], _NAMESPACE, metric, dimensions)
+        key = Key.of(balancer.split(":")[3], _NAMESPACES[suffix.partition("/")[0]], metric, dimensions)
         unit = "Seconds" if metric == "TargetResponseTime" else "Count"
         pairs = ((value, float(count)) for value, count in values.items())
         self._store.add(key, spread(pairs, at, time.time(), self._period < 60, unit))
