@@ -93,16 +93,16 @@ class Elb:
         address = self._balancers.get(balancer)
         if address is None:
             raise AwsError("LoadBalancerNotFound", "The specified load balancer does not exist.")
-        made = listener_class(balancer, params.get("Protocol"))
+        plane = listener_class(balancer, params.get("Protocol"))
         route = self._route(params["DefaultActions"])
-        check_action(made, route)
+        check_action(plane, route)
         port = params.get("Port")
         if port is None:
             raise AwsError("ValidationError", "A port must be specified")
         if any(one.balancer == balancer and one.port == port for one in self.listeners.values()):
             raise AwsError("DuplicateListener", "A listener already exists on this port for this load balancer")
         # Bound before moto hears of it: a listener that is described but not there would be a lie.
-        listener = made("", balancer, address, port, route)
+        listener = plane("", balancer, address, port, route)
         listener.traffic = self.traffic
         try:
             await listener.open()
