@@ -99,6 +99,8 @@ def configuration(params: dict[str, Any]) -> dict[str, Any]:
             if not arn.startswith("arn:aws:sns:"):
                 raise not_emulated(f"alarm actions other than SNS topics: {arn[:100]}")
     config = {key: params.get(key, []) for key in _ACTIONS} | {"ActionsEnabled": params.get("ActionsEnabled", True)}
+    if "Threshold" in params:
+        config["Threshold"] = float(params["Threshold"])  # JSON may say 1, but CBOR's readers want a double back
     return {k: v for k, v in params.items() if k not in ("Tags", "AlarmName")} | config
 
 
