@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -17,7 +18,7 @@ from botocore.config import Config
 from emulated_aws.scenario.clients import Clients
 from emulated_aws.scenario.deploy import deploy, wait
 from emulated_aws.scenario.functions import teardown_lambda
-from emulated_aws.scenario.setup import Wanted, setup, teardown
+from emulated_aws.scenario.setup import Wanted, bootstrap_zip, setup, teardown
 from releases import HOOK, PROGRAMS, Fn, Release
 
 HOOK_LIMIT = 2.0
@@ -94,7 +95,10 @@ class Emulator:
 @pytest.fixture(scope="session")
 def aws(tmp_path_factory):
     """The emulator most tests share: fast, with short hook limits."""
-    emulator = Emulator(tmp_path_factory.mktemp("aws"), "--time-scale", "30", "--hook-limit-seconds", str(HOOK_LIMIT))
+    emulator = Emulator(
+        tmp_path_factory.mktemp("aws"), "--time-scale", "30", "--hook-limit-seconds", str(HOOK_LIMIT),
+        "--metric-period-seconds", "1",
+    )  # fmt: skip
     yield emulator
     assert emulator.stop() == 0
 
@@ -215,3 +219,50 @@ def new_release(aws):
 def release(new_release):
     """A function whose hook answers Succeeded."""
     return new_release()
+
+
+@pytest.fixture
+def pipe(aws):
+    """Pipelines of the test's own making, taken away at its end."""
+    from pipelines import Pipe  # which needs this module
+
+    made = []
+
+    def make(*actions, emulator=aws, **extra):
+        made.append(Pipe(emulator, *actions, **extra))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.delete()
+
+
+@pytest.fixture(scope="session")
+def job_function(aws, tmp_path_factory):
+    """(name, events so far) of a function that keeps its events."""
+    name, events = f"job{uuid.uuid4().hex[:8]}", tmp_path_factory.mktemp("job") / "events"
+    clients = aws.clients()
+    trust = {"Statement": [{"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}}]}
+    clients.functions.create_function(
+        FunctionName=name, Runtime="provided.al2023", Handler="h", Timeout=30,
+        Role=clients.iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(trust))["Role"]["Arn"],
+        Code={"ZipFile": bootstrap_zip(f"exec {shlex.quote(sys.executable)} {PROGRAMS / 'job.py'}")},
+        Environment={"Variables": {"EVENTS": str(events)}},
+    )  # fmt: skip
+    read = lambda: [json.loads(line) for line in events.read_text().splitlines()] if events.exists() else []  # noqa: E731
+    yield name, read
+    clients.functions.delete_function(FunctionName=name)
+
+
+@pytest.fixture
+def cw(aws):
+    """A CloudWatch client, and what a test set taken back at its end."""
+    yield aws.clients().cloudwatch
+    aws.control("metrics/delay", "POST", {"seconds": 0})
+    aws.control("metrics/statuses", "POST", {"statuses": []})
+
+
+@pytest.fixture
+def namespace():
+    """One nobody else has."""
+    return f"test/{uuid.uuid4().hex[:8]}"

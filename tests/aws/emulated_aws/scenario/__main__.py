@@ -11,6 +11,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from . import pipeline
 from .clients import REGION, Clients
 from .deploy import DEFAULT_HOOKS, deploy, status, wait
 from .ecs import WantedEcs, deploy_ecs, is_ecs, setup_ecs, status_ecs, teardown_ecs, wait_ecs
@@ -84,6 +85,7 @@ def _arguments() -> argparse.Namespace:
         look.add_argument("--deployment", required=True, help="a deployment id, or a service deployment's ARN")
         if verb == "wait":
             look.add_argument("--timeout", type=float, default=300)
+    pipeline.add_verbs(verbs)
     return parser.parse_args()
 
 
@@ -155,6 +157,8 @@ def _run(arguments: argparse.Namespace) -> dict[str, Any]:
     if not arguments.endpoint:
         raise ValueError("--endpoint or AWS_ENDPOINT_URL is required")
     clients = Clients(arguments.endpoint, arguments.access_key, arguments.secret_key, arguments.region)
+    if arguments.verb in pipeline.VERBS:
+        return pipeline.run(clients, arguments)
     if arguments.verb == "setup":
         return setup(clients, Wanted(
             name=arguments.name, command=arguments.command, bootstrap=arguments.bootstrap, count=arguments.count,
