@@ -42,16 +42,21 @@ class Emulator:
     def __init__(self, directory, *arguments):
         self._made = {}  # clients by how they were asked for: loading a service model takes long
         self._session = botocore.session.Session()
-        ready = directory / "ready"
+        ready, self._said = directory / "ready", directory / "stderr"
         environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "emulated_aws", "--port", "0", "--ready-file", str(ready),
-             "--log-dir", str(directory), "--exit-with-stdin", *arguments],
-            env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
+        with self._said.open("wb") as said:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "emulated_aws", "--port", "0", "--ready-file", str(ready),
+                 "--log-dir", str(directory), "--exit-with-stdin", *arguments],
+                env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, text=True,
+            )  # fmt: skip
         self.ready_line = self.process.stdout.readline().strip()
         self.url = self.ready_line.rpartition(" ")[2]
-        assert self.url.startswith("http://127.0.0.1:"), self.ready_line
+        assert self.url.startswith("http://127.0.0.1:"), (self.ready_line, self.said())
+
+    def said(self):
+        """What it wrote on standard error so far."""
+        return self._said.read_text()
 
     def control(self, path, method="GET", body=None):
         """(status, JSON) of the control API."""
@@ -101,6 +106,7 @@ def aws(tmp_path_factory):
     )  # fmt: skip
     yield emulator
     assert emulator.stop() == 0
+    assert " ERROR " not in emulator.said()
 
 
 class Stack:

@@ -4,6 +4,7 @@ import base64
 import json
 import re
 import threading
+import time
 
 import pytest
 from botocore.exceptions import ClientError
@@ -39,6 +40,13 @@ def together(function, number, event, qualifier=None):
     for thread in threads:
         thread.join()
     return seen
+
+
+def test_event_goes_to_who_still_listens(new_function):
+    function = new_function()
+    _, first = function.invoke(event={"hang_up": 0.1})
+    time.sleep(0.3)  # it has hung up and asked again by then
+    assert function.invoke()[1]["pid"] == first["pid"]
 
 
 def test_alias_spreads_invocations_by_weight(new_function):

@@ -72,6 +72,7 @@ class Sandbox:
         self._offered: asyncio.Queue[Invocation] = asyncio.Queue(maxsize=1)
         self._current: Invocation | None = None
         self._asked = asyncio.Event()
+        self._waiting: set[asyncio.Task[Any]] = set()  # for the next invocation
         self._init_error: Outcome | None = None
         self._killed = False  # a killed process looks alive until it is reaped
 
@@ -139,7 +140,7 @@ class Sandbox:
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
         path = request.path
         if request.method == "GET" and path == f"{_API}/invocation/next":
-            return await self._next()
+            return await self._next(request)
         if request.method == "POST" and path == f"{_API}/init/error":
             self._init_error = Outcome(await _read(request), "Unhandled", "error", "Runtime.Unknown")
             return _json(202, {"status": "OK"})
@@ -156,9 +157,19 @@ class Sandbox:
         current.end(Outcome(body, "Unhandled" if match[2] == "error" else None))
         return _json(202, {"status": "OK"})
 
-    async def _next(self) -> web.StreamResponse:
+    async def _next(self, request: web.BaseRequest) -> web.StreamResponse:
+        task = asyncio.current_task()
+        if self._killed or task is None:  # what it asked with its last breath
+            return _gone()
         self._asked.set()
-        invocation = await self._offered.get()
+        self._waiting.add(task)
+        try:
+            invocation = await self._offered.get()
+        finally:
+            self._waiting.discard(task)
+        if request.transport is None:  # it hung up meanwhile, and may have asked again
+            self._offered.put_nowait(invocation)
+            return _gone()
         headers = {
             "Lambda-Runtime-Aws-Request-Id": invocation.id,
             "Lambda-Runtime-Deadline-Ms": str(invocation.deadline_ms),
@@ -177,6 +188,8 @@ class Sandbox:
         if self._server:
             self._server.close()
             self._server = None
+        for task in self._waiting:  # nobody else will end them
+            task.cancel()
 
 
 def _exited(child: Child, request_id: str) -> Outcome:
@@ -192,6 +205,10 @@ async def _read(request: web.BaseRequest) -> bytes:
         if len(body) <= _MAX_RESPONSE:
             body += piece
     return bytes(body)
+
+
+def _gone() -> web.Response:
+    return _json(500, {"errorType": "Gone", "errorMessage": "nobody listens"})
 
 
 def _json(status: int, value: dict[str, Any]) -> web.Response:

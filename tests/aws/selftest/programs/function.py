@@ -1,4 +1,4 @@
-"""A function for the self-test: tells its NAME and version; sleeps, fails or exits as its event says.
+"""A function for the self-test: tells its NAME and version; sleeps, fails, exits or hangs up as its event says.
 
 Spoken by hand over a socket, as importing an HTTP client takes longer than all the rest.
 """
@@ -24,6 +24,13 @@ def call(method, path, body=b""):
     return {name.decode().lower(): value.decode() for name, _, value in lines}, body
 
 
+def hang_up(seconds):
+    """Asks for an event and loses patience."""
+    with socket.create_connection((HOST, int(PORT))) as connection:
+        connection.sendall(f"GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode())
+        time.sleep(seconds)
+
+
 def main():
     if os.environ.get("BROKEN"):
         sys.exit(9)
@@ -47,6 +54,8 @@ def main():
         told = {"errorType": "Oops", "errorMessage": event["fail"]} if failed else told
         where = f"invocation/{headers['lambda-runtime-aws-request-id']}/{'error' if failed else 'response'}"
         call("POST", where, json.dumps(told).encode())
+        if "hang_up" in event:
+            hang_up(event["hang_up"])
 
 
 if __name__ == "__main__":
