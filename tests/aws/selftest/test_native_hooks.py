@@ -71,7 +71,7 @@ def test_deployments_are_announced_on_the_bus(new_native):
     pattern = f'{{"detail-type": ["ECS Deployment State Change"], "resources": ["{one.out["service_arn"]}"]}}'
     one.clients.events.put_rule(Name=one.name, EventPattern=pattern)
     one.clients.events.put_targets(Rule=one.name, Targets=[{"Id": "queue", "Arn": arn}])
-    one.out["events_queue_url"] = url
+    one.out["queue_url"] = url
     deployment = one.deploy()
     one.go(deployment, action="ROLLBACK")
     one.wait(deployment)

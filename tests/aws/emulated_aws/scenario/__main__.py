@@ -65,6 +65,7 @@ def _arguments() -> argparse.Namespace:
     make.add_argument("--deployment-config", default="CodeDeployDefault.ECSAllAtOnce")
     make.add_argument("--ready-wait-minutes", type=int, default=0)
     make.add_argument("--termination-wait-minutes", type=int, default=0)
+    make.add_argument("--events-queue", metavar="NAME", help="a queue that hears of the application's deployments")
     make.add_argument("--access-key", default=argparse.SUPPRESS)
 
     send = verbs.add_parser("deploy", help="register a revision and create a deployment")
@@ -144,6 +145,7 @@ def _function_arguments(verbs: Any) -> None:
     make.add_argument("--hook-timeout", type=int, default=60, help="real seconds")
     make.add_argument("--no-auto-rollback", action="store_true")
     make.add_argument("--deployment-config", default="CodeDeployDefault.LambdaAllAtOnce")
+    make.add_argument("--events-queue", metavar="NAME", help="a queue that hears of the application's deployments")
 
     send = verbs.add_parser("deploy-function", help="publish the next version and create a deployment")
     send.add_argument("--name", required=True)
@@ -166,7 +168,7 @@ def _run(arguments: argparse.Namespace) -> dict[str, Any]:
             function_environment=_pairs(arguments.function_env), function_timeout=arguments.function_timeout,
             auto_rollback=not arguments.no_auto_rollback, deployment_config=arguments.deployment_config,
             ready_wait_minutes=arguments.ready_wait_minutes,
-            termination_wait_minutes=arguments.termination_wait_minutes,
+            termination_wait_minutes=arguments.termination_wait_minutes, events_queue=arguments.events_queue,
         ))  # fmt: skip
     if arguments.verb == "setup-ecs":
         return _setup_ecs(clients, arguments)
@@ -184,6 +186,7 @@ def _run(arguments: argparse.Namespace) -> dict[str, Any]:
             timeout=arguments.timeout, log_format=arguments.log_format, hook_bootstrap=arguments.hook_bootstrap,
             hook_environment=_pairs(arguments.hook_env), hook_timeout=arguments.hook_timeout,
             auto_rollback=not arguments.no_auto_rollback, deployment_config=arguments.deployment_config,
+            events_queue=arguments.events_queue,
         ))  # fmt: skip
     if arguments.verb == "deploy-function":
         return deploy_lambda(

@@ -8,6 +8,7 @@ import uuid
 from typing import Any
 
 from .clients import Clients
+from .events import make_queue, of_codedeploy, remove_queue
 from .setup import bootstrap_zip, function, hook, role, rollback_on
 
 ALIAS = "live"
@@ -27,6 +28,7 @@ class WantedFunction:
     hook_timeout: int = 60
     auto_rollback: bool = True
     deployment_config: str = "CodeDeployDefault.LambdaAllAtOnce"
+    events_queue: str | None = None
 
 
 def setup_lambda(clients: Clients, wanted: WantedFunction) -> dict[str, Any]:
@@ -41,6 +43,9 @@ def setup_lambda(clients: Clients, wanted: WantedFunction) -> dict[str, Any]:
     hook_name = None
     if wanted.hook_bootstrap:
         hook_name = hook(clients, name, wanted.hook_bootstrap, wanted.hook_environment, wanted.hook_timeout)
+    queue = {}
+    if wanted.events_queue:
+        queue["queue_url"] = make_queue(clients, name, wanted.events_queue, of_codedeploy(name))
     clients.codedeploy.create_application(applicationName=name, computePlatform="Lambda")
     clients.codedeploy.create_deployment_group(
         applicationName=name,
@@ -58,6 +63,7 @@ def setup_lambda(clients: Clients, wanted: WantedFunction) -> dict[str, Any]:
         "alias_arn": alias["AliasArn"],
         "version": version,
         "hook": hook_name,
+        **queue,
     }
 
 
@@ -101,6 +107,7 @@ def teardown_lambda(clients: Clients, name: str) -> None:
     """Takes away what `setup_lambda` made; a deployment in progress is left to fail."""
     clients.codedeploy.delete_deployment_group(applicationName=name, deploymentGroupName=f"{name}-group")
     clients.codedeploy.delete_application(applicationName=name)
+    remove_queue(clients, name)
     clients.functions.delete_function(FunctionName=name)
     roles = ["function", "codedeploy"]
     try:

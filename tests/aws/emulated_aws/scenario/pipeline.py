@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .clients import Clients
-from .setup import bootstrap_zip, role
+from .setup import function, role
 
 STAGE, ACTION = "Approve", "Gate"
 VERBS = ("setup-pipeline", "start-pipeline", "pipeline-status", "teardown-pipeline")
@@ -100,14 +100,11 @@ def _action(name: str, kind: tuple[str, str], configuration: dict[str, str]) -> 
 
 
 def _release_function(clients: Clients, name: str) -> str:
-    function = f"{name}-release"
+    made = f"{name}-release"
     program = shlex.quote(str(Path(__file__).with_name("release.py")))
-    clients.functions.create_function(
-        FunctionName=function, Runtime="provided.al2023", Handler="bootstrap", Timeout=60,
-        Role=role(clients, function, "lambda.amazonaws.com"),
-        Code={"ZipFile": bootstrap_zip(f"exec {shlex.quote(sys.executable)} {program}")},
-    )  # fmt: skip
-    return function
+    line = f"exec {shlex.quote(sys.executable)} {program}"
+    function(clients, made, line, role(clients, made, "lambda.amazonaws.com"), {}, 60)
+    return made
 
 
 def pipeline_status(clients: Clients, name: str, execution: str | None = None) -> dict[str, Any]:

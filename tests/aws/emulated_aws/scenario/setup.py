@@ -11,6 +11,7 @@ import zipfile
 from typing import Any
 
 from .clients import Clients
+from .events import make_queue, of_codedeploy, remove_queue
 
 _HEALTH_SECONDS = 60
 
@@ -32,6 +33,7 @@ class Wanted:
     deployment_config: str = "CodeDeployDefault.ECSAllAtOnce"
     ready_wait_minutes: int = 0
     termination_wait_minutes: int = 0
+    events_queue: str | None = None
 
 
 def role(clients: Clients, name: str, service: str) -> str:
@@ -56,9 +58,9 @@ def bootstrap_zip(line: str) -> bytes:
 
 def function(
     clients: Clients, name: str, bootstrap: str, role_arn: str, environment: dict[str, str], timeout: int, **more: Any
-) -> None:
-    """A function whose bootstrap is a shell script of one line."""
-    clients.functions.create_function(
+) -> str:
+    """A function whose bootstrap is a shell script of one line; its ARN."""
+    made = clients.functions.create_function(
         FunctionName=name,
         Runtime="provided.al2023",
         Handler="bootstrap",
@@ -68,6 +70,7 @@ def function(
         Environment={"Variables": environment},
         **more,
     )
+    return made["FunctionArn"]
 
 
 def hook(clients: Clients, name: str, bootstrap: str, environment: dict[str, str], timeout: int) -> str:
@@ -126,6 +129,9 @@ def setup(clients: Clients, wanted: Wanted) -> dict[str, Any]:
         loadBalancers=[{"targetGroupArn": groups[0], "containerName": "app", "containerPort": wanted.port}],
     )
     hook_name = hook(clients, name, wanted.bootstrap, wanted.function_environment, wanted.function_timeout)
+    queue = {}
+    if wanted.events_queue:
+        queue["queue_url"] = make_queue(clients, name, wanted.events_queue, of_codedeploy(name))
     clients.codedeploy.create_application(applicationName=name, computePlatform="ECS")
     _group(clients, wanted, cluster, service, listeners)
     wait_healthy(clients, groups[0], wanted.count)
@@ -143,6 +149,7 @@ def setup(clients: Clients, wanted: Wanted) -> dict[str, Any]:
         "test_listener": listeners[1],
         "blue_target_group": groups[0],
         "green_target_group": groups[1],
+        **queue,
     }
 
 
@@ -232,6 +239,7 @@ def teardown(clients: Clients, name: str) -> None:
     """Takes away what `setup` made, its processes too; a deployment in progress is left to fail."""
     clients.codedeploy.delete_deployment_group(applicationName=name, deploymentGroupName=f"{name}-group")
     clients.codedeploy.delete_application(applicationName=name)
+    remove_queue(clients, name)
     clients.ecs.delete_service(cluster=f"{name}-cluster", service=f"{name}-service", force=True)
     clients.functions.delete_function(FunctionName=f"CodeDeployHook_{name}")
     found = clients.elbv2.describe_load_balancers(Names=[name])["LoadBalancers"]
