@@ -123,9 +123,9 @@ class Stack:
             function_environment={"HOOK_ANSWER": answer}, **wanted,
         ))  # fmt: skip
 
-    def deploy(self, hooks=("AfterAllowTestTraffic",), name="green", config=None, **environment):
+    def deploy(self, hooks=("AfterAllowTestTraffic",), name="green", config=None, command=SERVICE, **environment):
         """A new revision on its way."""
-        return deploy(self.clients, self.name, SERVICE, {"NAME": name, **environment}, tuple(hooks), config)
+        return deploy(self.clients, self.name, command, {"NAME": name, **environment}, tuple(hooks), config)
 
     def wait(self, deployment_id, seconds=20):
         """The end, the rollback's too."""

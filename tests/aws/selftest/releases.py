@@ -12,7 +12,7 @@ from emulated_aws.scenario.functions import WantedFunction, deploy_lambda, setup
 from emulated_aws.scenario.setup import bootstrap_zip, role
 
 PROGRAMS = Path(__file__).parent / "programs"
-HOOK = f"exec {shlex.quote(sys.executable)} {shlex.quote(str(PROGRAMS / 'hook.py'))}"
+HOOK = f"exec {shlex.quote(sys.executable)} -S -E {shlex.quote(str(PROGRAMS / 'hook.py'))}"
 FUNCTION = f"exec {shlex.quote(sys.executable)} -S -E {shlex.quote(str(PROGRAMS / 'function.py'))}"
 
 

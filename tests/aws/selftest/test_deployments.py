@@ -263,14 +263,14 @@ def test_canary_splits_traffic_exactly_and_stop_takes_it_back(stack):
 
 def test_green_that_never_starts_leaves_install_running(new_stack):
     stack = new_stack()
-    deployment = stack.deploy(CRASH="1")
+    deployment = stack.deploy(command=["/nonexistent"])
     eventually(lambda: stack.aws.deployment(deployment)["task_sets"].get("green"))
     time.sleep(1)
     machine = stack.aws.deployment(deployment)
     assert names(machine["events"], "InProgress") == ["Install"]
     stopped = stack.clients.ecs.list_tasks(cluster=stack.out["cluster"], desiredStatus="STOPPED")["taskArns"]
     task = stack.clients.ecs.describe_tasks(cluster=stack.out["cluster"], tasks=stopped[:1])["tasks"][0]
-    assert task["stopCode"] == "EssentialContainerExited" and task["containers"][0]["exitCode"] == 3
+    assert task["stopCode"] == "TaskFailedToStart" and "exitCode" not in task["containers"][0]
     stack.clients.codedeploy.stop_deployment(deploymentId=deployment, autoRollbackEnabled=False)
     stack.wait(deployment)
 

@@ -160,8 +160,9 @@ def test_connections_are_forwarded_both_ways_until_each_side_ends(aws, network):
 def test_connections_go_to_healthy_targets_only(network):
     nlb = network()
     group = nlb.group()
-    dead = free_ports("127.0.0.1", 1)[0]
-    with serving(b"one") as one, serving(b"two") as two:
+    with serving(b"one") as one, serving(b"two") as two, socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))  # and does not listen: nobody else can have the port
+        dead = silent.getsockname()[1]
         nlb.register(group, ("127.0.0.1", one), ("127.0.0.1", two), ("127.0.0.1", dead))
         listening = nlb.listen((group, 1))
         eventually(lambda: nlb.health(group)[dead]["State"] == "unhealthy")

@@ -1,7 +1,4 @@
-"""A function for the self-test: tells its NAME and version; sleeps, fails, exits or hangs up as its event says.
-
-Spoken by hand over a socket, as importing an HTTP client takes longer than all the rest.
-"""
+"""A function for the self-test: tells its NAME and version; sleeps, fails, exits or hangs up as its event says."""
 
 import json
 import os
@@ -9,25 +6,14 @@ import socket
 import sys
 import time
 
-HOST, PORT = os.environ["AWS_LAMBDA_RUNTIME_API"].split(":")
-
-
-def call(method, path, body=b""):
-    with socket.create_connection((HOST, int(PORT))) as connection:
-        head = f"{method} /2018-06-01/runtime/{path} HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n"
-        connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
-        answer = b""
-        while piece := connection.recv(65536):
-            answer += piece
-    head, _, body = answer.partition(b"\r\n\r\n")
-    lines = [line.partition(b": ") for line in head.split(b"\r\n")[1:]]
-    return {name.decode().lower(): value.decode() for name, _, value in lines}, body
+from speak import RUNTIME, runtime
 
 
 def hang_up(seconds):
     """Asks for an event and loses patience."""
-    with socket.create_connection((HOST, int(PORT))) as connection:
-        connection.sendall(f"GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode())
+    host, port = RUNTIME.split(":")
+    with socket.create_connection((host, int(port))) as connection:
+        connection.sendall(f"GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
         time.sleep(seconds)
 
 
@@ -35,10 +21,10 @@ def main():
     if os.environ.get("BROKEN"):
         sys.exit(9)
     if os.environ.get("INIT_ERROR"):
-        call("POST", "init/error", b'{"errorType": "NoDatabase", "errorMessage": "on purpose"}')
+        runtime("POST", "init/error", b'{"errorType": "NoDatabase", "errorMessage": "on purpose"}')
         sys.exit(1)
     while True:
-        headers, body = call("GET", "invocation/next")
+        headers, body = runtime("GET", "invocation/next")
         event = json.loads(body)
         print("x" * event.get("chatter", 0), "event", event, flush=True)
         time.sleep(event.get("sleep", 0))
@@ -53,7 +39,7 @@ def main():
         failed = "fail" in event
         told = {"errorType": "Oops", "errorMessage": event["fail"]} if failed else told
         where = f"invocation/{headers['lambda-runtime-aws-request-id']}/{'error' if failed else 'response'}"
-        call("POST", where, json.dumps(told).encode())
+        runtime("POST", where, json.dumps(told).encode())
         if "hang_up" in event:
             hang_up(event["hang_up"])
 
