@@ -73,7 +73,8 @@ $(FUZZ):
 e2e: venv build
 	cargo test $(ALL) --test e2e -- --test-threads=$(E2E_AT_ONCE)
 
-## Whole files at a time, since the tests of a file share what they set up; in their order, as the last are short.
+## The emulated AWS by its own tests: whole files at a time, since those of a file share what they set up; in order of
+## their names, as the longest would come last by the number of tests.
 emulator-test: venv
 	$(VENV) -m pytest -q -n $(EMULATORS_AT_ONCE) --dist loadfile --no-loadscope-reorder tests/aws/selftest
 
