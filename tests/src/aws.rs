@@ -95,7 +95,7 @@ impl EmulatedAws {
         arguments.extend(more);
         let made = self.scenario(&arguments).await;
         let text = |key: &str| made[key].as_str().expect("a text").to_owned();
-        let (queue, first) = (text("events_queue_url"), text("service_deployment_arn"));
+        let (queue, first) = (text("queue_url"), text("service_deployment_arn"));
         Service { aws: self, name: name.to_owned(), queue, first, made }
     }
 

@@ -57,7 +57,6 @@ def setup_ecs(clients: Clients, wanted: WantedEcs) -> dict[str, Any]:
     if wanted.events_queue:
         heard = of_ecs(cluster["clusterArn"]) | of_codedeploy()
         out["queue_url"] = make_queue(clients, name, wanted.events_queue, heard)
-        out["events_queue_url"] = out["queue_url"]  # as the end-to-end tests call it
     config = _configuration(clients, wanted)
     definition = register(clients, name, wanted.command, wanted.port, wanted.environment)
     target: dict[str, Any] = {
