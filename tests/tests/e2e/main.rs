@@ -3,6 +3,7 @@
 mod crash;
 mod deployments;
 mod ecs;
+mod functions;
 mod observability;
 mod probe;
 mod records;
@@ -10,6 +11,7 @@ mod relay;
 mod shell;
 mod sidecar;
 mod trouble;
+mod waits;
 mod watch;
 
 use std::sync::LazyLock;

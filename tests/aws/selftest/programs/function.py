@@ -1,5 +1,9 @@
-"""A function for the self-test: tells its NAME and version; sleeps, fails, exits or hangs up as its event says."""
+"""A function for tests: tells its NAME and version; sleeps, fails, exits or hangs up as its event says.
 
+By its environment it fails every FAIL_EVERY-th event, or all after FAIL_AFTER of them.
+"""
+
+import itertools
 import json
 import os
 import socket
@@ -23,7 +27,8 @@ def main():
     if os.environ.get("INIT_ERROR"):
         runtime("POST", "init/error", b'{"errorType": "NoDatabase", "errorMessage": "on purpose"}')
         sys.exit(1)
-    while True:
+    every, after = (int(os.environ.get(name, 0)) for name in ("FAIL_EVERY", "FAIL_AFTER"))
+    for count in itertools.count(1):
         headers, body = runtime("GET", "invocation/next")
         event = json.loads(body)
         print("x" * event.get("chatter", 0), "event", event, flush=True)
@@ -36,8 +41,8 @@ def main():
             "context": headers.get("lambda-runtime-client-context"),
             "left_ms": int(headers["lambda-runtime-deadline-ms"]) - time.time() * 1000,
         }  # fmt: skip
-        failed = "fail" in event
-        told = {"errorType": "Oops", "errorMessage": event["fail"]} if failed else told
+        failed = "fail" in event or (every and count % every == 0) or (after and count > after)
+        told = {"errorType": "Oops", "errorMessage": event.get("fail", "on purpose")} if failed else told
         where = f"invocation/{headers['lambda-runtime-aws-request-id']}/{'error' if failed else 'response'}"
         runtime("POST", where, json.dumps(told).encode())
         if "hang_up" in event:
