@@ -14,8 +14,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
-use crate::aws::Clouds;
-use crate::config::{Checked, Mode, Settings};
+use crate::config::{Checked, Mode};
 use crate::journal::{Journal, JournalError};
 use crate::sidecar::Sidecar;
 use crate::telemetry::Metrics;
@@ -58,11 +57,10 @@ pub(crate) struct Bound {
 /// where somebody may ask.
 pub(crate) async fn build(
     config: Checked,
-    clouds: impl AsyncFnOnce(&Settings) -> Clouds,
     metrics: Arc<Metrics>,
     stop: CancellationToken,
 ) -> Result<Bound, StartError> {
-    let Checked { settings, hooks_listen, admin_listen, keys, targets } = config;
+    let Checked { settings, hooks_listen, admin_listen, keys, targets, vault } = config;
     let opened = match hooks_listen {
         Some(address) => {
             let journal = Journal::open(&settings.journal.path)?;
@@ -85,7 +83,7 @@ pub(crate) async fn build(
     let observe = settings.mode == Mode::Observe;
     let asked = match opened {
         Some((journal, hooks)) => {
-            let clouds = clouds(&settings).await;
+            let clouds = vault.aws().clouds().await;
             let parts = questions::Parts {
                 settings,
                 clouds,
@@ -93,6 +91,7 @@ pub(crate) async fn build(
                 prober: Arc::clone(&prober),
                 metrics: Arc::clone(&metrics),
                 keys,
+                vault: vault.clone(),
                 stop: stop.clone(),
             };
             let gate = Arc::new(Gate::new(parts));
@@ -102,7 +101,7 @@ pub(crate) async fn build(
         }
         None => None,
     };
-    let sidecar = Sidecar::begin(targets, &prober, &metrics, observe, &stop)?;
+    let sidecar = Sidecar::begin(targets, &prober, &metrics, &vault, observe, &stop).await?;
     let gate = asked.as_ref().map(|(gate, _)| Arc::clone(gate));
     serve_admin(admin, Operators { metrics, sidecar, gate, stop: stop.clone() })?;
     Ok(Bound { hooks_address, admin_address, asked, _prober: prober, stop })

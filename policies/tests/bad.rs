@@ -16,13 +16,12 @@ use policies::document::{DOCUMENT_MAX_BYTES, render};
 use policies::{PolicyFile, PolicySet};
 
 /// Accepted, with warnings.
-const WARNINGS: [&str; 6] = [
+const WARNINGS: [&str; 5] = [
     "warning-alarms",
     "warning-cloudwatch",
     "warning-cloudwatch-during-the-watch",
     "warning-cloudwatch-let-go",
     "warning-notify",
-    "warning-secret",
 ];
 
 const ENDING: &str = ".policy.yaml";

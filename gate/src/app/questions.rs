@@ -13,12 +13,13 @@ use tracing::{Instrument, error, info, info_span, warn};
 
 use crate::ask::Asked;
 use crate::aws::Clouds;
-use crate::config::{Key, Mode, Settings};
+use crate::config::{Mode, Settings};
+use crate::intake::Keys;
 use crate::journal::{Accepted, Entry, Journal, JournalError, Listed, Stored, unix_millis};
 use crate::library::Library;
 use crate::record::Record;
 use crate::resolve::Resolver;
-use crate::shell::{CloudCase, Conduct, Conducted, Memory, conduct};
+use crate::shell::{CloudCase, Conduct, Conducted, Memory, Vault, conduct};
 use crate::telemetry::Metrics;
 
 /// Runs at once. Beyond it whoever asks is told to come back: never accepted and dropped.
@@ -34,7 +35,8 @@ pub(crate) struct Parts {
     pub(crate) journal: Journal,
     pub(crate) prober: Arc<Prober>,
     pub(crate) metrics: Arc<Metrics>,
-    pub(crate) keys: Vec<Key>,
+    pub(crate) keys: Keys,
+    pub(crate) vault: Vault,
     pub(crate) stop: CancellationToken,
 }
 
@@ -47,7 +49,8 @@ pub(crate) struct Gate {
     library: Arc<Library>,
     prober: Arc<Prober>,
     pub(crate) metrics: Arc<Metrics>,
-    pub(crate) keys: Vec<Key>,
+    pub(crate) keys: Keys,
+    vault: Vault,
     runs: Mutex<HashMap<String, Live>>,
     accepting: tokio::sync::Mutex<()>,
     tasks: TaskTracker,
@@ -77,7 +80,7 @@ pub(crate) enum Intake {
 impl Gate {
     /// A daemon that nobody has asked anything yet.
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { settings, clouds, journal, prober, metrics, keys, stop } = parts;
+        let Parts { settings, clouds, journal, prober, metrics, keys, vault, stop } = parts;
         Self {
             library: Arc::new(Library::new(settings.policies.clone())),
             settings,
@@ -86,6 +89,7 @@ impl Gate {
             prober,
             metrics,
             keys,
+            vault,
             runs: Mutex::default(),
             accepting: tokio::sync::Mutex::default(),
             tasks: TaskTracker::new(),
@@ -175,6 +179,7 @@ impl Gate {
             resolver: Resolver::new(subject),
             journal: self.journal.clone(),
             library: Arc::clone(&self.library),
+            vault: self.vault.clone(),
             metrics: Arc::clone(&self.metrics),
             memory: Mutex::new(Memory::after(run_decision)),
         });
@@ -184,6 +189,7 @@ impl Gate {
         let conducting = Conduct {
             case,
             prober: Arc::clone(&self.prober),
+            vault: self.vault.clone(),
             metrics: Arc::clone(&self.metrics),
             stop: self.stop.clone(),
             origin,

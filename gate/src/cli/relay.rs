@@ -16,14 +16,13 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{error, info, warn};
 
 use super::{OK, USAGE, complain, story};
-use crate::aws::codedeploy::CodeDeploy;
-use crate::aws::{Failure, RealAws};
+use crate::aws::{Aws, Clouds, Failure, OnDemand, RealAws};
 use crate::client::Client;
 use crate::config::Key;
 use crate::intake::CODEDEPLOY_PATH;
 use crate::intake::hooks::HookEvent;
 use crate::journal::unix_millis;
-use crate::shell::secret;
+use crate::shell::{Vault, is_kept_by_aws};
 use crate::signature;
 use crate::telemetry::{self, Metrics};
 
@@ -49,7 +48,8 @@ pub(super) struct Relay {
     /// Where the daemon takes hooks: `http://gate.internal:8080`.
     #[arg(long, value_name = "URL", env = "GATE_URL")]
     url: Option<String>,
-    /// Key that signs what is forwarded, by reference: `env:NAME` or `file:PATH`.
+    /// Key that signs what is forwarded, by reference: `env:NAME`, `file:PATH`, `ssm:NAME` or
+    /// `secretsmanager:ID`.
     #[arg(long, value_name = "REFERENCE", env = "GATE_HOOK_KEY")]
     key: Option<String>,
     /// How long to try before answering the hook itself.
@@ -65,14 +65,15 @@ pub(super) struct Relay {
 /// Settings that can be used.
 struct Ready {
     url: String,
-    key: Option<Key>,
+    /// By reference: one that AWS keeps is read for each hook, so that it can be rotated.
+    key: Option<String>,
     patience: Duration,
     unreachable: Answer,
 }
 
 impl Relay {
     /// Checks all settings; every fault at once.
-    fn ready(&self) -> Result<Ready, String> {
+    async fn ready(&self, vault: &Vault) -> Result<Ready, String> {
         let mut faults = Vec::new();
         let url = self.url.as_deref().unwrap_or_default().trim_end_matches('/').to_owned();
         let uri =
@@ -82,10 +83,13 @@ impl Relay {
                 "GATE_URL (`{url}`) is no address; write `http://gate.internal:8080`"
             ));
         }
-        let key = self.key.as_deref().map(secret).transpose();
-        let key = key.and_then(|key| key.map(|key| Key::new(key.into_bytes())).transpose());
-        let key =
-            key.map_err(|reason| faults.push(format!("GATE_HOOK_KEY: {reason}"))).ok().flatten();
+        // What AWS keeps may be there by the time a hook comes.
+        let here = self.key.as_deref().filter(|reference| !is_kept_by_aws(reference));
+        if let Some(reference) = here
+            && let Err(reason) = key(vault, reference).await
+        {
+            faults.push(format!("GATE_HOOK_KEY: {reason}"));
+        }
         let patience = policies::units::duration(&self.patience);
         let patience =
             patience.map_err(|reason| faults.push(format!("GATE_RELAY_PATIENCE: {reason}"))).ok();
@@ -100,7 +104,7 @@ impl Relay {
         };
         match (patience, unreachable) {
             (Some(patience), Some(unreachable)) if faults.is_empty() => {
-                Ok(Ready { url, key, patience, unreachable })
+                Ok(Ready { url, key: self.key.clone(), patience, unreachable })
             }
             _ => Err(faults.join("; ")),
         }
@@ -118,10 +122,6 @@ impl Relay {
         let _telemetry = telemetry::init(false);
         // A function that exits is a hook that nobody answers for an hour: with a wrong setting it runs all
         // the same, says what is wrong, and fails every hook at once.
-        let settings = self.ready();
-        if let Err(faults) = &settings {
-            error!(faults, "the relay's settings are wrong; every hook is answered Failed");
-        }
         let metrics = match Metrics::new() {
             Ok(metrics) => Arc::new(metrics),
             Err(error) => {
@@ -129,13 +129,19 @@ impl Relay {
                 return USAGE;
             }
         };
-        let aws = RealAws::connect(None, metrics).await;
-        let forwarder = Arc::new(Forwarder { settings, client: Client::new(), aws });
+        let clouds = Clouds::real(RealAws::connect(None, Arc::clone(&metrics)).await, &[]);
+        let aws = clouds.home();
+        let vault = Vault::new(OnDemand::made(clouds, Arc::clone(&metrics)), metrics);
+        let settings = self.ready(&vault).await;
+        if let Err(faults) = &settings {
+            error!(faults, "the relay's settings are wrong; every hook is answered Failed");
+        }
+        let forwarder = Arc::new(Forwarder { settings, client: Client::new(), aws, vault });
         let served = lambda_runtime::run(service_fn(move |event: LambdaEvent<HookEvent>| {
             let forwarder = Arc::clone(&forwarder);
             async move { forwarder.forward(event.payload).await }
         }));
-        match served.await {
+        match Box::pin(served).await {
             Ok(()) => OK,
             Err(error) => {
                 complain(&format!("error: the Lambda runtime ended: {error}"));
@@ -148,7 +154,14 @@ impl Relay {
 struct Forwarder {
     settings: Result<Ready, String>,
     client: Client,
-    aws: RealAws,
+    aws: Arc<dyn Aws>,
+    vault: Vault,
+}
+
+/// The key behind a reference.
+async fn key(vault: &Vault, reference: &str) -> Result<Key, String> {
+    let secret = vault.read(reference).await.map_err(|trouble| trouble.what)?;
+    Key::new(secret.text().as_bytes().to_vec())
 }
 
 /// Why a hook was not handed over.
@@ -188,8 +201,12 @@ impl Forwarder {
         let deadline = Instant::now() + ready.patience;
         let body = serde_json::to_vec(event).map_err(|e| NotTaken::Refused(e.to_string()))?;
         let mut last = "no try was made".to_owned();
+        let mut key = None;
+        if let Some(reference) = &ready.key {
+            key = Some(self.key(reference, deadline).await?);
+        }
         while Instant::now() < deadline {
-            let request = request(ready, &body).map_err(NotTaken::Refused)?;
+            let request = request(ready, key.as_ref(), &body).map_err(NotTaken::Refused)?;
             match timeout_at(deadline, self.client.send(request, TRY_TIMEOUT)).await {
                 Ok(Ok((StatusCode::ACCEPTED, _))) => {
                     info!(deployment = event.deployment_id, "handed over");
@@ -214,6 +231,23 @@ impl Forwarder {
         Err(NotTaken::Unreachable(last))
     }
 
+    /// The key as it is now. One that cannot be read is no reason to let a release through.
+    async fn key(&self, reference: &str, deadline: Instant) -> Result<Key, NotTaken> {
+        loop {
+            let read = timeout_at(deadline, key(&self.vault, reference)).await;
+            let reason = match read {
+                Ok(Ok(key)) => return Ok(key),
+                Ok(Err(reason)) => reason,
+                Err(_elapsed) => "it was not read in time".to_owned(),
+            };
+            if !is_kept_by_aws(reference) || Instant::now() + TRY_AGAIN >= deadline {
+                return Err(NotTaken::Refused(format!("GATE_HOOK_KEY: {reason}")));
+            }
+            warn!(reason, "the key that signs hooks cannot be read yet");
+            sleep(TRY_AGAIN).await;
+        }
+    }
+
     async fn answer(&self, event: &HookEvent, answer: Answer) -> Result<(), String> {
         let deadline = Instant::now() + ANSWER_TIMEOUT;
         let succeeded = answer == Answer::Continue;
@@ -233,10 +267,10 @@ impl Forwarder {
 }
 
 /// The hook as the daemon takes it, signed where there is a key.
-fn request(ready: &Ready, body: &[u8]) -> Result<Request<Full<Bytes>>, String> {
+fn request(ready: &Ready, key: Option<&Key>, body: &[u8]) -> Result<Request<Full<Bytes>>, String> {
     let uri = format!("{}{CODEDEPLOY_PATH}", ready.url);
     let mut request = Request::post(uri).header("content-type", "application/json");
-    if let Some(key) = &ready.key {
+    if let Some(key) = key {
         let now = unix_millis() / 1000;
         request = request
             .header(signature::TIMESTAMP, now.to_string())

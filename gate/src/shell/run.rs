@@ -10,9 +10,9 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, Span, info, info_span, warn};
+use tracing::{Instrument, Span, info, info_span};
 
-use super::{Case, References};
+use super::{Case, Orders, Vault};
 use crate::telemetry::Metrics;
 
 /// Facts that may wait for the run; each comes from one task that waits for nothing else.
@@ -25,6 +25,7 @@ const STOP_GRACE: Duration = Duration::from_secs(10);
 pub(crate) struct Conduct {
     pub(crate) case: Arc<dyn Case>,
     pub(crate) prober: Arc<Prober>,
+    pub(crate) vault: Vault,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) stop: CancellationToken,
     /// The instant the question was accepted.
@@ -80,6 +81,7 @@ pub(crate) async fn conduct(conducted: Conducted, conduct: Conduct, first: Vec<A
     // Conducted once: nobody has taken it before.
     let Some(inbox) = inbox else { return };
     let conductor = Conductor {
+        orders: Orders::new(conduct.vault.clone()),
         conducted,
         conduct,
         inbox,
@@ -96,6 +98,7 @@ struct Conductor {
     conduct: Conduct,
     inbox: mpsc::Receiver<Event>,
     tasks: JoinSet<()>,
+    orders: Orders,
     session: Option<Session>,
     scraper: Option<Scraper>,
     probing: Span,
@@ -120,6 +123,11 @@ impl Conductor {
                 () = stop.cancelled(), if !stop.is_cancelled() => continue,
                 () = &mut stopping => return,
                 fact = self.inbox.recv() => fact,
+                order = self.orders.ready() => {
+                    self.conduct.case.probing();
+                    self.probe(order);
+                    continue;
+                }
                 tick = tick(&mut self.session) => tick.map(|tick| Event::Ticked { tick: Box::new(tick) }),
                 readings = readings(&mut self.scraper) => {
                     if self.read(readings).await {
@@ -155,11 +163,18 @@ impl Conductor {
         let at = self.now();
         self.conduct.case.record(at, &fact).await;
         let answering = self.conducted.lock().phase() == Phase::Answering;
+        let looked =
+            matches!(fact, Event::Resolved { .. } | Event::Unchanged | Event::Unresolved { .. });
         let actions = self.judge(fact, at);
         if answering && self.conducted.lock().phase() == Phase::Watching {
             self.conduct.metrics.decided(&self.conducted.lock().report());
         }
-        self.perform(actions).await
+        let over = self.perform(actions).await;
+        if looked {
+            // A secret may have been rotated since.
+            self.orders.look_again();
+        }
+        over
     }
 
     fn judge(&self, fact: Event, at: Moment) -> Vec<Action> {
@@ -186,16 +201,9 @@ impl Conductor {
             match action {
                 Action::Resolve { after } => self.resolve(after),
                 Action::WakeAt(moment) => self.wake_at(moment),
-                Action::Probe(plan) => match Order::new(*plan, &References) {
-                    Ok(order) => {
-                        self.conduct.case.probing();
-                        self.probe(order);
-                    }
-                    // Checked when the policy was picked; a secret that went away since leaves the run
-                    // without samples, which is a verdict of its own.
-                    Err(error) => warn!(%error, "cannot probe"),
-                },
+                Action::Probe(plan) => self.orders.make(*plan),
                 Action::StopProbing => {
+                    self.orders.stop();
                     self.session = None;
                     self.scraper = None;
                     self.probing = Span::none();
