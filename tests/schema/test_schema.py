@@ -76,6 +76,8 @@ REJECTED = [
     "share-without-a-percent-sign",
     "sign-by-two-means",
     "single-value-wanted",
+    "targets-that-are-none",
+    "targets-without-green",
     "two-objectives-in-one-item",
     "unknown-key",
     "unknown-key-like-no-other",

@@ -8,13 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use policies::address::target;
 use policies::plan::{Connections, IDLE_MAX_DEFAULT, Plan, Rate, Script};
 use policies::{PolicyFile, Target, TargetTick, Tick, units};
 use probes::{Order, Pace, Prober};
 use tokio_util::sync::CancellationToken;
 
 use super::{FAILED, OK, Output, USAGE, complain, good_policy, rendered, say, say_json, story};
-use crate::address::target;
 use crate::aws::OnDemand;
 use crate::cli::serve::stop_on_signal;
 use crate::shell::{References, Vault};

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use clap::Args;
+use policies::address::target;
 use policies::run::MARGIN;
 use policies::{
     Answer, Decision, Delivery, Deployment, Event, Moment, PolicyInForce, Question, Report, Run,
@@ -18,7 +19,6 @@ use tokio_util::sync::CancellationToken;
 use super::{
     NOT_PROVEN, Output, USAGE, complain, good_policy, rendered, say, serve::stop_on_signal, story,
 };
-use crate::address::target;
 use crate::aws::OnDemand;
 use crate::journal::{Entry, unix_millis};
 use crate::record::Record;

@@ -7,10 +7,9 @@ use std::path::Path;
 
 use policies::document::DOCUMENT_MAX_BYTES;
 use policies::run::Continuous;
-use policies::{Policy, PolicyFile, Target};
+use policies::{Policy, PolicyFile, Target, address};
 use serde::{Deserialize, Serialize};
 
-use crate::address;
 use crate::library::ENDING;
 use crate::shell::{Vault, sendable};
 
