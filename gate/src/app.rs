@@ -15,8 +15,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
-use crate::aws::Clouds;
-use crate::config::{Checked, Mode, Settings};
+use crate::config::{Checked, Mode};
 use crate::journal::{Journal, JournalError};
 use crate::sidecar::Sidecar;
 use crate::telemetry::Metrics;
@@ -59,11 +58,10 @@ pub(crate) struct Bound {
 /// where somebody may ask.
 pub(crate) async fn build(
     config: Checked,
-    clouds: impl AsyncFnOnce(&Settings) -> Clouds,
     metrics: Arc<Metrics>,
     stop: CancellationToken,
 ) -> Result<Bound, StartError> {
-    let Checked { settings, hooks_listen, admin_listen, keys, targets } = config;
+    let Checked { settings, hooks_listen, admin_listen, keys, targets, vault } = config;
     let opened = match hooks_listen {
         Some(address) => {
             let journal = Journal::open(&settings.journal.path)?;
@@ -86,7 +84,7 @@ pub(crate) async fn build(
     let observe = settings.mode == Mode::Observe;
     let in_ecs = own_task::in_ecs();
     let needs_aws = opened.is_some() || in_ecs;
-    let clouds = if needs_aws { Some(clouds(&settings).await) } else { None };
+    let clouds = if needs_aws { Some(vault.aws().clouds().await) } else { None };
     let (known, task) = watch::channel(None);
     if let Some(clouds) = clouds.as_ref().filter(|_| in_ecs) {
         tokio::spawn(own_task::know(clouds.home(), known, stop.clone()));
@@ -100,6 +98,7 @@ pub(crate) async fn build(
                 prober: Arc::clone(&prober),
                 metrics: Arc::clone(&metrics),
                 keys,
+                vault: vault.clone(),
                 stop: stop.clone(),
             };
             let gate = Arc::new(Gate::new(parts));
@@ -109,7 +108,7 @@ pub(crate) async fn build(
         }
         None => None,
     };
-    let sidecar = Sidecar::begin(targets, &prober, &metrics, observe, &stop)?;
+    let sidecar = Sidecar::begin(targets, &prober, &metrics, &vault, observe, &stop).await?;
     let gate = asked.as_ref().map(|(gate, _)| Arc::clone(gate));
     serve_admin(admin, Operators { metrics, sidecar, gate, task, stop: stop.clone() })?;
     Ok(Bound { hooks_address, admin_address, asked, _prober: prober, stop })

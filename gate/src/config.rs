@@ -14,7 +14,8 @@ use figment::providers::{Env, Serialized};
 use policies::Answer;
 use serde::{Deserialize, Serialize};
 
-use crate::shell::secret;
+use crate::intake::Keys;
+use crate::shell::Vault;
 pub(crate) use intake::{IntakeSettings, Polled};
 pub(crate) use targets::{StaticTarget, TargetSetting};
 
@@ -71,7 +72,7 @@ pub(crate) struct Hooks {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct KeyReference {
-    /// `env:NAME` or `file:PATH`.
+    /// `env:NAME`, `file:PATH`, `ssm:NAME` or `secretsmanager:ID`.
     pub(crate) secret: String,
 }
 
@@ -207,12 +208,14 @@ pub(crate) struct Checked {
     /// `None` where nobody may ask: a sidecar that names no `hooks`.
     pub(crate) hooks_listen: Option<SocketAddr>,
     pub(crate) admin_listen: SocketAddr,
-    pub(crate) keys: Vec<Key>,
+    pub(crate) keys: Keys,
     pub(crate) targets: Vec<StaticTarget>,
+    /// What secrets are read by from here on.
+    pub(crate) vault: Vault,
 }
 
 /// A key that signs hooks. Its bytes are never printed.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Key(pub(crate) Vec<u8>);
 
 impl Key {
@@ -234,14 +237,17 @@ impl std::fmt::Debug for Key {
     }
 }
 
-/// Layers the settings and checks them; every fault is reported at once.
-pub(crate) fn load(
+/// Layers the settings and checks them; every fault is reported at once. `vault` reads the secrets that
+/// settings as these refer to.
+pub(crate) async fn load(
     file: Option<&Path>,
     profile: Option<&str>,
     flags: Layer,
+    vault: impl FnOnce(&Settings) -> Vault,
 ) -> Result<Checked, ConfigError> {
     let (settings, faults) = layered(file, profile, flags)?;
-    check(settings, faults)
+    let vault = vault(&settings);
+    check(settings, vault, faults).await
 }
 
 /// The settings as they are layered, and what is wrong so far. Nothing they refer to is looked at.
@@ -331,7 +337,11 @@ fn read(path: &Path) -> Result<File, String> {
     })
 }
 
-fn check(settings: Settings, mut faults: Vec<String>) -> Result<Checked, ConfigError> {
+async fn check(
+    settings: Settings,
+    vault: Vault,
+    mut faults: Vec<String>,
+) -> Result<Checked, ConfigError> {
     let mut address = |setting: &str, text: &str| {
         text.parse::<SocketAddr>()
             .inspect_err(|_invalid| {
@@ -347,13 +357,8 @@ fn check(settings: Settings, mut faults: Vec<String>) -> Result<Checked, ConfigE
     let hooks = settings.hooks.listen.as_deref().unwrap_or(HOOKS_LISTEN);
     let hooks_listen = asked.then(|| address("hooks.listen", hooks)).flatten();
     let admin_listen = address("admin.listen", &settings.admin.listen);
-    let mut keys = Vec::new();
-    for KeyReference { secret: reference } in &settings.hooks.keys {
-        match secret(reference).and_then(|key| Key::new(key.into_bytes())) {
-            Ok(key) => keys.push(key),
-            Err(reason) => faults.push(format!("`hooks.keys`: {reason}")),
-        }
-    }
+    let references = settings.hooks.keys.iter().map(|key| key.secret.clone()).collect();
+    let keys = Keys::read(vault.clone(), references, &mut faults).await;
     if hooks_listen.is_some_and(|listen| !listen.ip().is_loopback())
         && settings.hooks.keys.is_empty()
     {
@@ -365,10 +370,10 @@ fn check(settings: Settings, mut faults: Vec<String>) -> Result<Checked, ConfigE
         faults.push(format!("`policies: {}` is no folder", settings.policies.display()));
     }
     intake::check(&settings.intake, &settings.aws.assume_role, &mut faults);
-    let targets = targets::check(&settings.targets, &settings.policies, &mut faults);
+    let targets = targets::check(&settings.targets, &settings.policies, &vault, &mut faults).await;
     match admin_listen {
         Some(admin_listen) if faults.is_empty() => {
-            Ok(Checked { settings, hooks_listen, admin_listen, keys, targets })
+            Ok(Checked { settings, hooks_listen, admin_listen, keys, targets, vault })
         }
         _ => Err(ConfigError(faults)),
     }
@@ -380,6 +385,8 @@ const KEY_MIN_BYTES: usize = 16;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::aws::fake::FakeAws;
+    use crate::shell::vault::tests::vault;
 
     fn folder(name: &str) -> PathBuf {
         let folder =
@@ -388,12 +395,15 @@ mod tests {
         folder
     }
 
-    fn check(name: &str, file: &str, profile: Option<&str>, flags: Layer, expected: &[&str]) {
+    async fn check(name: &str, file: &str, profile: Option<&str>, flags: Layer, expected: &[&str]) {
         let folder = folder(name);
         let path = folder.join("gate.yaml");
         std::fs::write(&path, file.replace("HERE", &folder.display().to_string())).unwrap();
-        let shown = match load(Some(&path), profile, flags) {
-            Ok(checked) => format!("{:?}", checked.settings),
+        let aws = FakeAws::new();
+        aws.put_secret("/gate/hook-key", "a key of more than 16 bytes");
+        aws.put_secret("/gate/short", "short");
+        let shown = match load(Some(&path), profile, flags, |_| vault(aws)).await {
+            Ok(checked) => format!("{:?} {:?}", checked.settings, checked.keys),
             Err(ConfigError(faults)) => faults.join("; "),
         };
         std::fs::remove_dir_all(&folder).unwrap();
@@ -410,8 +420,8 @@ profiles:
   prod: { mode: observe, hooks: { listen: 127.0.0.1:2000 } }
 ";
 
-    #[test]
-    fn flags_lie_over_the_profile_over_the_file_over_the_defaults() {
+    #[tokio::test]
+    async fn flags_lie_over_the_profile_over_the_file_over_the_defaults() {
         let flags = |listen: Option<&str>| Layer {
             hooks: listen.map(|l| HooksLayer { listen: Some(l.to_owned()), keys: None }),
             ..Layer::default()
@@ -423,32 +433,36 @@ profiles:
             None,
             flags(None),
             &["127.0.0.1:1000", "mode: Decide", "unmatched: Continue", defaults],
-        );
+        )
+        .await;
         check(
             "profile",
             FILE,
             Some("prod"),
             flags(None),
             &["127.0.0.1:2000", "mode: Observe", "unmatched: Continue"],
-        );
+        )
+        .await;
         check(
             "flags",
             FILE,
             Some("prod"),
             flags(Some("127.0.0.1:3000")),
             &["127.0.0.1:3000", "mode: Observe"],
-        );
+        )
+        .await;
         check(
             "absent",
             FILE,
             Some("dev"),
             flags(None),
             &["profile `dev` is not in the file's `profiles`"],
-        );
+        )
+        .await;
     }
 
-    #[test]
-    fn every_fault_is_reported_at_once_and_a_mistake_in_the_file_has_its_place() {
+    #[tokio::test]
+    async fn every_fault_is_reported_at_once_and_a_mistake_in_the_file_has_its_place() {
         let file =
             "policies: /nowhere\nhooks: { listen: 0.0.0.0:8080, keys: [] }\nadmin: { listen: x }\n";
         check(
@@ -457,7 +471,8 @@ profiles:
             None,
             Layer::default(),
             &["is no folder", "is no address", "is not loopback"],
-        );
+        )
+        .await;
         let file = "policies: HERE\nhooks:\n  keys: [ { secret: \"env:NO_SUCH_VARIABLE\" } ]\n";
         check(
             "key",
@@ -465,19 +480,41 @@ profiles:
             None,
             Layer::default(),
             &["environment variable `NO_SUCH_VARIABLE` is not set"],
-        );
+        )
+        .await;
+        let file = "policies: HERE\nhooks:\n  keys: [ { secret: \"ssm:/gate/short\" }, { secret: \"secretsmanager:absent\" }, { secret: \"vault:x\" } ]\n";
+        check(
+            "keys",
+            file,
+            None,
+            Layer::default(),
+            &[
+                "`hooks.keys`: a key of 5 bytes is shorter than 16",
+                "`hooks.keys`: GetSecretValue of absent failed",
+                "`hooks.keys`: `vault:x` is no reference",
+            ],
+        )
+        .await;
         check(
             "place",
             "policies: HERE\nspeed: 3\n",
             None,
             Layer::default(),
             &["gate.yaml:2:1", "speed"],
-        );
-        check("mode", "mode: maybe\n", None, Layer::default(), &["gate.yaml:1:7"]);
+        )
+        .await;
+        check("mode", "mode: maybe\n", None, Layer::default(), &["gate.yaml:1:7"]).await;
     }
 
-    #[test]
-    fn targets_are_looked_up_and_everything_wrong_with_them_is_said_at_once() {
+    #[tokio::test]
+    async fn a_hook_key_may_be_kept_by_aws_and_is_not_shown() {
+        let file = "policies: HERE\nhooks:\n  keys: [ { secret: \"ssm:/gate/hook-key\" } ]\n";
+        let shown = ["Keys { references: [\"ssm:/gate/hook-key\"], .. }"];
+        check("kept", file, None, Layer::default(), &shown).await;
+    }
+
+    #[tokio::test]
+    async fn targets_are_looked_up_and_everything_wrong_with_them_is_said_at_once() {
         let file = "
 policies: HERE
 hooks: { listen: here }
@@ -501,12 +538,13 @@ targets:
                 "`targets[1]`: `policy: ../up` is no name of a policy",
                 "`targets[3]`: `https://127.0.0.1:3001` is there twice",
             ],
-        );
+        )
+        .await;
         let many: String =
             (0..17).map(|n| format!("  - {{ url: \"http://h{n}\", policy: x }}\n")).collect();
         let file = format!("policies: HERE\ntargets:\n{many}");
-        check("many", &file, None, Layer::default(), &["17 of them, and at most 16"]);
+        check("many", &file, None, Layer::default(), &["17 of them, and at most 16"]).await;
         let unknown = "targets: [ { url: x, policy: y, gard: true } ]\n";
-        check("unknown", unknown, None, Layer::default(), &["gate.yaml:1:", "gard"]);
+        check("unknown", unknown, None, Layer::default(), &["gate.yaml:1:", "gard"]).await;
     }
 }

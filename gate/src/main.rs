@@ -1,6 +1,5 @@
 //! `gate`: may this release take traffic?
 
-mod address;
 mod app;
 mod ask;
 mod aws;

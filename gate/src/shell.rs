@@ -3,12 +3,16 @@
 //! It never decides. What differs between AWS and a person at a terminal is behind [`Case`].
 
 mod cloud;
+mod orders;
 mod run;
 mod secrets;
+pub(crate) mod vault;
 
 pub(crate) use cloud::{CloudCase, Memory, trouble};
+pub(crate) use orders::Orders;
 pub(crate) use run::{Conduct, Conducted, conduct};
-pub(crate) use secrets::{References, secret, sendable};
+pub(crate) use secrets::{References, sendable};
+pub(crate) use vault::{SECRET_LIFETIME, Vault, is_kept_by_aws, now};
 
 use std::fmt;
 use std::future::Future;

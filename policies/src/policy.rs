@@ -43,12 +43,23 @@ pub struct Policy {
     pub observe: bool,
     /// What to probe and how.
     pub probe: Probe,
+    /// What is probed where a deployment names no address itself.
+    pub targets: Targets,
     /// What must hold, in the order written; at least one.
     pub objectives: Vec<Objective>,
     /// How sure to be, how long to take, what to say when unsure.
     pub decide: Decide,
     /// Judging on after Continue, while traffic shifts; `None` ends with the answer.
     pub watch: Option<Watch>,
+}
+
+/// Addresses that a policy names. Without any of green it names none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Targets {
+    /// Of the candidate.
+    pub green: Vec<Target>,
+    /// Of the baseline.
+    pub blue: Vec<Target>,
 }
 
 /// Judging on after the answer.

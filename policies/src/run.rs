@@ -6,6 +6,7 @@ mod judging;
 mod observing;
 mod reason;
 mod recent;
+mod targets;
 mod timeline;
 mod view;
 mod watching;
@@ -23,7 +24,7 @@ use crate::judge::{Judge, Silence};
 use crate::moment::Moment;
 use crate::phase::Phase;
 use crate::plan::Plan;
-use crate::policy::{DEADLINE_DEFAULT, Policy, Via};
+use crate::policy::{DEADLINE_DEFAULT, Policy};
 use crate::report::changes;
 use timeline::Timeline;
 use watching::Watching;
@@ -99,6 +100,8 @@ pub struct Run {
     watching: Option<Watching>,
     /// A further question of the deployment judges from its beginning on, so that there is no watch here.
     taken_over: bool,
+    /// Probed is what the policy names, from the first tick to the last: the deployment named nothing.
+    names_targets: bool,
     /// A resolution is on its way, so that there is never more than one.
     resolving: bool,
     /// When green was first seen with real traffic.
@@ -135,6 +138,7 @@ impl Run {
             delivery: None,
             watching: None,
             taken_over: false,
+            names_targets: false,
             resolving: true,
             traffic_since: None,
             newest_readings: BTreeMap::new(),
@@ -305,6 +309,7 @@ impl Run {
             Err(refused) => return self.broken(&format!("{file}: {refused}")),
         };
         self.policy = Some((file, policy));
+        self.choose_targets();
         let deadline = Action::WakeAt(self.deadline());
         let Some(plan) = self.plan().filter(|plan| !plan.green.is_empty()) else {
             return if self.question.watch_only {
@@ -315,6 +320,9 @@ impl Run {
         };
         if let Some((file, policy)) = &self.policy {
             self.timeline.note(self.now, format!("judged by {file}"));
+            if let Some(note) = targets::chosen(policy, self.names_targets) {
+                self.timeline.note(self.now, note);
+            }
             let ticks =
                 policy.probe.warm_up.as_millis().div_ceil(policy.decide.tick.as_millis().max(1));
             self.warm_up_ticks = u64::try_from(ticks).unwrap_or(u64::MAX);
@@ -377,7 +385,9 @@ impl Run {
         let answer =
             self.policy.as_ref().map_or(self.question.unmatched, |(_, p)| p.decide.no_data);
         let since = self.lasting_since.unwrap_or(Moment::ZERO);
-        let reason = reason::no_targets(self.now.since(since), answer);
+        let nameless = |d: &Deployment| d.service.is_empty() && d.function.is_empty();
+        let nameless = self.deployment.as_ref().is_some_and(nameless);
+        let reason = reason::no_targets(self.now.since(since), answer, nameless);
         self.decide(answer, Basis::NoData, reason)
     }
 
@@ -484,8 +494,7 @@ impl Run {
 
     fn plan(&self) -> Option<Plan> {
         let (deployment, (_, policy)) = (self.deployment.as_ref()?, self.policy.as_ref()?);
-        let routed = |arm| routed(deployment, arm, policy.probe.via);
-        let (green, blue) = (routed(Arm::Green), routed(Arm::Blue));
+        let (green, blue) = self.arms(deployment, policy);
         let plan = policy.plan(seed(&self.question.id), self.next_tick, green, blue);
         Some(Plan { observed: policy.observed(self.judges_during()), ..plan })
     }
@@ -516,19 +525,4 @@ fn seed(id: &str) -> u64 {
     id.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     })
-}
-
-/// The targets of an arm on the route the policy wants. `Auto` takes tasks where there are any.
-fn routed(deployment: &Deployment, arm: Arm, via: Via) -> Vec<crate::deployment::Target> {
-    let targets = deployment.arm(arm);
-    // Both arms take the same route, or they would not be comparable: green says which.
-    let tasks = deployment.green.iter().any(|target| target.route == Route::Task);
-    let wanted = |route: Route| match (via, route) {
-        (_, Route::Url | Route::Function) | (Via::Both, _) => true,
-        (Via::Auto, Route::Task) | (Via::Tasks, Route::Task) => true,
-        (Via::Auto, Route::Listener) => !tasks,
-        (Via::Listener, Route::Listener) => true,
-        (Via::Tasks, Route::Listener) | (Via::Listener, Route::Task) => false,
-    };
-    targets.iter().filter(|target| wanted(target.route)).cloned().collect()
 }

@@ -16,7 +16,7 @@ use policies::document::{DOCUMENT_MAX_BYTES, render};
 use policies::{PolicyFile, PolicySet};
 
 /// Accepted, with warnings.
-const WARNINGS: [&str; 2] = ["warning-notify", "warning-secret"];
+const WARNINGS: [&str; 1] = ["warning-notify"];
 
 const ENDING: &str = ".policy.yaml";
 

@@ -78,6 +78,8 @@ REJECTED = [
     "single-value-wanted",
     "stopped-tasks-not-a-number",
     "stopped-tasks-without-a-bound",
+    "targets-that-are-none",
+    "targets-without-green",
     "two-objectives-in-one-item",
     "unknown-key",
     "unknown-key-like-no-other",

@@ -13,12 +13,13 @@ use tracing::{Instrument, error, info, info_span, warn};
 
 use crate::ask::Asked;
 use crate::aws::Clouds;
-use crate::config::{Key, Mode, Settings};
+use crate::config::{Mode, Settings};
+use crate::intake::Keys;
 use crate::journal::{Accepted, Entry, Journal, JournalError, Listed, Stored, unix_millis};
 use crate::library::Library;
 use crate::record::Record;
 use crate::resolve::Resolver;
-use crate::shell::{CloudCase, Conduct, Conducted, Memory, conduct};
+use crate::shell::{CloudCase, Conduct, Conducted, Memory, Vault, conduct};
 use crate::signals::Desks;
 use crate::telemetry::Metrics;
 
@@ -35,7 +36,8 @@ pub(crate) struct Parts {
     pub(crate) journal: Journal,
     pub(crate) prober: Arc<Prober>,
     pub(crate) metrics: Arc<Metrics>,
-    pub(crate) keys: Vec<Key>,
+    pub(crate) keys: Keys,
+    pub(crate) vault: Vault,
     pub(crate) stop: CancellationToken,
 }
 
@@ -48,7 +50,8 @@ pub(crate) struct Gate {
     library: Arc<Library>,
     prober: Arc<Prober>,
     pub(crate) metrics: Arc<Metrics>,
-    pub(crate) keys: Vec<Key>,
+    pub(crate) keys: Keys,
+    vault: Vault,
     runs: Mutex<HashMap<String, Live>>,
     accepting: tokio::sync::Mutex<()>,
     desks: Arc<Desks>,
@@ -79,7 +82,7 @@ pub(crate) enum Intake {
 impl Gate {
     /// A daemon that nobody has asked anything yet.
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { settings, clouds, journal, prober, metrics, keys, stop } = parts;
+        let Parts { settings, clouds, journal, prober, metrics, keys, vault, stop } = parts;
         Self {
             library: Arc::new(Library::new(settings.policies.clone())),
             settings,
@@ -88,6 +91,7 @@ impl Gate {
             prober,
             metrics,
             keys,
+            vault,
             runs: Mutex::default(),
             accepting: tokio::sync::Mutex::default(),
             desks: Arc::default(),
@@ -178,6 +182,7 @@ impl Gate {
             resolver: Resolver::new(subject),
             journal: self.journal.clone(),
             library: Arc::clone(&self.library),
+            vault: self.vault.clone(),
             metrics: Arc::clone(&self.metrics),
             desks: Arc::clone(&self.desks),
             memory: Mutex::new(Memory::after(run_decision)),
@@ -188,6 +193,7 @@ impl Gate {
         let conducting = Conduct {
             case,
             prober: Arc::clone(&self.prober),
+            vault: self.vault.clone(),
             metrics: Arc::clone(&self.metrics),
             stop: self.stop.clone(),
             origin,

@@ -5,9 +5,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OnceCell};
 
 use super::{Aws, RealAws};
+use crate::telemetry::Metrics;
 
 /// Regions and accounts that are kept at once; a daemon serves a handful.
 const CLOUDS_MAX: usize = 64;
@@ -104,6 +105,43 @@ impl Clouds {
         let made: Arc<dyn Aws> = Arc::new(real.elsewhere(key.0.as_deref(), key.1.as_deref()).await);
         others.insert(key, Arc::clone(&made));
         made
+    }
+}
+
+/// AWS, reached when it is first needed: who never asks it for anything stays small.
+#[derive(Clone, Debug)]
+pub(crate) struct OnDemand {
+    endpoint: Option<String>,
+    roles: Vec<String>,
+    metrics: Arc<Metrics>,
+    made: Arc<OnceCell<Clouds>>,
+}
+
+impl OnDemand {
+    /// Instead of AWS's own, `endpoint`; `roles` are ARNs of roles to take on in other accounts.
+    pub(crate) fn new(endpoint: Option<String>, roles: Vec<String>, metrics: Arc<Metrics>) -> Self {
+        Self { endpoint, roles, metrics, made: Arc::default() }
+    }
+
+    /// What there is already.
+    pub(crate) fn made(clouds: Clouds, metrics: Arc<Metrics>) -> Self {
+        let made = Arc::new(OnceCell::new_with(Some(clouds)));
+        Self { endpoint: None, roles: Vec::new(), metrics, made }
+    }
+
+    /// Reaches AWS, the first time it is called.
+    pub(crate) async fn clouds(&self) -> Clouds {
+        let make = async || {
+            let (endpoint, metrics) = (self.endpoint.clone(), Arc::clone(&self.metrics));
+            Clouds::real(RealAws::connect(endpoint, metrics).await, &self.roles)
+        };
+        self.made.get_or_init(make).await.clone()
+    }
+
+    /// Whether AWS was ever reached.
+    #[cfg(test)]
+    pub(crate) fn is_made(&self) -> bool {
+        self.made.initialized()
     }
 }
 

@@ -39,8 +39,8 @@ pub(crate) struct FakeAws {
     pub(crate) alarms: Vec<AlarmFacts>,
     pub(crate) waiting: Vec<WaitingApproval>,
     pub(crate) pipelines: BTreeMap<String, PipelineFacts>,
-    /// Parameters and secrets, by name.
-    pub(crate) secrets: BTreeMap<String, String>,
+    /// Parameters and secrets, by name; they can be rotated.
+    pub(crate) secrets: Mutex<BTreeMap<String, String>>,
     /// Call → how it fails.
     pub(crate) failures: BTreeMap<Call, Failure>,
     /// How many of the next reads of metrics fail in passing.
@@ -125,6 +125,26 @@ impl FakeAws {
             Some(DeploymentTarget::Ecs(target)) => target,
             other => panic!("{other:?} is no service"),
         }
+    }
+
+    /// Puts a secret in place of what was there; an empty one takes it away.
+    pub(crate) fn put_secret(&self, name: &str, text: &str) {
+        let mut secrets = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
+        if text.is_empty() {
+            secrets.remove(name);
+        } else {
+            secrets.insert(name.to_owned(), text.to_owned());
+        }
+    }
+
+    fn secret_of(&self, name: &str) -> Option<String> {
+        self.secrets.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    /// How often a call was made.
+    pub(crate) fn count(&self, call: Call) -> usize {
+        let calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        calls.iter().filter(|made| **made == call).count()
     }
 
     fn reply<'a, T: Send + 'a>(&self, call: Call, subject: &str, value: Option<T>) -> Reply<'a, T> {
@@ -359,10 +379,10 @@ impl Messages for FakeAws {
 
 impl Secrets for FakeAws {
     fn parameter<'a>(&'a self, name: &'a str) -> Reply<'a, String> {
-        self.reply(Call::GetParameter, name, self.secrets.get(name).cloned())
+        self.reply(Call::GetParameter, name, self.secret_of(name))
     }
 
     fn secret<'a>(&'a self, id: &'a str) -> Reply<'a, String> {
-        self.reply(Call::GetSecretValue, id, self.secrets.get(id).cloned())
+        self.reply(Call::GetSecretValue, id, self.secret_of(id))
     }
 }

@@ -206,6 +206,8 @@ fn classify(code: &str) -> Failure {
     match code {
         "AccessDenied"
         | "AccessDeniedException"
+        | "AuthorizationError"
+        | "AuthorizationErrorException"
         | "UnrecognizedClientException"
         | "InvalidClientTokenId"
         | "InvalidSignatureException"
@@ -222,7 +224,13 @@ fn classify(code: &str) -> Failure {
         | "ListenerNotFound"
         | "ListenerNotFoundException"
         | "LoadBalancerNotFound"
-        | "LoadBalancerNotFoundException" => Failure::Missing,
+        | "LoadBalancerNotFoundException"
+        // Of SSM, of Secrets Manager, of SNS.
+        | "ParameterNotFound"
+        | "ParameterVersionNotFound"
+        | "ResourceNotFoundException"
+        | "NotFound"
+        | "NotFoundException" => Failure::Missing,
         "LifecycleEventAlreadyCompletedException" | "DeploymentAlreadyCompletedException" => {
             Failure::Completed
         }
@@ -257,6 +265,7 @@ mod tests {
         for (code, failure) in [
             ("AccessDeniedException", Failure::Denied),
             ("DeploymentDoesNotExistException", Failure::Missing),
+            ("ParameterNotFound", Failure::Missing),
             ("LifecycleEventAlreadyCompletedException", Failure::Completed),
             ("InvalidLifecycleEventHookExecutionIdException", Failure::Invalid),
             ("ThrottlingException", Failure::Passing),

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use clap::Args;
+use policies::address::target;
 use policies::policy::{During, Measure, Objective};
 use policies::run::limit_for;
 use policies::{
@@ -20,10 +21,10 @@ use super::{
     NOT_PROVEN, Output, USAGE, complain, good_policy, only_addresses, rendered, say,
     serve::stop_on_signal, story,
 };
-use crate::address::target;
+use crate::aws::OnDemand;
 use crate::journal::{Entry, unix_millis};
 use crate::record::Record;
-use crate::shell::{Case, Conduct, Conducted, Doing, conduct, sendable};
+use crate::shell::{Case, Conduct, Conducted, Doing, Vault, conduct, sendable};
 use crate::telemetry::{self, Metrics};
 
 /// Without a terminal, a line of progress this often: enough to see it live, little enough for the
@@ -116,7 +117,10 @@ impl Verify {
     }
 
     async fn verify(&self) -> Result<u8, String> {
-        let case = Arc::new(self.case().await?);
+        let metrics = Arc::new(Metrics::new().map_err(|error| story(&error))?);
+        let aws = OnDemand::new(None, Vec::new(), Arc::clone(&metrics));
+        let vault = Vault::new(aws, Arc::clone(&metrics));
+        let case = Arc::new(self.case(&vault).await?);
         let question = Question {
             id: format!("verify-{}", std::process::id()),
             // The run answers a margin before the limit; here the deadline is meant to the second.
@@ -134,7 +138,8 @@ impl Verify {
         let conducting = Conduct {
             case: Arc::<ShellCase>::clone(&case),
             prober: Arc::new(Prober::start().map_err(|error| story(&error))?),
-            metrics: Arc::new(Metrics::new().map_err(|error| story(&error))?),
+            vault,
+            metrics,
             stop,
             origin: Instant::now(),
         };
@@ -155,7 +160,7 @@ impl Verify {
         Ok(decision.map_or(NOT_PROVEN, |decision| decision.exit_code()))
     }
 
-    async fn case(&self) -> Result<ShellCase, String> {
+    async fn case(&self, vault: &Vault) -> Result<ShellCase, String> {
         let (file, policy) = good_policy(&self.policy).await?;
         only_addresses(&self.policy, &policy)?;
         if !file.faults.is_empty() {
@@ -170,7 +175,7 @@ impl Verify {
         for note in without_data(&policy) {
             complain(&note);
         }
-        faults.extend(sendable(&policy).err().map(|error| error.to_string()));
+        faults.extend(sendable(&policy, vault).await.err().map(|trouble| trouble.what));
         if !faults.is_empty() {
             return Err(faults.join("\nerror: "));
         }

@@ -54,7 +54,8 @@ async fn probed(aws: FakeAws, probe: &str) -> TargetTick {
     plan.rate = policies::plan::Rate::constant(50.0);
     plan.tick = Duration::from_millis(200);
     let invoker: Arc<dyn Invoker> = Arc::new(Functions(Arc::new(aws)));
-    let order = Order::new(plan, &WithFunctions::new(&References, Some(invoker))).unwrap();
+    let order =
+        Order::new(plan, &WithFunctions::new(&References::default(), Some(invoker))).unwrap();
     let prober = Prober::start().unwrap();
     let mut session = prober.begin(order);
     let mut tick = TargetTick::default();

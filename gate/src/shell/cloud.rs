@@ -10,7 +10,7 @@ use probes::Invoker;
 use tokio::time::timeout;
 use tracing::{debug, error, warn};
 
-use super::{Case, Doing, sendable};
+use super::{Case, Doing, Vault, sendable};
 use crate::ask::{Ask, Subject};
 use crate::aws::pipelines::Approval;
 use crate::aws::{Aws, AwsError, Clouds, Failure};
@@ -34,6 +34,7 @@ pub(crate) struct CloudCase {
     pub(crate) resolver: Resolver,
     pub(crate) journal: Journal,
     pub(crate) library: Arc<Library>,
+    pub(crate) vault: Vault,
     pub(crate) metrics: Arc<Metrics>,
     /// Shared by all questions.
     pub(crate) desks: Arc<Desks>,
@@ -86,8 +87,18 @@ impl CloudCase {
             Some(name) => self.library.named(name).await,
             None => self.library.pick(deployment).await,
         };
-        usable(&policy)?;
+        self.usable(&policy).await?;
         Ok(policy)
+    }
+
+    /// A policy whose secrets cannot be read is trouble now, not silence later.
+    async fn usable(&self, policy: &PolicyInForce) -> Result<(), Trouble> {
+        let PolicyInForce::Chosen { file, text } = policy else { return Ok(()) };
+        let parsed = policies::PolicyFile::parse(file, text);
+        let Some(policy) = parsed.policy else { return Ok(()) };
+        sendable(&policy, &self.vault)
+            .await
+            .map_err(|trouble| Trouble { what: format!("{file}: {}", trouble.what), ..trouble })
     }
 
     /// AWS in the region and account the question comes from.
@@ -315,18 +326,6 @@ impl Case for CloudCase {
             }
         })
     }
-}
-
-/// A policy whose secrets cannot be read is trouble now, not silence later.
-fn usable(policy: &PolicyInForce) -> Result<(), Trouble> {
-    let PolicyInForce::Chosen { file, text } = policy else { return Ok(()) };
-    let parsed = policies::PolicyFile::parse(file, text);
-    let Some(policy) = parsed.policy else { return Ok(()) };
-    sendable(&policy).map_err(|error| Trouble {
-        blame: Blame::User,
-        lasting: true,
-        what: format!("{file}: {error}"),
-    })
 }
 
 fn undelivered(error: &AwsError) -> Event {

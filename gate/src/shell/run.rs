@@ -3,17 +3,16 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use policies::{Action, Arm, Event, Moment, Phase, Plan, Reading, Run, Tick};
+use policies::{Action, Arm, Event, Moment, Phase, Reading, Run, Tick};
 use probes::scrape::Scraper;
-use probes::{Order, OrderError, Prober, Session};
+use probes::{Order, Prober, Session};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, Span, info, info_span, warn};
+use tracing::{Instrument, Span, info, info_span};
 
-use super::{Case, References};
-use crate::invoke::WithFunctions;
+use super::{Case, Orders, Vault};
 use crate::signals::{Signals, Wanted};
 use crate::telemetry::Metrics;
 
@@ -27,6 +26,7 @@ const STOP_GRACE: Duration = Duration::from_secs(10);
 pub(crate) struct Conduct {
     pub(crate) case: Arc<dyn Case>,
     pub(crate) prober: Arc<Prober>,
+    pub(crate) vault: Vault,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) stop: CancellationToken,
     /// The instant the question was accepted.
@@ -82,6 +82,7 @@ pub(crate) async fn conduct(conducted: Conducted, conduct: Conduct, first: Vec<A
     // Conducted once: nobody has taken it before.
     let Some(inbox) = inbox else { return };
     let conductor = Conductor {
+        orders: Orders::new(conduct.vault.clone()).of(Arc::clone(&conduct.case)),
         conducted,
         conduct,
         inbox,
@@ -99,6 +100,7 @@ struct Conductor {
     conduct: Conduct,
     inbox: mpsc::Receiver<Event>,
     tasks: JoinSet<()>,
+    orders: Orders,
     session: Option<Session>,
     scraper: Option<Scraper>,
     signals: Option<Signals>,
@@ -124,6 +126,11 @@ impl Conductor {
                 () = stop.cancelled(), if !stop.is_cancelled() => continue,
                 () = &mut stopping => return,
                 fact = self.inbox.recv() => fact,
+                order = self.orders.ready() => {
+                    self.conduct.case.probing();
+                    self.probe(order);
+                    continue;
+                }
                 tick = tick(&mut self.session) => tick.map(|tick| Event::Ticked { tick: Box::new(tick) }),
                 readings = scraped(&mut self.scraper) => {
                     if readings.is_none() {
@@ -167,6 +174,8 @@ impl Conductor {
         let at = self.now();
         self.conduct.case.record(at, &fact).await;
         let answering = self.conducted.lock().phase() == Phase::Answering;
+        let looked =
+            matches!(fact, Event::Resolved { .. } | Event::Unchanged | Event::Unresolved { .. });
         let actions = self.judge(fact, at);
         if let Some(signals) = &self.signals {
             signals.traffic(self.conducted.lock().traffic_since());
@@ -174,7 +183,12 @@ impl Conductor {
         if answering && self.conducted.lock().phase() == Phase::Watching {
             self.conduct.metrics.decided(&self.conducted.lock().report());
         }
-        self.perform(actions).await
+        let over = self.perform(actions).await;
+        if looked {
+            // A secret may have been rotated since.
+            self.orders.look_again();
+        }
+        over
     }
 
     fn judge(&self, fact: Event, at: Moment) -> Vec<Action> {
@@ -201,16 +215,9 @@ impl Conductor {
             match action {
                 Action::Resolve { after } => self.resolve(after),
                 Action::WakeAt(moment) => self.wake_at(moment),
-                Action::Probe(plan) => match self.order(*plan).await {
-                    Ok(order) => {
-                        self.conduct.case.probing();
-                        self.probe(order);
-                    }
-                    // Checked when the policy was picked; a secret that went away since leaves the run
-                    // without samples, which is a verdict of its own.
-                    Err(error) => warn!(%error, "cannot probe"),
-                },
+                Action::Probe(plan) => self.orders.make(*plan),
                 Action::StopProbing => {
+                    self.orders.stop();
                     self.session = None;
                     self.scraper = None;
                     self.signals = None;
@@ -238,12 +245,6 @@ impl Conductor {
             }
         }
         false
-    }
-
-    async fn order(&self, plan: Plan) -> Result<Order, OrderError> {
-        let invokes = plan.script.invokes();
-        let invoker = if invokes { self.conduct.case.invoker().await } else { None };
-        Order::new(plan, &WithFunctions::new(&References, invoker))
     }
 
     fn probe(&mut self, order: Order) {

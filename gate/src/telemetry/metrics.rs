@@ -37,6 +37,7 @@ pub(crate) struct Metrics {
     aws_calls: IntCounterVec,
     cloudwatch_requested: IntCounter,
     readings_lost: IntCounterVec,
+    secrets: IntCounterVec,
     lost: IntCounterVec,
     policy_faults: IntGauge,
     targets: Targets,
@@ -200,6 +201,11 @@ impl Metrics {
                 "Readings of an objective that were wanted and not had, by source and reason.",
                 &["source", "reason"],
             )?,
+            secrets: table.counter(
+                "gate_secret_reads_total",
+                "Reads of secrets, by where they are and by outcome: read, kept for the last value where a read failed, failed.",
+                &["source", "outcome"],
+            )?,
             lost: table.counter(
                 "gate_lost_total",
                 "Things dropped because of a limit or a fault of gate, by what: journal-entry, connection, timed-out-request.",
@@ -299,6 +305,11 @@ impl Metrics {
 
     pub(crate) fn aws_call(&self, operation: &str, outcome: &str) {
         self.aws_calls.with_label_values(&[operation, outcome]).inc();
+    }
+
+    /// A secret was read, or not.
+    pub(crate) fn secret(&self, source: &str, outcome: &str) {
+        self.secrets.with_label_values(&[source, outcome]).inc();
     }
 
     pub(crate) fn lost(&self, what: &str) {

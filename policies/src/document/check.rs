@@ -7,6 +7,7 @@ mod objectives;
 mod probe;
 mod scenario;
 mod signals;
+mod targets;
 
 use std::time::Duration;
 
@@ -109,6 +110,8 @@ fn document(root: &Node, faults: &mut Faults<'_>) -> (Option<Policy>, Option<App
     let decide = decide(fields.optional("decide"), faults);
     let watch = fields.optional("watch").and_then(|node| watch(node, &decide, faults));
     let probe = fields.optional("probe").and_then(|node| probe::probe(node, &decide, faults));
+    let targets = fields.optional("targets");
+    let targets = targets.map(|node| targets::targets(node, probe.as_ref(), faults));
     let objectives = fields.optional("objectives").map(|node| {
         let setting =
             objectives::Setting { probe: probe.as_ref(), decide: &decide, watch, share: 1.0 };
@@ -128,7 +131,8 @@ fn document(root: &Node, faults: &mut Faults<'_>) -> (Option<Policy>, Option<App
     let place = fields.place_of("applies-to").clone();
     let policy = match (applies_to.clone(), probe, objectives) {
         (Some(applies_to), Some(probe), Some(objectives)) => {
-            Some(Policy { applies_to, observe, probe, objectives, decide, watch })
+            let targets = targets.unwrap_or_default();
+            Some(Policy { applies_to, observe, probe, targets, objectives, decide, watch })
         }
         _ => None,
     };

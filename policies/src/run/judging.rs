@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use super::watching::Watching;
-use super::{Run, reason, routed};
+use super::{Run, reason};
 use crate::decision::{Answer, Basis};
-use crate::deployment::Arm;
 use crate::event::Action;
 use crate::judge::{Judge, Standing};
 use crate::phase::Phase;
@@ -67,9 +66,8 @@ impl Run {
             return None;
         }
         let total = tick.green.total();
-        let targets =
-            |arm| self.deployment.as_ref().map_or(0, |d| routed(d, arm, policy.probe.via).len());
-        let (greens, blues) = (targets(Arm::Green), targets(Arm::Blue));
+        let arms = self.deployment.as_ref().map(|deployment| self.arms(deployment, policy));
+        let (greens, blues) = arms.map_or((0, 0), |(green, blue)| (green.len(), blue.len()));
         if total.judged() > 0 {
             self.silence.green = Duration::ZERO;
         } else if total.due > 0 || greens == 0 {

@@ -148,10 +148,15 @@ fn faults_of_green(judge: &Judge) -> String {
     if faults.is_empty() { faults } else { format!(": {faults}") }
 }
 
-/// Green has nothing to probe.
-pub(super) fn no_targets(waited: Duration, answer: Answer) -> String {
+/// Green has nothing to probe; `nameless` where nothing but a policy could name it.
+pub(super) fn no_targets(waited: Duration, answer: Answer, nameless: bool) -> String {
+    let what = if nameless {
+        "neither the deployment nor the policy names a target to probe (write `targets: { green: [ URL ] }`)"
+    } else {
+        "green has no target to probe on the route the policy wants"
+    };
     format!(
-        "no data: green has no target to probe on the route the policy wants, after looking for {}; answering {answer} by the policy's `no-data` rule",
+        "no data: {what}, after looking for {}; answering {answer} by the policy's `no-data` rule",
         spell(waited)
     )
 }

@@ -312,28 +312,33 @@ fn header_value(node: &Node, faults: &mut Faults<'_>) -> Option<HeaderValue> {
     None
 }
 
+/// How a reference to a secret is written.
+const REFERENCE_HELP: &str =
+    "write `{ secret: \"env:NAME\" }`, or `file:/path`, `ssm:/name`, `secretsmanager:name`";
+
+/// Whether this says where a text is found: `env:NAME`, `file:/path`, `ssm:/name`, `secretsmanager:name` or
+/// `secretsmanager:name#key`.
+pub(super) fn is_reference(text: &str) -> bool {
+    match text.split_once(':') {
+        Some(("env" | "file" | "ssm", place)) => !place.is_empty(),
+        Some(("secretsmanager", place)) => match place.split_once('#') {
+            Some((id, key)) => !id.is_empty() && !key.is_empty(),
+            None => !place.is_empty(),
+        },
+        _ => false,
+    }
+}
+
 /// A reference to a secret, and what stands before it.
 pub(super) fn secret(node: &Node, faults: &mut Faults<'_>) -> Option<(String, String)> {
     let fields = Fields::of(node, &shape::SECRET, faults)?;
     let prefix = fields.optional("prefix").and_then(|node| fields::text(node, faults));
     let node = fields.optional("secret")?;
     let text = fields::text(node, faults)?;
-    let (kind, rest) = text.split_once(':').unwrap_or((text.as_str(), ""));
-    match kind {
-        "env" | "file" if !rest.is_empty() => {}
-        "ssm" | "secretsmanager" if !rest.is_empty() => {
-            let message = format!(
-                "secrets from `{kind}:` are not read by this version of gate, which refuses to probe without them"
-            );
-            faults.warn(&node.place, message, "let the task definition's `secrets` put it into the environment and write `env:NAME`");
-        }
-        _ => {
-            let help =
-                "write `{ secret: \"env:NAME\" }` or `{ secret: \"file:/run/secrets/name\" }`";
-            let message = format!("`{text}` is not a reference to a secret");
-            faults.add(FaultCode::G0004, &node.place, message, help);
-            return None;
-        }
+    if !is_reference(&text) {
+        let message = format!("`{text}` is not a reference to a secret");
+        faults.add(FaultCode::G0004, &node.place, message, REFERENCE_HELP);
+        return None;
     }
     Some((text, prefix.unwrap_or_default()))
 }

@@ -229,12 +229,11 @@ fn client_tls(node: &Node, faults: &mut Faults<'_>) -> ClientTls {
     let reference = |key: &str, faults: &mut Faults<'_>| {
         let node = fields.optional(key)?;
         let text = fields::text(node, faults)?;
-        let sound = text
-            .split_once(':')
-            .is_some_and(|(kind, rest)| matches!(kind, "env" | "file") && !rest.is_empty());
+        let sound = call::is_reference(&text);
         if !sound {
-            let message = format!("`{text}` is not a reference to a file or a variable");
-            faults.add(FaultCode::G0004, &node.place, message, "write it like `file:/etc/ca.pem`");
+            let message = format!("`{text}` is not a reference to certificates");
+            let help = "write it like `file:/etc/ca.pem`, `env:NAME`, `ssm:/name` or `secretsmanager:name`";
+            faults.add(FaultCode::G0004, &node.place, message, help);
         }
         sound.then_some(text)
     };

@@ -25,6 +25,12 @@ pub(in crate::document) static POLICY: Shape = Shape {
             "write `probe: { http: { path: /healthz } }`",
             "what to probe, how often, what to expect",
         ),
+        key(
+            "targets",
+            Form::Map(&TARGETS),
+            "the deployment's own",
+            "what is probed where a deployment names no address itself: CodePipeline, CodeDeploy on EC2",
+        ),
         must(
             "objectives",
             Form::List(&Form::Map(&OBJECTIVE)),
@@ -82,6 +88,21 @@ pub(in crate::document) static APPLIES_TO: Shape = Shape {
             "all",
             "stages of CodeDeploy (`AfterAllowTestTraffic`), of ECS (`POST_TEST_TRAFFIC_SHIFT`) and of CodePipeline (`Approval`)",
         ),
+    ],
+};
+
+pub(in crate::document) static TARGETS: Shape = Shape {
+    what: "`targets`",
+    about: "What is probed where a deployment names no address itself; the path is the probe's.",
+    needs: Needs::Nothing,
+    keys: &[
+        must(
+            "green",
+            Form::Some(&Form::Text),
+            "write `green: [ \"http://host:port\" ]`",
+            "scheme, host and port of the candidate: one, or a list of at most 50",
+        ),
+        key("blue", Form::Some(&Form::Text), "none", "the same of the baseline"),
     ],
 };
 
