@@ -76,7 +76,7 @@ fn time(millis: Option<f64>) -> Option<Duration> {
     Duration::try_from_secs_f64(millis / 1000.0).ok()
 }
 
-/// `RequestId: …	Duration: 12.34 ms	Billed Duration: 13 ms	…`: names end in a colon, a value follows, and a unit.
+/// `RequestId: … Duration: 12.34 ms Billed Duration: 13 ms …`: names end in a colon, a value follows, and a unit.
 fn text(line: &str) -> Report {
     let mut report = Report::default();
     let mut words = line.split_whitespace().peekable();
