@@ -139,20 +139,20 @@ impl Round {
         *self = Self { began: Some(Instant::now()), failures: self.failures, ..Self::default() };
         let names: Vec<String> = wanted.iter().take(ROUND_NAMES_MAX).cloned().collect();
         self.left_out = wanted.iter().skip(ROUND_NAMES_MAX).cloned().collect();
-        self.asked = wanted;
         for names in names.chunks(NAMES_MAX) {
             match aws.alarms(names).await {
                 Ok(found) => {
                     self.found.extend(found.into_iter().map(|alarm| (alarm.name.clone(), alarm)));
                 }
                 Err(error) => {
-                    self.failures = self.failures.saturating_add(1);
                     self.failure = Some(Failed { reason: reason(&error), story: error.story() });
-                    return;
+                    break;
                 }
             }
         }
-        self.failures = 0;
+        // At the end: the run that asks may be over before, and what it did not hear is not without a state.
+        self.asked = wanted;
+        self.failures = if self.failure.is_some() { self.failures.saturating_add(1) } else { 0 };
     }
 
     fn of(&self, names: &BTreeSet<String>) -> BTreeMap<String, AlarmFacts> {
