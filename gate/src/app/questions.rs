@@ -19,7 +19,7 @@ use crate::journal::{Accepted, Entry, Journal, JournalError, Listed, Stored, uni
 use crate::library::Library;
 use crate::record::Record;
 use crate::resolve::Resolver;
-use crate::shell::{CloudCase, Conduct, Conducted, Memory, Vault, conduct};
+use crate::shell::{CloudCase, Conduct, Conducted, Memory, Notifier, Vault, conduct};
 use crate::telemetry::Metrics;
 
 /// Runs at once. Beyond it whoever asks is told to come back: never accepted and dropped.
@@ -51,6 +51,7 @@ pub(crate) struct Gate {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) keys: Keys,
     vault: Vault,
+    notifier: Notifier,
     runs: Mutex<HashMap<String, Live>>,
     accepting: tokio::sync::Mutex<()>,
     tasks: TaskTracker,
@@ -81,7 +82,9 @@ impl Gate {
     /// A daemon that nobody has asked anything yet.
     pub(crate) fn new(parts: Parts) -> Self {
         let Parts { settings, clouds, journal, prober, metrics, keys, vault, stop } = parts;
+        let tasks = TaskTracker::new();
         Self {
+            notifier: Notifier::new(clouds.clone(), Arc::clone(&metrics), tasks.clone()),
             library: Arc::new(Library::new(settings.policies.clone())),
             settings,
             clouds,
@@ -92,7 +95,7 @@ impl Gate {
             vault,
             runs: Mutex::default(),
             accepting: tokio::sync::Mutex::default(),
-            tasks: TaskTracker::new(),
+            tasks,
             stop,
         }
     }
@@ -180,6 +183,7 @@ impl Gate {
             journal: self.journal.clone(),
             library: Arc::clone(&self.library),
             vault: self.vault.clone(),
+            notifier: self.notifier.clone(),
             metrics: Arc::clone(&self.metrics),
             memory: Mutex::new(Memory::after(run_decision)),
         });
