@@ -3,12 +3,14 @@
 //! It never decides. What differs between AWS and a person at a terminal is behind [`Case`].
 
 mod cloud;
+mod notify;
 mod orders;
 mod run;
 mod secrets;
 pub(crate) mod vault;
 
 pub(crate) use cloud::{CloudCase, Memory, trouble};
+pub(crate) use notify::Notifier;
 pub(crate) use orders::Orders;
 pub(crate) use run::{Conduct, Conducted, conduct};
 pub(crate) use secrets::{References, sendable};
@@ -19,7 +21,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use policies::{Decision, Event, Moment};
+use policies::{Decision, Event, Moment, Report};
 use probes::Invoker;
 
 use crate::signals::Sources;
@@ -45,6 +47,8 @@ pub(crate) trait Case: Send + Sync + fmt::Debug {
     fn deliver<'a>(&'a self, decision: &'a Decision, stop_deployment: bool) -> Doing<'a, Event>;
     /// Stops the deployment with rollback, though its question was answered. One try.
     fn veto(&self) -> Doing<'_, Event>;
+    /// Tells these topics of what was just delivered, and waits for none of them.
+    fn notify(&self, _topics: &[String], _report: &Report) {}
     /// Writes a fact down before it is acted on.
     fn record<'a>(&'a self, at: Moment, fact: &'a Event) -> Doing<'a, ()>;
     /// Writes the decision down before it is sent.

@@ -51,6 +51,8 @@ pub struct Policy {
     pub decide: Decide,
     /// Judging on after Continue, while traffic shifts; `None` ends with the answer.
     pub watch: Option<Watch>,
+    /// ARNs of the SNS topics that are told of a decision.
+    pub notify: Vec<String>,
 }
 
 /// Addresses that a policy names. Without any of green it names none.

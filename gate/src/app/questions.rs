@@ -19,7 +19,7 @@ use crate::journal::{Accepted, Entry, Journal, JournalError, Listed, Stored, uni
 use crate::library::Library;
 use crate::record::Record;
 use crate::resolve::Resolver;
-use crate::shell::{CloudCase, Conduct, Conducted, Memory, Vault, conduct};
+use crate::shell::{CloudCase, Conduct, Conducted, Memory, Notifier, Vault, conduct};
 use crate::signals::Desks;
 use crate::telemetry::Metrics;
 
@@ -52,6 +52,7 @@ pub(crate) struct Gate {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) keys: Keys,
     vault: Vault,
+    notifier: Notifier,
     runs: Mutex<HashMap<String, Live>>,
     accepting: tokio::sync::Mutex<()>,
     desks: Arc<Desks>,
@@ -83,7 +84,9 @@ impl Gate {
     /// A daemon that nobody has asked anything yet.
     pub(crate) fn new(parts: Parts) -> Self {
         let Parts { settings, clouds, journal, prober, metrics, keys, vault, stop } = parts;
+        let tasks = TaskTracker::new();
         Self {
+            notifier: Notifier::new(clouds.clone(), Arc::clone(&metrics), tasks.clone()),
             library: Arc::new(Library::new(settings.policies.clone())),
             settings,
             clouds,
@@ -95,7 +98,7 @@ impl Gate {
             runs: Mutex::default(),
             accepting: tokio::sync::Mutex::default(),
             desks: Arc::default(),
-            tasks: TaskTracker::new(),
+            tasks,
             stop,
         }
     }
@@ -183,6 +186,7 @@ impl Gate {
             journal: self.journal.clone(),
             library: Arc::clone(&self.library),
             vault: self.vault.clone(),
+            notifier: self.notifier.clone(),
             metrics: Arc::clone(&self.metrics),
             desks: Arc::clone(&self.desks),
             memory: Mutex::new(Memory::after(run_decision)),

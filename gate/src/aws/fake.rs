@@ -41,6 +41,8 @@ pub(crate) struct FakeAws {
     pub(crate) pipelines: BTreeMap<String, PipelineFacts>,
     /// Parameters and secrets, by name; they can be rotated.
     pub(crate) secrets: Mutex<BTreeMap<String, String>>,
+    /// Topic, subject and message of what was published, in order.
+    pub(crate) published: Mutex<Vec<[String; 3]>>,
     /// Call → how it fails.
     pub(crate) failures: BTreeMap<Call, Failure>,
     /// How many of the next reads of metrics fail in passing.
@@ -372,7 +374,9 @@ impl Messages for FakeAws {
         self.reply(Call::SendMessage, queue, Some(()))
     }
 
-    fn publish<'a>(&'a self, topic: &'a str, _: &'a str, _: &'a str) -> Reply<'a, ()> {
+    fn publish<'a>(&'a self, topic: &'a str, subject: &'a str, message: &'a str) -> Reply<'a, ()> {
+        let published = [topic, subject, message].map(str::to_owned);
+        self.published.lock().unwrap_or_else(PoisonError::into_inner).push(published);
         self.reply(Call::Publish, topic, Some(()))
     }
 }

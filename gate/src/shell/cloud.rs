@@ -4,13 +4,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use policies::{
-    Answer, Blame, Decision, Delivery, Deployment, Event, Moment, PolicyInForce, Trouble,
+    Answer, Blame, Decision, Delivery, Deployment, Event, Moment, PolicyInForce, Report, Trouble,
 };
 use probes::Invoker;
 use tokio::time::timeout;
 use tracing::{debug, error, warn};
 
-use super::{Case, Doing, Vault, sendable};
+use super::{Case, Doing, Notifier, Vault, sendable};
 use crate::ask::{Ask, Subject};
 use crate::aws::pipelines::Approval;
 use crate::aws::{Aws, AwsError, Clouds, Failure};
@@ -35,6 +35,7 @@ pub(crate) struct CloudCase {
     pub(crate) journal: Journal,
     pub(crate) library: Arc<Library>,
     pub(crate) vault: Vault,
+    pub(crate) notifier: Notifier,
     pub(crate) metrics: Arc<Metrics>,
     /// Shared by all questions.
     pub(crate) desks: Arc<Desks>,
@@ -293,6 +294,10 @@ impl Case for CloudCase {
 
     fn veto(&self) -> Doing<'_, Event> {
         Box::pin(async move { self.stop().await.unwrap_or_else(|error| undelivered(&error)) })
+    }
+
+    fn notify(&self, topics: &[String], report: &Report) {
+        self.notifier.tell(topics, report);
     }
 
     fn record<'a>(&'a self, at: Moment, fact: &'a Event) -> Doing<'a, ()> {

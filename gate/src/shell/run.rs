@@ -233,6 +233,10 @@ impl Conductor {
                     let span = info_span!("veto", reason = decision.reason);
                     self.later(after, async move { case.veto().instrument(span).await });
                 }
+                Action::Notify { topics } => {
+                    let report = self.conducted.lock().report();
+                    self.conduct.case.notify(&topics, &report);
+                }
                 Action::Close => {
                     self.conduct.case.closed().await;
                     let report = self.conducted.lock().report();

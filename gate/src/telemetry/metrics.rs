@@ -38,6 +38,7 @@ pub(crate) struct Metrics {
     cloudwatch_requested: IntCounter,
     readings_lost: IntCounterVec,
     secrets: IntCounterVec,
+    notifications: IntCounterVec,
     lost: IntCounterVec,
     policy_faults: IntGauge,
     targets: Targets,
@@ -206,6 +207,11 @@ impl Metrics {
                 "Reads of secrets, by where they are and by outcome: read, kept for the last value where a read failed, failed.",
                 &["source", "outcome"],
             )?,
+            notifications: table.counter(
+                "gate_notifications_total",
+                "Decisions and vetoes told to topics, by outcome: sent, failed, dropped.",
+                &["outcome"],
+            )?,
             lost: table.counter(
                 "gate_lost_total",
                 "Things dropped because of a limit or a fault of gate, by what: journal-entry, connection, timed-out-request.",
@@ -310,6 +316,11 @@ impl Metrics {
     /// A secret was read, or not.
     pub(crate) fn secret(&self, source: &str, outcome: &str) {
         self.secrets.with_label_values(&[source, outcome]).inc();
+    }
+
+    /// A topic was told, or not.
+    pub(crate) fn notification(&self, outcome: &str) {
+        self.notifications.with_label_values(&[outcome]).inc();
     }
 
     pub(crate) fn lost(&self, what: &str) {

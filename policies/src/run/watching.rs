@@ -104,7 +104,9 @@ impl Run {
                 self.end_watch("another question of the deployment took over".to_owned())
             }
             (Phase::Vetoing, Event::Delivered { delivery }) => {
-                self.end_watch(format!("veto {delivery}"))
+                let mut actions = self.notify();
+                actions.extend(self.end_watch(format!("veto {delivery}")));
+                actions
             }
             (Phase::Vetoing, Event::Undelivered { trouble }) => self.veto_undelivered(trouble),
             (Phase::Vetoing, Event::Resumed) => {

@@ -49,7 +49,12 @@ pub(in crate::document) static POLICY: Shape = Shape {
             "no watch",
             "judging on after Continue, while traffic shifts",
         ),
-        key("notify", Form::Some(&Form::Map(&NOTIFY)), "nobody", "who is told of a decision"),
+        key(
+            "notify",
+            Form::Some(&Form::Map(&NOTIFY)),
+            "nobody",
+            "who is told of a decision, at most 8",
+        ),
     ],
 };
 
@@ -497,5 +502,10 @@ pub(in crate::document) static NOTIFY: Shape = Shape {
     what: "a `notify` entry",
     about: "Who is told of a decision.",
     needs: Needs::Nothing,
-    keys: &[must("sns", Form::Text, "write `sns: \"arn:aws:sns:…\"`", "ARN of an SNS topic")],
+    keys: &[must(
+        "sns",
+        Form::Text,
+        "write `sns: \"arn:aws:sns:…\"`",
+        "ARN of a standard SNS topic, `arn:aws:sns:REGION:ACCOUNT:NAME`",
+    )],
 };
