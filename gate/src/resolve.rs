@@ -51,10 +51,29 @@ pub(crate) struct Measured {
     pub(crate) service: Option<(String, String)>,
     /// Function, alias and green's version.
     pub(crate) function: Option<(String, String, String)>,
-    /// What green's tasks name as `startedBy`.
-    pub(crate) started_by: Option<String>,
+    /// Which of the service's tasks are green's.
+    pub(crate) tasks: Option<GreenTasks>,
     /// When the deployment began, in seconds since 1970.
     pub(crate) began_unix_seconds: Option<i64>,
+}
+
+/// How green's tasks are told from the others of their service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum GreenTasks {
+    /// What they name as `startedBy`: a task set of CodeDeploy's.
+    StartedBy(String),
+    /// ARN of the task definition that they run, where ECS deploys by itself.
+    Running(String),
+}
+
+impl GreenTasks {
+    /// Whether a task is one of them.
+    pub(crate) fn holds(&self, task: &crate::aws::ecs::TaskFacts) -> bool {
+        match self {
+            Self::StartedBy(id) => task.started_by.as_ref() == Some(id),
+            Self::Running(definition) => task.task_definition.as_ref() == Some(definition),
+        }
+    }
 }
 
 impl Dimensions {

@@ -262,13 +262,11 @@ impl Ecs for FakeAws {
     fn tasks<'a>(
         &'a self,
         _: &'a str,
-        started_by: &'a str,
+        service: &'a str,
         stopped: bool,
     ) -> Reply<'a, Vec<TaskFacts>> {
-        let tasks = self.tasks.iter().filter(|task| {
-            task.started_by.as_deref() == Some(started_by) && (task.status == "STOPPED") == stopped
-        });
-        self.reply(Call::ListTasks, started_by, Some(tasks.cloned().collect()))
+        let tasks = self.tasks.iter().filter(|task| (task.status == "STOPPED") == stopped);
+        self.reply(Call::ListTasks, service, Some(tasks.cloned().collect()))
     }
 
     fn task<'a>(&'a self, _: &'a str, arn: &'a str) -> Reply<'a, Option<TaskFacts>> {

@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use policies::{Blame, Deployment, Stage, Trouble};
 
 use super::addresses::{Arms, fill};
-use super::{Measured, Purpose, Resolved, Resolver, lasting, passing, suffix};
+use super::{GreenTasks, Measured, Purpose, Resolved, Resolver, lasting, passing, suffix};
 use crate::aws::Aws;
 use crate::aws::ecs::{ServiceDeployment, ServiceRevision};
 use crate::shell::trouble;
@@ -109,7 +109,7 @@ async fn arms(
         service: deployment.service.split_once(':').map(|(c, s)| (c.to_owned(), s.to_owned())),
         // A task names its service's deployment, `ecs-svc/NUMBER`, and the number is the revision's: read off
         // what ECS shows, written nowhere. Where it is otherwise no task is found, which is no data.
-        started_by: Some(format!("ecs-svc/{}", short_id(green_arn))),
+        tasks: green.task_definition.clone().map(GreenTasks::Running),
         blue_target_group: blue_group.as_deref().and_then(suffix),
         blue_load_balancer: blue_facts
             .as_ref()

@@ -380,7 +380,7 @@ async fn what_cloudwatch_calls_green_and_blue_comes_with_each_platform() {
         blue_load_balancer: Some("app/web/50dc".into()),
         service: Some(("prod".into(), "web".into())),
         function: None,
-        started_by: Some("ecs-svc/Green".into()),
+        tasks: Some(GreenTasks::StartedBy("ecs-svc/Green".into())),
         began_unix_seconds: Some(5),
     };
     let codedeploy = || Subject::CodeDeploy { id: "d-1".into() };
@@ -395,14 +395,15 @@ async fn what_cloudwatch_calls_green_and_blue_comes_with_each_platform() {
     let group =
         |name: &str| vec![format!("arn:aws:elasticloadbalancing:r:1:targetgroup/{name}/73e2")];
     aws.revisions[0].arn = "arn:aws:ecs:r:1:service-revision/prod/web/9313".into();
+    aws.revisions[0].task_definition = Some("arn:web:43".into());
     aws.revisions[0].target_groups = group("web-blue");
     aws.revisions[1].target_groups = group("web-green");
     let found = aws.service_deployments.get_mut(ARN).unwrap();
     found.target_revision = Some("arn:aws:ecs:r:1:service-revision/prod/web/9313".into());
     found.began_unix_seconds = Some(5);
     let subject = Subject::Service { arn: ARN.into(), hook_id: None, stage: None };
-    let started_by = Some("ecs-svc/9313".into());
-    assert_eq!(measured(subject, aws).await, Measured { started_by, ..groups });
+    let tasks = Some(GreenTasks::Running("arn:web:43".into()));
+    assert_eq!(measured(subject, aws).await, Measured { tasks, ..groups });
 
     let mut aws = FakeAws::new();
     function(&mut aws);

@@ -79,14 +79,16 @@ pub(super) async fn read(reader: Reader, observed: &[Observed]) {
 /// Looks once. False where no task of green was ever seen: what nobody knows of did not hold.
 async fn look(reader: &Reader, seen: &mut Stopped) -> Result<bool, AwsError> {
     let measured = reader.measured();
-    let (Some((cluster, _)), Some(started_by)) = (&measured.service, &measured.started_by) else {
+    let (Some((cluster, service)), Some(green)) = (&measured.service, &measured.tasks) else {
         return Ok(false);
     };
     let aws = reader.aws().await;
-    let stopped = aws.tasks(cluster, started_by, true).await?;
+    let mut stopped = aws.tasks(cluster, service, true).await?;
+    stopped.retain(|task| green.holds(task));
     seen.take(&stopped, reader.clock.accepted_unix_millis.div_euclid(1000));
     if !seen.any {
-        seen.any = !aws.tasks(cluster, started_by, false).await?.is_empty();
+        let running = aws.tasks(cluster, service, false).await?;
+        seen.any = running.iter().any(|task| green.holds(task));
     }
     Ok(seen.any)
 }

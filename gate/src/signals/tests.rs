@@ -30,7 +30,7 @@ fn measured() -> Measured {
         blue_target_group: Some("targetgroup/blue/2".into()),
         blue_load_balancer: Some("app/web/1".into()),
         service: Some(("prod".into(), "web".into())),
-        started_by: Some("ecs-svc/green".into()),
+        tasks: Some(crate::resolve::GreenTasks::StartedBy("ecs-svc/green".into())),
         began_unix_seconds: Some(36_000),
         function: None,
     }

@@ -45,14 +45,15 @@ async fn errors_of_real_traffic_roll_a_release_back_that_answers_every_probe() {
         .or(deployment["task_sets"]["green"]["target_group"].as_str());
     let group = green.unwrap_or_else(|| panic!("{deployment:#}"));
     let of = |resource: &str| resource.rsplit(':').next().unwrap().to_owned();
-    let balancer = site.made["load_balancer_arn"].as_str().or(site.made["load_balancer"].as_str());
-    let balancer = balancer.unwrap_or_else(|| panic!("{:#}", site.made));
-    let balancer = of(balancer).trim_start_matches("loadbalancer/").to_owned();
+    // `listener/app/web/1/2` is a listener of `app/web/1`.
+    let listener = of(site.made["prod_listener"].as_str().unwrap());
+    let balancer = listener.trim_start_matches("listener/").rsplit_once('/').unwrap().0.to_owned();
     let dimensions = json!({ "TargetGroup": of(group), "LoadBalancer": balancer });
     points("RequestCount", &dimensions, 1000).await;
     points("HTTPCode_Target_5XX_Count", &dimensions, 200).await;
     let outcome = gate.outcome(&id, SETTLED).await;
-    assert_eq!((&outcome["decision"], &outcome["basis"]), (&json!("rollback"), &json!("proven")));
+    let decided = (&outcome["decision"], &outcome["basis"]);
+    assert_eq!(decided, (&json!("rollback"), &json!("proven")), "{outcome:#}\n{}", gate.logged());
     assert!(reason(&outcome).contains("HTTPCode_Target_5XX_Count"), "{outcome:#}");
     let metrics = tests::http::get(&format!("{}/metrics", gate.admin())).await.unwrap().text;
     assert!(metrics.contains("gate_cloudwatch_metrics_requested_total"), "{metrics}");
@@ -126,6 +127,6 @@ async fn a_task_that_stops_by_itself_is_named_with_its_exit_code() {
         .iter()
         .find(|o| o["name"].as_str().unwrap().contains("stopped"));
     let judged = judged.unwrap_or_else(|| panic!("{outcome:#}"));
-    assert_eq!(judged["verdict"], "Broken", "{outcome:#}");
+    assert_eq!(judged["verdict"], "Broken", "{}", gate.logged());
     assert!(reason(&outcome).contains("exit"), "{outcome:#}");
 }

@@ -203,15 +203,14 @@ impl Ecs for RealAws {
     fn tasks<'a>(
         &'a self,
         cluster: &'a str,
-        started_by: &'a str,
+        service: &'a str,
         stopped: bool,
     ) -> Reply<'a, Vec<TaskFacts>> {
         let status = if stopped { DesiredStatus::Stopped } else { DesiredStatus::Running };
         Box::pin(async move {
-            // "startedBy" must be the only filter beside the status.
-            let call = self.ecs.list_tasks().cluster(cluster).started_by(started_by);
+            let call = self.ecs.list_tasks().cluster(cluster).service_name(service);
             let call = call.desired_status(status).max_results(100);
-            let reply = self.seen(Call::ListTasks, started_by, call.send().await)?;
+            let reply = self.seen(Call::ListTasks, service, call.send().await)?;
             let arns = reply.task_arns.unwrap_or_default().into_iter().take(TASKS_MAX);
             self.described(cluster, arns.collect()).await
         })
