@@ -10,6 +10,7 @@ pub(crate) mod ecs;
 #[cfg(test)]
 pub(crate) mod fake;
 pub(crate) mod functions;
+pub(crate) mod identity;
 pub(crate) mod measurements;
 pub(crate) mod messages;
 pub(crate) mod pipelines;
@@ -36,6 +37,7 @@ pub(crate) trait Aws:
     + balancing::Balancing
     + ecs::Ecs
     + functions::Functions
+    + identity::Identity
     + measurements::Measurements
     + messages::Messages
     + messages::Secrets
