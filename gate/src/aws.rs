@@ -86,10 +86,15 @@ impl AwsError {
         }
     }
 
-    /// The whole story in one line, with what to do where that is known.
-    pub(crate) fn story(&self) -> String {
+    /// What happened, in one line.
+    pub(crate) fn plain_story(&self) -> String {
         let message =
             if self.message.is_empty() { String::new() } else { format!(" ({})", self.message) };
+        format!("{self}{message}")
+    }
+
+    /// The whole story in one line, with what to do where that is known.
+    pub(crate) fn story(&self) -> String {
         let advice = match self.failure {
             Failure::Denied => {
                 format!(
@@ -101,7 +106,7 @@ impl AwsError {
                 String::new()
             }
         };
-        format!("{self}{message}{advice}")
+        format!("{}{advice}", self.plain_story())
     }
 
     /// What AWS says is not there, without an error of its own for it.

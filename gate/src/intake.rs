@@ -4,7 +4,7 @@ pub(crate) mod envelope;
 pub(crate) mod hooks;
 mod http;
 mod poll;
-mod queue;
+pub(crate) mod queue;
 
 use std::sync::Arc;
 

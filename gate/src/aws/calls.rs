@@ -41,6 +41,7 @@ pub(crate) enum Purpose {
 
 impl Purpose {
     /// Every purpose, as the documents order them.
+    #[cfg(test)]
     pub(crate) const ALL: [Self; 13] = [
         Self::CodeDeployEcs,
         Self::CodeDeployLambda,
@@ -266,7 +267,7 @@ calls! {
     GetPipeline = "codepipeline:GetPipeline" on PipelineArn
         for [Doctor]: "actions of a pipeline";
     PutJobSuccessResult = "codepipeline:PutJobSuccessResult" on Any
-        for [Pipeline]: "answers a Lambda action";
+        for [Pipeline, Relay]: "answers a Lambda action";
     PutJobFailureResult = "codepipeline:PutJobFailureResult" on Any
         for [Pipeline, Relay]: "answers a Lambda action";
     ReceiveMessage = "sqs:ReceiveMessage" on QueueArn

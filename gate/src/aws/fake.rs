@@ -10,8 +10,8 @@ use super::codedeploy::{
     TaskSet,
 };
 use super::ecs::{Ecs, ServiceDeployment, ServiceFacts, ServiceRevision, TaskFacts};
-use super::identity::{Caller, Identity};
 use super::functions::{AliasFacts, FunctionFacts, Functions, Invocation};
+use super::identity::{Caller, Identity};
 use super::measurements::{AlarmFacts, Measurements, MetricQuery, Series, Span};
 use super::messages::{Message, Messages, Secrets};
 use super::pipelines::{Approval, PipelineFacts, Pipelines, WaitingApproval};

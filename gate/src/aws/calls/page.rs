@@ -55,7 +55,7 @@ fn about(purpose: Purpose) -> &'static str {
             "The daemon, where deployments of other accounts ask. The role there needs the calls of the deployment, and trusts the role gate runs with."
         }
         Purpose::Relay => {
-            "The Lambda function that hooks and actions invoke, beside the right to write its log. `PutLifecycleEventHookExecutionStatus` is for CodeDeploy's hooks, `PutJobFailureResult` for CodePipeline's actions, `SendMessage` for `GATE_QUEUE`."
+            "The Lambda function that hooks and actions invoke, beside the right to write its log. `PutLifecycleEventHookExecutionStatus` is for CodeDeploy's hooks, `PutJobFailureResult` and, with `GATE_UNREACHABLE=continue`, `PutJobSuccessResult` for CodePipeline's actions, `SendMessage` for `GATE_QUEUE`."
         }
         Purpose::Wait => "Whoever runs `gate wait`, such as a pipeline's role.",
         Purpose::Doctor => {
@@ -177,7 +177,8 @@ fn every_entry_of_the_table_is_a_call_that_an_adapter_makes() {
     let made = words(&code);
     for entry in CALLS {
         // `aws-config` takes on roles by itself.
-        let is_made = entry.call == Call::AssumeRole || made.iter().any(|call| call == entry.call.name());
+        let is_made =
+            entry.call == Call::AssumeRole || made.iter().any(|call| call == entry.call.name());
         assert!(is_made, "no adapter makes {}", entry.call);
     }
     for call in made {
