@@ -30,7 +30,7 @@ use facts::Facts;
 pub(crate) use finding::Summary;
 use finding::{Area, Level};
 pub(crate) use finding::{Finding, Report};
-use ledger::{About, Ledger};
+use ledger::{About, Ledger, is_unsigned};
 use together::together;
 
 /// What is looked at.
@@ -73,6 +73,8 @@ pub(crate) struct Visit {
     /// What `gate serve` would not start with here.
     pub(crate) settings_faults: Vec<String>,
     pub(crate) library: Library,
+    /// Whether AWS is looked for elsewhere than at its own endpoints.
+    pub(crate) has_endpoint: bool,
     /// Name or ARN of the relay.
     pub(crate) relay: Option<String>,
     /// URL of the daemon.
@@ -104,7 +106,7 @@ impl Unknown {
     /// The permission to give, where that is what is missing.
     fn fix(&self) -> Option<String> {
         match self {
-            Self::Failed(error) if error.failure == Failure::Denied => {
+            Self::Failed(error) if error.failure == Failure::Denied && !is_unsigned(error) => {
                 Some(format!("allow `{}`, see docs/permissions.md", error.call.action()))
             }
             Self::Failed(_) | Self::Late(_) => None,

@@ -128,19 +128,28 @@ impl Doctor {
             aws: clouds.at(&place).await,
             clouds,
             library: Library::new(settings.policies.clone()),
-            settings,
             settings_are_named: config.is_some(),
             policies_are_named: config.is_some() || self.policies.is_some(),
             settings_faults,
             patient,
+            has_endpoint: has_endpoint(&settings),
             relay: self.relay.clone(),
             gate: self.gate.clone(),
             until,
             call_within: self.timeout / CALLS_IN_A_ROW,
             connect_within: CONNECT_WITHIN.min(self.timeout / CALLS_IN_A_ROW),
             notes: Notes::default(),
+            settings,
         })
     }
+}
+
+/// Whether AWS is looked for elsewhere than at its own endpoints.
+fn has_endpoint(settings: &Settings) -> bool {
+    let elsewhere = |(name, _): (std::ffi::OsString, _)| {
+        name.to_str().is_some_and(|name| name.starts_with("AWS_ENDPOINT_URL"))
+    };
+    settings.aws.endpoint.is_some() || std::env::vars_os().any(elsewhere)
 }
 
 /// Warnings, and what was not tested, are no errors.
@@ -168,6 +177,7 @@ fn place(patient: &Patient, settings: &Settings) -> Place {
 #[cfg(test)]
 mod tests {
     use clap::Parser;
+    use clap::error::ErrorKind;
 
     use super::*;
     use crate::config::Polled;
@@ -179,7 +189,7 @@ mod tests {
         doctor: Doctor,
     }
 
-    fn patient(line: &str) -> Result<Patient, clap::error::ErrorKind> {
+    fn patient(line: &str) -> Result<Patient, ErrorKind> {
         let parsed = Line::try_parse_from(line.split(' '));
         parsed.map(|line| line.doctor.patient.into()).map_err(|error| error.kind())
     }
@@ -192,8 +202,8 @@ mod tests {
         let service = Patient::Service { cluster: "prod".into(), service: "web".into() };
         assert_eq!(patient("doctor ecs prod web --relay x"), Ok(service));
         assert_eq!(patient("doctor pipeline web"), Ok(Patient::Pipeline { name: "web".into() }));
-        assert!(patient("doctor ecs prod").is_err());
-        assert!(patient("doctor").is_err());
+        assert_eq!(patient("doctor ecs prod"), Err(ErrorKind::MissingRequiredArgument));
+        assert_eq!(patient("doctor"), Err(ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand));
     }
 
     #[test]

@@ -22,8 +22,10 @@ pub(super) enum Found {
     Group(GroupFacts),
     Service(ServiceFacts),
     Pipeline(PipelineFacts),
-    /// It could not be read, or is not there.
+    /// It could not be read.
     #[default]
+    Unread,
+    /// It is not there.
     Nothing,
 }
 
@@ -103,9 +105,30 @@ impl Facts {
             Found::Group(group) => facts.group(visit, group).await,
             Found::Service(service) => facts.service(visit, service).await,
             Found::Pipeline(pipeline) => facts.pipeline(visit, pipeline),
-            Found::Nothing => {}
+            Found::Unread => facts.unread(visit),
+            Found::Nothing => facts.found = Found::Nothing,
         }
         facts
+    }
+
+    /// What is known by its name alone.
+    fn unread(&mut self, visit: &Visit) {
+        match &visit.patient {
+            Patient::Group { application, group } => {
+                self.deployment.application.clone_from(application);
+                self.deployment.group.clone_from(group);
+            }
+            Patient::Service { cluster, service } => {
+                self.deployment.service = format!("{cluster}:{service}");
+            }
+            Patient::Pipeline { name } => self.deployment.pipeline.clone_from(name),
+        }
+        self.findings.push(Finding::untested(
+            Area::Policy,
+            "which policy would judge",
+            format!("what {} is about is not known", visit.patient),
+            None,
+        ));
     }
 
     async fn group(&mut self, visit: &Visit, group: GroupFacts) {
@@ -166,8 +189,8 @@ impl Facts {
         let Patient::Service { cluster, service: name } = &visit.patient else { return };
         self.deployment.service = format!("{cluster}:{name}");
         let place = Place::of_arn(&service.arn);
-        self.place.region = place.region.or(self.place.region.take());
-        self.place.account = place.account.or(self.place.account.take());
+        self.place.region = place.region.or_else(|| self.place.region.take());
+        self.place.account = place.account.or_else(|| self.place.account.take());
         self.groups = groups(visit, &service.target_groups, &mut self.findings).await;
         let what =
             format!("{}: controller {}, {}", visit.patient, service.controller, service.strategy);
@@ -227,7 +250,7 @@ async fn found(visit: &Visit, findings: &mut Vec<Finding>) -> Found {
     };
     found.unwrap_or_else(|error| {
         findings.push(not_found(&visit.patient, &error));
-        Found::Nothing
+        if error.is(Failure::Missing) { Found::Nothing } else { Found::Unread }
     })
 }
 

@@ -170,7 +170,10 @@ impl Report {
             let (level, area) = (finding.level.name(), finding.area.name());
             lines.push(format!("{level:<8}  {area:<11}  {}", finding.what));
             for (label, said) in [("why", &finding.why), ("fix", &finding.fix)] {
-                lines.extend(said.as_ref().map(|said| format!("{:23}{label}: {said}", "")));
+                // The SDK's own texts may be of several lines.
+                let words = |said: &String| said.split_whitespace().collect::<Vec<_>>().join(" ");
+                lines
+                    .extend(said.as_ref().map(|said| format!("{:23}{label}: {}", "", words(said))));
             }
         }
         let Summary { ok, warnings, errors, untested } = self.summary;

@@ -105,9 +105,14 @@ const UNSIGNED: [&str; 11] = [
     "RequestExpired",
 ];
 
+/// Whether the credentials themselves are missing or wrong.
+pub(super) fn is_unsigned(error: &AwsError) -> bool {
+    UNSIGNED.contains(&error.code.as_str())
+}
+
 fn outcome(error: &AwsError, about: About) -> Outcome {
     let code = error.code.as_str();
-    if UNSIGNED.contains(&code) {
+    if is_unsigned(error) {
         return Outcome::Unsigned { code: code.to_owned(), story: error.plain_story() };
     }
     match error.failure {

@@ -25,7 +25,7 @@ fn alarm_names(facts: &Facts, judged: &Judged) -> (Vec<String>, Vec<String>) {
     let of_deployment = match &facts.found {
         Found::Group(group) => group.alarms.clone(),
         Found::Service(service) => service.alarms.clone(),
-        Found::Pipeline(_) | Found::Nothing => Vec::new(),
+        Found::Pipeline(_) | Found::Unread | Found::Nothing => Vec::new(),
     };
     let mut of_policies: Vec<String> = Vec::new();
     for judge in &judged.judges {
@@ -212,7 +212,7 @@ async fn exists(visit: &Visit, facts: &Facts, wanted: &Wanted) -> Finding {
             ),
         );
     }
-    let shown: Vec<String> = candidates.iter().map(|dimensions| spelled(dimensions)).collect();
+    let shown: Vec<String> = candidates.iter().map(spelled).collect();
     for dimensions in candidates {
         let query = query(&wanted.metric, dimensions);
         match visit.ask(&[Call::ListMetrics], visit.aws.metric_exists(&query)).await {

@@ -17,6 +17,10 @@ use crate::shell::Doing;
 /// Roles of other accounts that are tried.
 const ROLES_MAX: usize = 20;
 
+/// What is asked about deployments on EC2: nothing of theirs but READY asks gate.
+const USED_OF_INSTANCES: [Call; 4] =
+    [Call::GetDeployment, Call::ContinueDeployment, Call::StopDeployment, Call::ListDeployments];
+
 /// Whether roles of other accounts can be taken on. A session is made, and nothing done with it.
 pub(super) async fn roles(visit: &Visit) -> Vec<Finding> {
     let one = |role: &String| -> Doing<'_, Finding> {
@@ -58,6 +62,11 @@ fn purposes(visit: &Visit, facts: &Facts, judged: &Judged) -> Vec<Purpose> {
         Found::Group(_) => found.push(Purpose::CodeDeployEcs),
         Found::Service(_) => found.push(Purpose::EcsNative),
         Found::Pipeline(_) => found.push(Purpose::Pipeline),
+        Found::Unread => match &visit.patient {
+            Patient::Group { .. } => found.push(Purpose::CodeDeployEcs),
+            Patient::Service { .. } => found.push(Purpose::EcsNative),
+            Patient::Pipeline { .. } => {}
+        },
         Found::Nothing => {}
     }
     if reads_cloudwatch(judged) {
@@ -73,7 +82,7 @@ fn purposes(visit: &Visit, facts: &Facts, judged: &Judged) -> Vec<Purpose> {
 }
 
 /// How bad it is where a call is refused; `None` where it is not made for this patient.
-fn badness(visit: &Visit, facts: &Facts, judged: &Judged, call: Call) -> Option<Level> {
+fn badness(visit: &Visit, facts: &Facts, call: Call) -> Option<Level> {
     let polled = visit.settings.intake.poll.iter().any(|polled| match &visit.patient {
         Patient::Group { group, .. } => polled.group.as_ref() == Some(group),
         Patient::Service { service, .. } => polled.service.as_ref() == Some(service),
@@ -81,26 +90,27 @@ fn badness(visit: &Visit, facts: &Facts, judged: &Judged, call: Call) -> Option<
     });
     let asks = |stage: Stage| facts.asks.iter().any(|asks| asks.stage == stage);
     let of_instances = matches!(&facts.found, Found::Group(group) if group.platform == "Server");
-    let used_of_instances = [
-        Call::GetDeployment,
-        Call::ContinueDeployment,
-        Call::StopDeployment,
-        Call::ListDeployments,
-    ];
-    let is_made = match call {
-        _ if of_instances && !used_of_instances.contains(&call) => false,
-        Call::ContinueDeployment => asks(Stage::Ready),
-        Call::ListDeployments => polled,
-        Call::ListServiceDeployments => polled || visit.settings.intake.queue.is_some(),
-        // Somebody who only watches never stops anything.
-        Call::StopDeployment | Call::StopServiceDeployment => visit.settings.mode == Mode::Decide,
-        Call::PutApprovalResult | Call::ListActionExecutions => asks(Stage::Approval),
-        Call::PutJobSuccessResult | Call::PutJobFailureResult => asks(Stage::Invoke),
-        Call::GetParameter | Call::GetSecretValue => {
-            // Those that are not referred to are not read, and those that are were tried.
-            visit.notes.0.of(call).is_some() && judged.reads_secrets
-        }
-        _ => true,
+    let is_any_of = |calls: &[Call]| calls.contains(&call);
+    let is_made = if of_instances && !is_any_of(&USED_OF_INSTANCES) {
+        false
+    } else if is_any_of(&[Call::ContinueDeployment]) {
+        asks(Stage::Ready)
+    } else if is_any_of(&[Call::ListDeployments]) {
+        polled
+    } else if is_any_of(&[Call::ListServiceDeployments]) {
+        polled || visit.settings.intake.queue.is_some()
+    } else if is_any_of(&[Call::StopDeployment, Call::StopServiceDeployment]) {
+        // Who only watches never stops anything.
+        visit.settings.mode == Mode::Decide
+    } else if is_any_of(&[Call::PutApprovalResult, Call::ListActionExecutions]) {
+        asks(Stage::Approval)
+    } else if is_any_of(&[Call::PutJobSuccessResult, Call::PutJobFailureResult]) {
+        asks(Stage::Invoke)
+    } else if is_any_of(&[Call::GetParameter, Call::GetSecretValue]) {
+        // Those that are referred to were tried.
+        visit.notes.0.of(call).is_some()
+    } else {
+        true
     };
     let only_tells_more = matches!(
         call,
@@ -116,17 +126,24 @@ fn badness(visit: &Visit, facts: &Facts, judged: &Judged, call: Call) -> Option<
 pub(super) fn look(visit: &Visit, facts: &Facts, judged: &Judged) -> Vec<Finding> {
     let mut found: Vec<Finding> = credentials(visit).into_iter().collect();
     for purpose in purposes(visit, facts, judged) {
-        found.extend(of_purpose(visit, facts, judged, purpose));
+        found.extend(of_purpose(visit, facts, purpose));
     }
     found.extend(stop_is_needed(facts, visit.notes.0.of(Call::StopDeployment).as_ref()));
     found
 }
 
-fn of_purpose(visit: &Visit, facts: &Facts, judged: &Judged, purpose: Purpose) -> Vec<Finding> {
+fn of_purpose(visit: &Visit, facts: &Facts, purpose: Purpose) -> Vec<Finding> {
     let (mut allowed, mut unknown) = (Vec::new(), Vec::new());
     let mut found = Vec::new();
-    for entry in CALLS.iter().filter(|entry| entry.purposes.contains(&purpose)) {
-        let Some(level) = badness(visit, facts, judged, entry.call) else { continue };
+    // Where it is not known what CodeDeploy deploys to, what it is asked in any case.
+    let is_platform_known = !matches!(facts.found, Found::Unread);
+    let is_of = |entry: &&Entry| {
+        let in_any_case = entry.purposes.contains(&Purpose::CodeDeployLambda);
+        let any = purpose != Purpose::CodeDeployEcs || is_platform_known || in_any_case;
+        entry.purposes.contains(&purpose) && any
+    };
+    for entry in CALLS.iter().filter(is_of) {
+        let Some(level) = badness(visit, facts, entry.call) else { continue };
         let name = entry.call.name();
         match visit.notes.0.of(entry.call) {
             Some(Outcome::Allowed) => allowed.push(name),
@@ -146,7 +163,8 @@ fn of_purpose(visit: &Visit, facts: &Facts, judged: &Judged, purpose: Purpose) -
             None => unknown.push((entry, "there is nothing to try it on".to_owned())),
         }
     }
-    let title = purpose.title();
+    let is_any_platform = purpose == Purpose::CodeDeployEcs && !is_platform_known;
+    let title = if is_any_platform { "CodeDeploy" } else { purpose.title() };
     if !allowed.is_empty() {
         let what = format!("{title}: not refused: {}", allowed.join(", "));
         found.insert(0, Finding::ok(Area::Permissions, what));

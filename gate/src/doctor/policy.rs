@@ -61,6 +61,9 @@ impl From<PolicyInForce> for Choice {
 }
 
 pub(super) async fn look(visit: &Visit, facts: &Facts) -> Judged {
+    if facts.asks.is_empty() {
+        return Judged::default();
+    }
     if !visit.policies_are_named && !visit.settings.policies.is_dir() {
         let fix = Some("--policies FOLDER, or --config FILE: the daemon's settings".to_owned());
         let why = "nobody said where policies are";

@@ -76,8 +76,8 @@ fn has_answered(outcome: &Outcome) -> bool {
 
 fn unreachable(visit: &Visit, facts: &Facts, service: &str, story: String) -> Finding {
     let region = facts.place.region.as_deref().unwrap_or("REGION");
-    let fix = if visit.settings.aws.endpoint.is_some() {
-        "mend the setting `aws.endpoint`".to_owned()
+    let fix = if visit.has_endpoint {
+        "mend the setting `aws.endpoint`, or AWS_ENDPOINT_URL".to_owned()
     } else {
         format!(
             "an interface VPC endpoint com.amazonaws.{region}.{} whose security group lets gate in on 443, or a way out by NAT",

@@ -28,7 +28,7 @@ pub(super) async fn look(visit: &Visit, facts: &Facts) -> Vec<Finding> {
             let names = settings.filter(|(key, _)| key == "FunctionName");
             names.map(|(_, name)| name.clone()).collect()
         }
-        Found::Group(_) | Found::Nothing => Vec::new(),
+        Found::Group(_) | Found::Unread | Found::Nothing => Vec::new(),
     };
     if let Some(relay) = &visit.relay {
         return one(visit, relay, true).await;

@@ -38,7 +38,7 @@ pub(super) fn look(visit: &Visit, facts: &Facts, judged: &Judged) -> Vec<Finding
                 "add a manual approval before the stage that deploys, or `gate verify` in a Commands rule",
             )]
         }
-        Found::Pipeline(_) | Found::Nothing => Vec::new(),
+        Found::Pipeline(_) | Found::Unread | Found::Nothing => Vec::new(),
     };
     for judge in &judged.judges {
         for stage in &judge.stages {

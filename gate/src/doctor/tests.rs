@@ -218,6 +218,7 @@ async fn report(change: impl FnOnce(&mut Setup)) -> Report {
         settings_are_named: setup.settings_are_named,
         policies_are_named: true,
         settings_faults: Vec::new(),
+        has_endpoint: false,
         relay: setup.relay,
         gate: setup.gate,
         until: Instant::now() + Duration::from_secs(20),

@@ -45,6 +45,12 @@ pub(super) async fn make(visit: &Visit, facts: &Facts, judged: &Judged) -> Vec<F
         Found::Group(group) => of_group(visit, facts, group, &mut work),
         Found::Service(_) => of_service(visit, facts, &mut work),
         Found::Pipeline(_) => of_pipeline(visit, facts, &mut work),
+        // A role that may not read how it is set up may have all that the daemon needs.
+        Found::Unread => match &visit.patient {
+            Patient::Group { .. } => of_codedeploy(visit, facts, &mut work),
+            Patient::Service { .. } => of_service(visit, facts, &mut work),
+            Patient::Pipeline { .. } => {}
+        },
         Found::Nothing => {}
     }
     if let Some(queue) = &visit.settings.intake.queue {
@@ -66,7 +72,8 @@ fn noted<T, E>(result: Result<T, E>) -> Vec<Finding> {
     Vec::new()
 }
 
-fn of_group<'a>(visit: &'a Visit, facts: &'a Facts, group: &'a GroupFacts, work: &mut Trying<'a>) {
+/// What is asked of CodeDeploy, whatever it deploys to.
+fn of_codedeploy<'a>(visit: &'a Visit, facts: &'a Facts, work: &mut Trying<'a>) {
     let aws = visit.aws.as_ref();
     let over = facts.last.as_ref().filter(|last| last.is_over());
     work.push(Box::pin(async move {
@@ -100,15 +107,20 @@ fn of_group<'a>(visit: &'a Visit, facts: &'a Facts, group: &'a GroupFacts, work:
             noted(visit.ask_about(About::Invented, &targets, reply).await)
         }));
     }
-    if let Some(config) = &group.config {
-        work.push(Box::pin(async move {
-            noted(visit.ask(&[Call::GetDeploymentConfig], aws.shift(config)).await)
-        }));
-    }
     if let Patient::Group { application, group: name } = &visit.patient {
         work.push(Box::pin(async move {
             let reply = aws.ready_deployments(application, name);
             noted(visit.ask(&[Call::ListDeployments], reply).await)
+        }));
+    }
+}
+
+fn of_group<'a>(visit: &'a Visit, facts: &'a Facts, group: &'a GroupFacts, work: &mut Trying<'a>) {
+    let aws = visit.aws.as_ref();
+    of_codedeploy(visit, facts, work);
+    if let Some(config) = &group.config {
+        work.push(Box::pin(async move {
+            noted(visit.ask(&[Call::GetDeploymentConfig], aws.shift(config)).await)
         }));
     }
     let target = facts.last.as_ref().and_then(|last| last.target.as_ref());

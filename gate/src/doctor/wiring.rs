@@ -39,7 +39,7 @@ pub(super) fn rollback(visit: &Visit, facts: &Facts) -> Vec<Finding> {
         Found::Service(_) => {
             vec![Finding::ok(Area::Rollback, "ECS rolls back where a pause is answered so")]
         }
-        Found::Group(_) | Found::Pipeline(_) | Found::Nothing => Vec::new(),
+        Found::Group(_) | Found::Pipeline(_) | Found::Unread | Found::Nothing => Vec::new(),
     }
 }
 
@@ -176,7 +176,7 @@ pub(super) async fn listeners(visit: &Visit, facts: &Facts, judged: &Judged) -> 
             found.extend(lead(visit, facts, &service.production_rules, &service.test_rules).await);
             found
         }
-        Found::Group(_) | Found::Pipeline(_) | Found::Nothing => Vec::new(),
+        Found::Group(_) | Found::Pipeline(_) | Found::Unread | Found::Nothing => Vec::new(),
     }
 }
 

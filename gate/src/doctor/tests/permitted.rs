@@ -52,6 +52,28 @@ async fn every_missing_permission_is_named_at_once_with_the_statement_to_add() {
 }
 
 #[tokio::test]
+async fn a_role_that_may_not_read_the_set_up_is_tried_all_the_same() {
+    let denied = [Call::GetDeploymentGroup, Call::DescribeServices];
+    check_denied(|_| {}, &[denied[0], denied[1], Call::StopDeployment], expect![[r#"
+        error: codedeploy:StopDeployment is refused: vetoes; and rolls back where a failed hook alone would not
+          add to the role's policy: {"Effect": "Allow", "Action": "codedeploy:StopDeployment", "Resource": "*"}"#]]).await;
+    let unread = |setup: &mut Setup| {
+        setup.aws.failures = denied.map(|call| (call, Failure::Denied)).into();
+    };
+    check(Area::Permissions, unread, expect![[r#"
+        ok: CodeDeploy: not refused: GetDeployment, ListDeploymentTargets, BatchGetDeploymentTargets, PutLifecycleEventHookExecutionStatus, StopDeployment
+        untested: CodeDeploy: not known: GetDeploymentConfig"#]]).await;
+    let unread = |setup: &mut Setup| {
+        service(setup);
+        setup.aws.failures = denied.map(|call| (call, Failure::Denied)).into();
+    };
+    check(Area::Permissions, unread, expect![[r#"
+        ok: ECS blue/green, linear and canary: not refused: DescribeTargetGroups, ListServiceDeployments, DescribeServiceDeployments, DescribeServiceRevisions, ContinueServiceDeployment, StopServiceDeployment, ListTasks
+        untested: ECS blue/green, linear and canary: not known: DescribeTargetHealth, DescribeListeners, DescribeLoadBalancers, DescribeRules, DescribeTasks"#]]).await;
+    check(Area::Permissions, |setup| setup.aws.deployment_groups.clear(), expect![[r#""#]]).await;
+}
+
+#[tokio::test]
 async fn a_refusal_for_what_is_not_there_proves_nothing_where_permissions_can_be_scoped() {
     let under_way = |setup: &mut Setup| {
         setup.aws.facts.status = "InProgress".into();

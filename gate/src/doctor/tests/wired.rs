@@ -32,7 +32,7 @@ async fn listeners_must_lead_to_green_and_blue() {
     check(
         Area::Listeners,
         |setup| {
-            setup.aws.listeners.get_mut("arn:test").unwrap().forwards_to = forwards("arn:other")
+            setup.aws.listeners.get_mut("arn:test").unwrap().forwards_to = forwards("arn:other");
         },
         expect![[r#"
         ok: prod:web is deployed by CodeDeploy
