@@ -10,6 +10,7 @@ pub(crate) mod ecs;
 #[cfg(test)]
 pub(crate) mod fake;
 pub(crate) mod functions;
+pub(crate) mod identity;
 pub(crate) mod measurements;
 pub(crate) mod messages;
 pub(crate) mod pipelines;
@@ -36,6 +37,7 @@ pub(crate) trait Aws:
     + balancing::Balancing
     + ecs::Ecs
     + functions::Functions
+    + identity::Identity
     + measurements::Measurements
     + messages::Messages
     + messages::Secrets
@@ -84,10 +86,15 @@ impl AwsError {
         }
     }
 
-    /// The whole story in one line, with what to do where that is known.
-    pub(crate) fn story(&self) -> String {
+    /// What happened, in one line.
+    pub(crate) fn plain_story(&self) -> String {
         let message =
             if self.message.is_empty() { String::new() } else { format!(" ({})", self.message) };
+        format!("{self}{message}")
+    }
+
+    /// The whole story in one line, with what to do where that is known.
+    pub(crate) fn story(&self) -> String {
         let advice = match self.failure {
             Failure::Denied => {
                 format!(
@@ -99,7 +106,7 @@ impl AwsError {
                 String::new()
             }
         };
-        format!("{self}{message}{advice}")
+        format!("{}{advice}", self.plain_story())
     }
 
     /// What AWS says is not there, without an error of its own for it.

@@ -1,6 +1,7 @@
 //! The command line: one file for each command.
 
 mod check;
+mod doctor;
 mod explain;
 mod health;
 mod import;
@@ -44,6 +45,8 @@ enum Command {
     Verify(verify::Verify),
     /// Follow a deployment to its end: exit 0 if it succeeded, 1 if it failed or was rolled back.
     Wait(wait::Wait),
+    /// Look at a deployment's set-up and say what would go wrong, and the way out.
+    Doctor(doctor::Doctor),
     /// Check policy files and show every fault in them.
     Check(check::Check),
     /// Probe a URL, or as a policy does, and print percentiles by phase and outcome.
@@ -100,6 +103,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Serve(serve) => with_runtime(serve.run()),
         Command::Verify(verify) => with_runtime(verify.run()),
         Command::Wait(wait) => with_runtime(wait.run()),
+        Command::Doctor(doctor) => with_runtime(doctor.run()),
         Command::Check(check) => with_runtime(check.run()),
         Command::Relay(relay) => with_runtime(relay.run()),
         Command::Health(health) => with_runtime(health.run()),

@@ -5,7 +5,7 @@ pub(crate) mod hooks;
 mod http;
 mod keys;
 mod poll;
-mod queue;
+pub(crate) mod queue;
 
 use std::sync::Arc;
 

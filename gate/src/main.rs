@@ -6,6 +6,7 @@ mod aws;
 mod cli;
 mod client;
 mod config;
+mod doctor;
 mod import;
 mod intake;
 mod invoke;

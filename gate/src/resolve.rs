@@ -143,7 +143,7 @@ fn lasting(blame: Blame, what: String) -> Trouble {
 }
 
 /// What follows a name in an ARN: `targetgroup/web/73e2…` of a target group, `app/web/50dc…` of a load balancer.
-fn suffix(arn: &str) -> Option<String> {
+pub(crate) fn suffix(arn: &str) -> Option<String> {
     let resource = arn.split(':').nth(5)?;
     Some(resource.strip_prefix("loadbalancer/").unwrap_or(resource).to_owned())
 }

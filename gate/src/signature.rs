@@ -9,7 +9,7 @@ pub(crate) const TIMESTAMP: &str = "x-gate-timestamp";
 /// Header with the signature: `v1=<hex>`.
 pub(crate) const SIGNATURE: &str = "x-gate-signature";
 /// A signature is good for this long either way: clocks differ, and a relay may retry.
-const VALID_SECONDS: u64 = 300;
+pub(crate) const VALID_SECONDS: u64 = 300;
 
 /// Why a request is not let in. Told to the log; the sender only learns that it was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

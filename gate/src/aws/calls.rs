@@ -3,6 +3,9 @@
 //! Adapters name a call by its entry here, so that a call without an entry does not compile.
 //! `docs/permissions.md` is written from this table.
 
+#[cfg(test)]
+mod page;
+
 use std::fmt;
 
 /// What somebody does with gate, and needs permissions for.
@@ -24,11 +27,13 @@ pub(crate) enum Purpose {
     Secrets,
     /// Telling people of decisions.
     Notify,
+    /// Questions of other accounts.
+    OtherAccounts,
     /// The relay.
     Relay,
     /// `gate wait`.
     Wait,
-    /// `gate doctor`: reads alone.
+    /// `gate doctor`: reads alone, beside the calls that it tries.
     Doctor,
     /// A sidecar that finds out who it is.
     Sidecar,
@@ -36,7 +41,8 @@ pub(crate) enum Purpose {
 
 impl Purpose {
     /// Every purpose, as the documents order them.
-    pub(crate) const ALL: [Self; 12] = [
+    #[cfg(test)]
+    pub(crate) const ALL: [Self; 13] = [
         Self::CodeDeployEcs,
         Self::CodeDeployLambda,
         Self::EcsNative,
@@ -45,6 +51,7 @@ impl Purpose {
         Self::Queue,
         Self::Secrets,
         Self::Notify,
+        Self::OtherAccounts,
         Self::Relay,
         Self::Wait,
         Self::Doctor,
@@ -62,6 +69,7 @@ impl Purpose {
             Self::Queue => "Questions from a queue",
             Self::Secrets => "Secrets",
             Self::Notify => "Notifications",
+            Self::OtherAccounts => "Other accounts",
             Self::Relay => "The relay",
             Self::Wait => "`gate wait`",
             Self::Doctor => "`gate doctor`",
@@ -173,6 +181,11 @@ macro_rules! calls {
             pub(crate) const fn action(self) -> &'static str {
                 match self { $(Self::$call => $action,)+ }
             }
+
+            /// What it can be scoped to.
+            pub(crate) const fn scope(self) -> Scope {
+                match self { $(Self::$call => Scope::$scope,)+ }
+            }
         }
 
         /// Every call gate makes.
@@ -228,7 +241,7 @@ calls! {
     StopServiceDeployment = "ecs:StopServiceDeployment" on ServiceDeployment
         for [EcsNative]: "vetoes";
     DescribeServices = "ecs:DescribeServices" on Service
-        for [Doctor]: "hooks and strategy of a service";
+        for [Doctor]: "controller, hooks and strategy of a service";
     ListTasks = "ecs:ListTasks" on Cluster
         for [CodeDeployEcs, EcsNative]: "tasks of green, stopped ones included";
     DescribeTasks = "ecs:DescribeTasks" on Task
@@ -254,7 +267,7 @@ calls! {
     GetPipeline = "codepipeline:GetPipeline" on PipelineArn
         for [Doctor]: "actions of a pipeline";
     PutJobSuccessResult = "codepipeline:PutJobSuccessResult" on Any
-        for [Pipeline]: "answers a Lambda action";
+        for [Pipeline, Relay]: "answers a Lambda action";
     PutJobFailureResult = "codepipeline:PutJobFailureResult" on Any
         for [Pipeline, Relay]: "answers a Lambda action";
     ReceiveMessage = "sqs:ReceiveMessage" on QueueArn
@@ -272,7 +285,7 @@ calls! {
     Publish = "sns:Publish" on TopicArn
         for [Notify]: "tells a topic of a decision";
     AssumeRole = "sts:AssumeRole" on Role
-        for [CodeDeployEcs, CodeDeployLambda, EcsNative, Pipeline, CloudWatch]: "questions of other accounts, where `aws.assume-role` names a role";
+        for [OtherAccounts]: "takes on the roles that `aws.assume-role` names";
     GetCallerIdentity = "sts:GetCallerIdentity" on Any
         for [Doctor]: "who gate is; needs no permission";
 }

@@ -136,17 +136,30 @@ pub(crate) struct ContainerFacts {
     pub(crate) reason: Option<String>,
 }
 
+/// A pause as it is set up.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Pause {
+    pub(crate) stages: Vec<String>,
+    /// How long ECS waits, where it says so.
+    pub(crate) timeout_minutes: Option<u64>,
+    /// What it does then: `ROLLBACK` or `CONTINUE`, where it says so.
+    pub(crate) timeout_action: Option<String>,
+}
+
 /// What is set up for a service.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ServiceFacts {
     /// `ECS`, `CODE_DEPLOY`, `EXTERNAL`.
     pub(crate) controller: String,
     pub(crate) strategy: String,
-    /// Stages of its pauses.
-    pub(crate) pauses: Vec<String>,
+    pub(crate) arn: String,
+    pub(crate) pauses: Vec<Pause>,
     /// Function ARNs and stages of its Lambda hooks.
     pub(crate) functions: Vec<(String, Vec<String>)>,
-    pub(crate) has_test_rule: bool,
+    /// Rules, or listeners, of production and of test traffic.
+    pub(crate) production_rules: Vec<String>,
+    pub(crate) test_rules: Vec<String>,
+    /// ARNs of its target groups, the alternate ones included.
     pub(crate) target_groups: Vec<String>,
     /// Names of its deployment alarms, where they are enabled.
     pub(crate) alarms: Vec<String>,

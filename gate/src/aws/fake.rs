@@ -11,6 +11,7 @@ use super::codedeploy::{
 };
 use super::ecs::{Ecs, ServiceDeployment, ServiceFacts, ServiceRevision, TaskFacts};
 use super::functions::{AliasFacts, FunctionFacts, Functions, Invocation};
+use super::identity::{Caller, Identity};
 use super::measurements::{AlarmFacts, Measurements, MetricQuery, Series, Span};
 use super::messages::{Message, Messages, Secrets};
 use super::pipelines::{Approval, PipelineFacts, Pipelines, WaitingApproval};
@@ -43,6 +44,9 @@ pub(crate) struct FakeAws {
     pub(crate) secrets: Mutex<BTreeMap<String, String>>,
     /// Topic, subject and message of what was published, in order.
     pub(crate) published: Mutex<Vec<[String; 3]>>,
+    /// Whose credentials; none where STS has no answer.
+    pub(crate) caller: Option<Caller>,
+    pub(crate) clock_ahead_seconds: Option<i64>,
     /// Call → how it fails.
     pub(crate) failures: BTreeMap<Call, Failure>,
     /// How many of the next reads of metrics fail in passing.
@@ -298,8 +302,26 @@ impl Functions for FakeAws {
         self.reply(Call::GetFunctionConfiguration, name, self.functions.get(name).cloned())
     }
 
+    fn may_invoke<'a>(&'a self, qualified: &'a str) -> Reply<'a, ()> {
+        self.reply(Call::Invoke, qualified, Some(()))
+    }
+
     fn invoke<'a>(&'a self, qualified: &'a str, _: Vec<u8>, _: Duration) -> Reply<'a, Invocation> {
         self.reply(Call::Invoke, qualified, self.invocation.clone())
+    }
+}
+
+impl Identity for FakeAws {
+    fn caller(&self) -> Reply<'_, Caller> {
+        self.reply(Call::GetCallerIdentity, "gate itself", self.caller.clone())
+    }
+
+    fn region(&self) -> Option<String> {
+        Some("eu-west-1".to_owned())
+    }
+
+    fn clock_ahead_seconds(&self) -> Option<i64> {
+        self.clock_ahead_seconds
     }
 }
 

@@ -10,6 +10,8 @@ pub(crate) trait Functions {
     fn alias<'a>(&'a self, function: &'a str, alias: &'a str) -> Reply<'a, AliasFacts>;
     /// How a function, a version or an alias of it is set up.
     fn function<'a>(&'a self, name: &'a str) -> Reply<'a, FunctionFacts>;
+    /// Asks Lambda whether it would let this be invoked, without running it.
+    fn may_invoke<'a>(&'a self, qualified: &'a str) -> Reply<'a, ()>;
     /// Invokes a version (`name:42`) once, without a retry. Whoever asks gives up after so long; the call ends
     /// soon after that by itself. Of a larger answer than a
     /// probe may have, no more is read than shows that.

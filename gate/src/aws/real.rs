@@ -8,6 +8,7 @@ mod balancing;
 mod codedeploy;
 mod ecs;
 mod functions;
+mod identity;
 mod measurements;
 mod messages;
 mod pipelines;
@@ -26,7 +27,7 @@ use super::{Aws, AwsError, Call, Failure};
 use crate::telemetry::Metrics;
 
 /// Crates of the SDK whose debug output prints requests whole, the tokens of hooks included.
-pub(crate) const TALKATIVE: [&str; 15] = [
+pub(crate) const TALKATIVE: [&str; 16] = [
     "aws_config",
     "aws_runtime",
     "aws_sdk_cloudwatch",
@@ -38,6 +39,7 @@ pub(crate) const TALKATIVE: [&str; 15] = [
     "aws_sdk_sns",
     "aws_sdk_sqs",
     "aws_sdk_ssm",
+    "aws_sdk_sts",
     "aws_sigv4",
     "aws_smithy_http_client",
     "aws_smithy_runtime",
@@ -67,6 +69,8 @@ pub(crate) struct RealAws {
     sns: aws_sdk_sns::Client,
     ssm: aws_sdk_ssm::Client,
     secrets: aws_sdk_secretsmanager::Client,
+    sts: aws_sdk_sts::Client,
+    clock: identity::Clock,
     config: SdkConfig,
     metrics: Arc<Metrics>,
 }
@@ -89,17 +93,28 @@ impl RealAws {
     }
 
     fn with(config: SdkConfig, metrics: Arc<Metrics>) -> Self {
+        let clock = identity::Clock::default();
+        /// A client of one service, whose answers are looked at for the time.
+        macro_rules! client {
+            ($service:ident) => {
+                $service::Client::from_conf(
+                    $service::config::Builder::from(&config).interceptor(clock.clone()).build(),
+                )
+            };
+        }
         Self {
-            codedeploy: aws_sdk_codedeploy::Client::new(&config),
-            elb: aws_sdk_elasticloadbalancingv2::Client::new(&config),
-            ecs: aws_sdk_ecs::Client::new(&config),
-            lambda: aws_sdk_lambda::Client::new(&config),
-            cloudwatch: aws_sdk_cloudwatch::Client::new(&config),
-            codepipeline: aws_sdk_codepipeline::Client::new(&config),
-            sqs: aws_sdk_sqs::Client::new(&config),
-            sns: aws_sdk_sns::Client::new(&config),
-            ssm: aws_sdk_ssm::Client::new(&config),
-            secrets: aws_sdk_secretsmanager::Client::new(&config),
+            codedeploy: client!(aws_sdk_codedeploy),
+            elb: client!(aws_sdk_elasticloadbalancingv2),
+            ecs: client!(aws_sdk_ecs),
+            lambda: client!(aws_sdk_lambda),
+            cloudwatch: client!(aws_sdk_cloudwatch),
+            codepipeline: client!(aws_sdk_codepipeline),
+            sqs: client!(aws_sdk_sqs),
+            sns: client!(aws_sdk_sns),
+            ssm: client!(aws_sdk_ssm),
+            secrets: client!(aws_sdk_secretsmanager),
+            sts: client!(aws_sdk_sts),
+            clock,
             config,
             metrics,
         }
@@ -216,25 +231,23 @@ fn classify(code: &str) -> Failure {
         | "NotConfigured"
         | "MissingAuthenticationToken"
         | "MissingAuthenticationTokenException" => Failure::Denied,
-        "DeploymentDoesNotExistException"
-        | "DeploymentTargetDoesNotExistException"
-        | "DeploymentGroupDoesNotExistException"
-        | "TargetGroupNotFound"
-        | "TargetGroupNotFoundException"
-        | "ListenerNotFound"
-        | "ListenerNotFoundException"
-        | "LoadBalancerNotFound"
-        | "LoadBalancerNotFoundException"
-        // Of SSM, of Secrets Manager, of SNS.
-        | "ParameterNotFound"
-        | "ParameterVersionNotFound"
-        | "ResourceNotFoundException"
-        | "NotFound"
-        | "NotFoundException" => Failure::Missing,
-        "LifecycleEventAlreadyCompletedException" | "DeploymentAlreadyCompletedException" => {
-            Failure::Completed
+        "QueueDoesNotExist" | "AWS.SimpleQueueService.NonExistentQueue" => Failure::Missing,
+        // ECS's conflict is a deployment that is over, or goes back already.
+        "LifecycleEventAlreadyCompletedException"
+        | "DeploymentAlreadyCompletedException"
+        | "ApprovalAlreadyCompletedException"
+        | "ConflictException" => Failure::Completed,
+        "ValidationException"
+        | "ValidationError"
+        | "ClientException"
+        | "SerializationException"
+        | "ReceiptHandleIsInvalid" => Failure::Invalid,
+        code if ["DoesNotExistException", "NotFoundException", "NotFound"]
+            .iter()
+            .any(|end| code.ends_with(end)) =>
+        {
+            Failure::Missing
         }
-        "ValidationException" | "ValidationError" | "SerializationException" => Failure::Invalid,
         code if code.starts_with("Invalid")
             || code.ends_with("RequiredException")
             || code.starts_with("UnsupportedAction") =>
@@ -266,6 +279,11 @@ mod tests {
             ("AccessDeniedException", Failure::Denied),
             ("DeploymentDoesNotExistException", Failure::Missing),
             ("ParameterNotFound", Failure::Missing),
+            ("TargetGroupNotFound", Failure::Missing),
+            ("ServiceDeploymentNotFoundException", Failure::Missing),
+            ("ResourceNotFoundException", Failure::Missing),
+            ("ConflictException", Failure::Completed),
+            ("ClientException", Failure::Invalid),
             ("LifecycleEventAlreadyCompletedException", Failure::Completed),
             ("InvalidLifecycleEventHookExecutionIdException", Failure::Invalid),
             ("ThrottlingException", Failure::Passing),

@@ -68,7 +68,7 @@ pub(super) async fn take(gate: Arc<Gate>, url: String, tasks: TaskTracker) {
 }
 
 /// `https://sqs.eu-west-1.amazonaws.com/…`.
-fn region_of(url: &str) -> Option<String> {
+pub(crate) fn region_of(url: &str) -> Option<String> {
     let host = url.split("://").nth(1)?.split('/').next()?;
     host.strip_prefix("sqs.")?.split('.').next().map(str::to_owned)
 }

@@ -8,7 +8,8 @@ use aws_sdk_ecs::types::{
 };
 
 use super::super::ecs::{
-    ContainerFacts, Ecs, HookFacts, ServiceDeployment, ServiceFacts, ServiceRevision, TaskFacts,
+    ContainerFacts, Ecs, HookFacts, Pause, ServiceDeployment, ServiceFacts, ServiceRevision,
+    TaskFacts,
 };
 use super::super::{AwsError, Call, Reply};
 use super::{RealAws, absent, once, text};
@@ -251,12 +252,25 @@ impl Ecs for RealAws {
                 let stages = hook.lifecycle_stages().iter().map(|stage| stage.as_str().to_owned());
                 match &hook.hook_target_arn {
                     Some(arn) => functions.push((arn.clone(), stages.collect())),
-                    // DescribeServices shows pauses without saying that they are.
-                    None => pauses.extend(stages),
+                    // DescribeServices shows pauses without saying that they are, and was seen to leave out
+                    // how long they wait.
+                    None => {
+                        let timeout = hook.timeout_configuration.as_ref();
+                        pauses.push(Pause {
+                            stages: stages.collect(),
+                            timeout_minutes: timeout
+                                .and_then(|timeout| timeout.timeout_in_minutes)
+                                .and_then(|minutes| u64::try_from(minutes).ok()),
+                            timeout_action: text!(timeout.and_then(|timeout| timeout.action())),
+                        });
+                    }
                 }
             }
             let balancers = found.load_balancers.unwrap_or_default();
-            let advanced = balancers.iter().filter_map(|b| b.advanced_configuration.as_ref());
+            let advanced: Vec<_> =
+                balancers.iter().filter_map(|b| b.advanced_configuration.as_ref()).collect();
+            let groups = balancers.iter().filter_map(|balancer| balancer.target_group_arn.clone());
+            let others = advanced.iter().filter_map(|a| a.alternate_target_group_arn.clone());
             let alarms = config.as_ref().and_then(|config| config.alarms.as_ref());
             let alarms = alarms.filter(|alarms| alarms.enable).map(|alarms| alarms.alarm_names());
             Ok(ServiceFacts {
@@ -267,11 +281,13 @@ impl Ecs for RealAws {
                     .as_ref()
                     .and_then(|config| config.strategy())
                     .map_or_else(|| "ROLLING".to_owned(), |s| s.as_str().to_owned()),
-                has_test_rule: advanced.into_iter().any(|a| a.test_listener_rule.is_some()),
-                target_groups: balancers
+                arn: found.service_arn.unwrap_or_default(),
+                production_rules: advanced
                     .iter()
-                    .filter_map(|balancer| balancer.target_group_arn.clone())
+                    .filter_map(|a| a.production_listener_rule.clone())
                     .collect(),
+                test_rules: advanced.iter().filter_map(|a| a.test_listener_rule.clone()).collect(),
+                target_groups: groups.chain(others).collect(),
                 alarms: alarms.unwrap_or_default().to_vec(),
                 pauses,
                 functions,

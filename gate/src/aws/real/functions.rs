@@ -56,6 +56,17 @@ impl Functions for RealAws {
         })
     }
 
+    fn may_invoke<'a>(&'a self, qualified: &'a str) -> Reply<'a, ()> {
+        Box::pin(async move {
+            let call = self
+                .lambda
+                .invoke()
+                .function_name(qualified)
+                .invocation_type(InvocationType::DryRun);
+            self.seen(Call::Invoke, qualified, call.send().await).map(|_reply| ())
+        })
+    }
+
     fn invoke<'a>(
         &'a self,
         qualified: &'a str,

@@ -1,0 +1,30 @@
+//! Who gate is, and whether its clock is right.
+
+use super::Reply;
+
+/// What gate finds out about itself.
+pub(crate) trait Identity {
+    /// Whose credentials calls are signed with.
+    fn caller(&self) -> Reply<'_, Caller>;
+    /// The region that is talked to, where one is configured.
+    fn region(&self) -> Option<String>;
+    /// Seconds that AWS's clock is ahead of this machine's, by the `Date` of its newest answer; negative where it
+    /// is behind. `None` before the first answer. The SDK corrects its signatures by itself and says nothing.
+    fn clock_ahead_seconds(&self) -> Option<i64>;
+}
+
+/// Whose credentials calls are signed with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Caller {
+    pub(crate) account: String,
+    /// `arn:aws:sts::ACCOUNT:assumed-role/ROLE/SESSION`, or a user's.
+    pub(crate) arn: String,
+}
+
+impl Caller {
+    /// Name of the role, where it is one.
+    pub(crate) fn role(&self) -> Option<&str> {
+        let (_, path) = self.arn.split_once(":assumed-role/")?;
+        path.split('/').next().filter(|name| !name.is_empty())
+    }
+}
