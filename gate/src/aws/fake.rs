@@ -47,6 +47,8 @@ pub(crate) struct FakeAws {
     pub(crate) clock_ahead_seconds: Option<i64>,
     /// Call → how it fails.
     pub(crate) failures: BTreeMap<Call, Failure>,
+    /// Calls that nobody answers.
+    pub(crate) silent: Vec<Call>,
     /// Calls, in order.
     pub(crate) calls: Mutex<Vec<Call>>,
 }
@@ -129,7 +131,9 @@ impl FakeAws {
 
     fn reply<'a, T: Send + 'a>(&self, call: Call, subject: &str, value: Option<T>) -> Reply<'a, T> {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner).push(call);
+        let silent = self.silent.contains(&call);
         let failure = self.failures.get(&call).copied();
+        let failure = failure.or_else(|| silent.then_some(Failure::Passing));
         let failure = failure.or_else(|| value.is_none().then_some(Failure::Missing));
         let subject = subject.to_owned();
         Box::pin(async move {
@@ -138,7 +142,7 @@ impl FakeAws {
                 (failure, _) => Err(AwsError {
                     call,
                     subject,
-                    code: "Told".to_owned(),
+                    code: if silent { "Unreachable" } else { "Told" }.to_owned(),
                     message: "to fail".to_owned(),
                     failure: failure.unwrap_or(Failure::Missing),
                 }),
