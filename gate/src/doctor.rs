@@ -184,7 +184,7 @@ pub(crate) async fn examine(visit: &Visit) -> Report {
     findings.extend(found.await.into_iter().flatten());
     // What was tried is known only now.
     findings.extend(permissions::look(visit, &facts, &judged));
-    findings.extend(reach::endpoints(visit, &facts));
+    findings.extend(reach::endpoints(visit, &facts, &judged));
     findings.extend(reach::clock(visit));
     Report::new(visit.patient.to_string(), findings)
 }

@@ -123,6 +123,17 @@ fn badness(visit: &Visit, facts: &Facts, call: Call) -> Option<Level> {
     is_made.then_some(if only_tells_more { Level::Warning } else { Level::Error })
 }
 
+/// Whether the daemon cannot answer for this patient without a service of AWS.
+pub(super) fn needs(visit: &Visit, facts: &Facts, judged: &Judged, service: &str) -> bool {
+    let purposes = purposes(visit, facts, judged);
+    let mut entries = CALLS
+        .iter()
+        .filter(|entry| entry.purposes.iter().any(|purpose| purposes.contains(purpose)))
+        .filter(|entry| entry.action.split(':').next() == Some(service));
+    entries.any(|entry| badness(visit, facts, entry.call) == Some(Level::Error))
+        || (service == "sts" && !visit.settings.aws.assume_role.is_empty())
+}
+
 pub(super) fn look(visit: &Visit, facts: &Facts, judged: &Judged) -> Vec<Finding> {
     let mut found: Vec<Finding> = credentials(visit).into_iter().collect();
     for purpose in purposes(visit, facts, judged) {

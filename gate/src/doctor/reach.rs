@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use super::facts::Facts;
 use super::finding::Area;
 use super::ledger::Outcome;
+use super::permissions::needs;
+use super::policy::Judged;
 use super::{Finding, Level, Visit};
 use crate::signature::VALID_SECONDS;
 
@@ -20,7 +22,7 @@ fn endpoint(prefix: &str) -> &str {
     }
 }
 
-pub(super) fn endpoints(visit: &Visit, facts: &Facts) -> Vec<Finding> {
+pub(super) fn endpoints(visit: &Visit, facts: &Facts, judged: &Judged) -> Vec<Finding> {
     let mut services: BTreeMap<&str, Vec<Outcome>> = BTreeMap::new();
     for (call, outcome) in visit.notes.0.all() {
         let prefix = call.action().split(':').next().unwrap_or_default();
@@ -43,7 +45,10 @@ pub(super) fn endpoints(visit: &Visit, facts: &Facts) -> Vec<Finding> {
             | Outcome::Denied(_) => None,
         });
         match silent {
-            Some(story) => found.push(unreachable(visit, facts, service, story)),
+            Some(story) => {
+                let is_needed = needs(visit, facts, judged, service);
+                found.push(unreachable(visit, facts, (service, is_needed), story));
+            }
             None => found.push(Finding::untested(
                 Area::Endpoints,
                 format!("whether {service} can be reached"),
@@ -74,7 +79,12 @@ fn has_answered(outcome: &Outcome) -> bool {
     }
 }
 
-fn unreachable(visit: &Visit, facts: &Facts, service: &str, story: String) -> Finding {
+fn unreachable(
+    visit: &Visit,
+    facts: &Facts,
+    (service, is_needed): (&str, bool),
+    story: String,
+) -> Finding {
     let region = facts.place.region.as_deref().unwrap_or("REGION");
     let fix = if visit.has_endpoint {
         "mend the setting `aws.endpoint`, or AWS_ENDPOINT_URL".to_owned()
@@ -84,11 +94,10 @@ fn unreachable(visit: &Visit, facts: &Facts, service: &str, story: String) -> Fi
             endpoint(service)
         )
     };
-    // Only this command, and roles of other accounts, ask STS.
-    let (level, why) = if service == "sts" && visit.settings.aws.assume_role.is_empty() {
-        (Level::Warning, format!("only `gate doctor` asks it: {story}"))
-    } else {
+    let (level, why) = if is_needed {
         (Level::Error, story)
+    } else {
+        (Level::Warning, format!("the daemon can answer without it: {story}"))
     };
     Finding::new(Area::Endpoints, level, format!("{service} cannot be reached from here"), why, fix)
 }

@@ -270,14 +270,17 @@ async fn lead(
 
 fn leads(which: &str, arn: &str, listener: &Listener, facts: &Facts) -> Finding {
     let address = format!("{}:{}", listener.dns_name, listener.port);
-    let to: Vec<&str> = facts
-        .groups
-        .iter()
-        .filter(|group| {
-            listener.forwards_to.iter().any(|forward| forward.group_arn == group.facts.arn)
-        })
-        .map(|group| group.name.as_str())
-        .collect();
+    let forwards = |arn: &str, least_percent: u32| {
+        let mut forwards = listener.forwards_to.iter();
+        forwards.any(|to| to.group_arn == arn && to.weight_percent >= least_percent)
+    };
+    let led = |least_percent: u32| -> Vec<&str> {
+        let groups = facts.groups.iter();
+        let led = groups.filter(|group| forwards(&group.facts.arn, least_percent));
+        led.map(|group| group.name.as_str()).collect()
+    };
+    // Between deployments one of the two has no traffic, and is named with a weight of 0.
+    let (to, live) = (led(0), led(1));
     if to.is_empty() && !facts.groups.is_empty() {
         return Finding::new(
             Area::Listeners,
@@ -287,6 +290,7 @@ fn leads(which: &str, arn: &str, listener: &Listener, facts: &Facts) -> Finding 
             format!("aws elbv2 describe-rules --listener-arn {arn}"),
         );
     }
+    let to = if live.is_empty() { to } else { live };
     let to = if to.is_empty() { "groups that are not known".to_owned() } else { to.join(", ") };
     Finding::ok(Area::Listeners, format!("the {which} listener {address} forwards to {to}"))
 }
