@@ -11,6 +11,7 @@ use std::sync::OnceLock;
 
 use policies::{Blame, Deployment, Trouble};
 
+pub(crate) use self::codedeploy::ROLLBACK_CREATOR;
 use crate::ask::Subject;
 use crate::aws::Aws;
 

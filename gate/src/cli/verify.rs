@@ -1,5 +1,7 @@
 //! `gate verify`: the same run as the daemon's, asked for by a shell.
 
+mod asked;
+
 use std::io::{IsTerminal, Write, stderr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,12 +13,13 @@ use policies::policy::{During, Measure, Objective};
 use policies::run::limit_for;
 use policies::{
     Answer, Decision, Delivery, Deployment, Event, Moment, Policy, PolicyInForce, Question, Report,
-    Run, Stage, Target,
+    Run, Target,
 };
 use probes::Prober;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use self::asked::{Found, asked_by};
 use super::{
     NOT_PROVEN, Output, USAGE, complain, good_policy, only_addresses, rendered, say,
     serve::stop_on_signal, story,
@@ -37,12 +40,17 @@ pub(super) struct Verify {
     /// The policy to judge by.
     #[arg(long, value_name = "FILE")]
     policy: PathBuf,
-    /// The candidate: scheme, host and port; the policy names the path. May be given several times.
-    #[arg(long, value_name = "URL", required = true)]
+    /// The candidate: scheme, host and port; the policy names the path. May be given several times. Without it,
+    /// the policy's own `targets`.
+    #[arg(long, value_name = "URL", conflicts_with = "deployment")]
     green: Vec<String>,
     /// The baseline to probe beside it.
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", conflicts_with = "deployment")]
     blue: Vec<String>,
+    /// Judge a deployment that is under way instead: `d-…` of CodeDeploy, or the ARN of an ECS service
+    /// deployment. Its green and blue are found as the daemon finds them.
+    #[arg(long, value_name = "ID")]
+    deployment: Option<String>,
     /// Decide by then, whatever the policy's deadline.
     #[arg(long, value_name = "DURATION", value_parser = policies::units::duration)]
     deadline: Option<Duration>,
@@ -58,6 +66,8 @@ pub(super) struct Verify {
 #[derive(Debug)]
 struct ShellCase {
     deployment: Deployment,
+    /// Where the deployment is looked up instead.
+    found: Option<Found>,
     policy: PolicyInForce,
     /// What happened, where a record is wanted.
     entries: Option<Mutex<Vec<(Moment, Entry)>>>,
@@ -73,9 +83,16 @@ impl ShellCase {
 
 impl Case for ShellCase {
     fn resolve(&self) -> Doing<'_, Event> {
-        let deployment = Box::new(self.deployment.clone());
         let policy = self.policy.clone();
-        Box::pin(async move { Event::Resolved { deployment, policy } })
+        Box::pin(async move {
+            match &self.found {
+                Some(found) => found.resolve(policy).await,
+                None => {
+                    let deployment = Box::new(self.deployment.clone());
+                    Event::Resolved { deployment, policy }
+                }
+            }
+        })
     }
 
     fn deliver<'a>(&'a self, _: &'a Decision, _stop_deployment: bool) -> Doing<'a, Event> {
@@ -119,8 +136,8 @@ impl Verify {
     async fn verify(&self) -> Result<u8, String> {
         let metrics = Arc::new(Metrics::new().map_err(|error| story(&error))?);
         let aws = OnDemand::new(None, Vec::new(), Arc::clone(&metrics));
-        let vault = Vault::new(aws, Arc::clone(&metrics));
-        let case = Arc::new(self.case(&vault).await?);
+        let vault = Vault::new(aws.clone(), Arc::clone(&metrics));
+        let case = Arc::new(self.case(&vault, &aws).await?);
         let question = Question {
             id: format!("verify-{}", std::process::id()),
             // The run answers a margin before the limit; here the deadline is meant to the second.
@@ -160,9 +177,15 @@ impl Verify {
         Ok(decision.map_or(NOT_PROVEN, |decision| decision.exit_code()))
     }
 
-    async fn case(&self, vault: &Vault) -> Result<ShellCase, String> {
+    async fn case(&self, vault: &Vault, aws: &OnDemand) -> Result<ShellCase, String> {
         let (file, policy) = good_policy(&self.policy).await?;
-        only_addresses(&self.policy, &policy)?;
+        let found = match &self.deployment {
+            Some(id) => Some(Found::new(id, aws).await?),
+            None => None,
+        };
+        if found.is_none() {
+            only_addresses(&self.policy, &policy)?;
+        }
         if !file.faults.is_empty() {
             complain(&rendered(&file));
         }
@@ -175,24 +198,22 @@ impl Verify {
         for note in without_data(&policy) {
             complain(&note);
         }
+        if found.is_none() && green.is_empty() && policy.targets.green.is_empty() {
+            let help = "write `--green http://127.0.0.1:8080`, `--deployment d-…`, or `targets` in the policy";
+            faults.push(format!("there is nothing to judge; {help}"));
+        }
         faults.extend(sendable(&policy, vault).await.err().map(|trouble| trouble.what));
         if !faults.is_empty() {
             return Err(faults.join("\nerror: "));
         }
-        let deployment = Deployment {
-            id: "verify".to_owned(),
-            application: "verify".to_owned(),
-            group: String::new(),
-            service: String::new(),
-            stage: Stage::Shell,
-            is_rollback: false,
-            rolls_back_on_failure: true,
-            green,
-            blue,
-            ..Deployment::default()
-        };
+        let deployment = Deployment { green, blue, ..asked_by(aws).await };
         let policy = PolicyInForce::Chosen { file: file.name, text: file.text };
-        Ok(ShellCase { deployment, policy, entries: self.record.is_some().then(Mutex::default) })
+        Ok(ShellCase {
+            deployment,
+            found,
+            policy,
+            entries: self.record.is_some().then(Mutex::default),
+        })
     }
 
     fn print(&self, report: &Report) -> Result<(), String> {

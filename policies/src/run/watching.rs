@@ -42,7 +42,10 @@ impl Run {
             matches!(delivery, Delivery::Confirmed | Delivery::AlreadyCompleted)
         });
         // A shell has its answer and goes on; there is no deployment that could be stopped.
-        let shell = self.deployment.as_ref().is_none_or(|d| d.stage == Stage::Shell);
+        let shell = self
+            .deployment
+            .as_ref()
+            .is_none_or(|d| matches!(d.stage, Stage::Shell | Stage::ValidateService));
         let answered = self.question.watch_only || (goes_on && confirmed);
         if !answered || shell || self.taken_over {
             return None;
