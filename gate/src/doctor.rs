@@ -63,8 +63,6 @@ impl fmt::Display for Patient {
 pub(crate) struct Visit {
     pub(crate) patient: Patient,
     pub(crate) clouds: Clouds,
-    /// Where the daemon's secrets are read.
-    pub(crate) vault: Vault,
     /// AWS where the patient is.
     pub(crate) aws: Arc<dyn Aws>,
     pub(crate) settings: Settings,
@@ -75,6 +73,8 @@ pub(crate) struct Visit {
     /// What `gate serve` would not start with here.
     pub(crate) settings_faults: Vec<String>,
     pub(crate) library: Library,
+    /// What secrets are read by.
+    pub(crate) vault: Vault,
     /// Whether AWS is looked for elsewhere than at its own endpoints.
     pub(crate) has_endpoint: bool,
     /// Name or ARN of the relay.

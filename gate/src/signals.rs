@@ -25,6 +25,7 @@ use crate::resolve::{Dimensions, Measured};
 use crate::telemetry::Metrics;
 
 pub(crate) use alarms::Desks;
+pub(crate) use dimensions::{Whose, of as dimensions_of};
 
 /// Batches of readings that may wait to be taken. Whoever reads waits beyond that, and reads no less.
 const READINGS_WAITING_MAX: usize = 16;

@@ -47,14 +47,14 @@ pub(crate) struct FakeAws {
     /// Whose credentials; none where STS has no answer.
     pub(crate) caller: Option<Caller>,
     pub(crate) clock_ahead_seconds: Option<i64>,
+    /// Calls that nobody answers.
+    pub(crate) silent: Vec<Call>,
     /// Call → how it fails.
     pub(crate) failures: BTreeMap<Call, Failure>,
     /// How many of the next reads of metrics fail in passing.
     pub(crate) throttled: Mutex<u32>,
     /// What metrics were asked for, and of when.
     pub(crate) queried: Mutex<Vec<(Vec<MetricQuery>, Span)>>,
-    /// Calls that nobody answers.
-    pub(crate) silent: Vec<Call>,
     /// Calls, in order.
     pub(crate) calls: Mutex<Vec<Call>>,
 }
@@ -157,8 +157,9 @@ impl FakeAws {
 
     fn reply<'a, T: Send + 'a>(&self, call: Call, subject: &str, value: Option<T>) -> Reply<'a, T> {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner).push(call);
+        let silent = self.silent.contains(&call);
         let failure = self.failures.get(&call).copied();
-        let failure = failure.or_else(|| self.silent.contains(&call).then_some(Failure::Passing));
+        let failure = failure.or_else(|| silent.then_some(Failure::Passing));
         match (failure, value) {
             (None, Some(value)) => Box::pin(async move { Ok(value) }),
             (failure, _) => self.fail(call, subject, failure.unwrap_or(Failure::Missing)),
@@ -166,9 +167,9 @@ impl FakeAws {
     }
 
     fn fail<'a, T: Send + 'a>(&self, call: Call, subject: &str, failure: Failure) -> Reply<'a, T> {
-        let (subject, silent) = (subject.to_owned(), self.silent.contains(&call));
-        let code = if silent { "Unreachable" } else { "Told" }.to_owned();
-        let message = "to fail".to_owned();
+        let subject = subject.to_owned();
+        let code = if self.silent.contains(&call) { "Unreachable" } else { "Told" };
+        let (code, message) = (code.to_owned(), "to fail".to_owned());
         Box::pin(async move { Err(AwsError { call, subject, code, message, failure }) })
     }
 }

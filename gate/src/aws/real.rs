@@ -232,14 +232,11 @@ fn classify(code: &str) -> Failure {
         | "MissingAuthenticationToken"
         | "MissingAuthenticationTokenException" => Failure::Denied,
         "QueueDoesNotExist" | "AWS.SimpleQueueService.NonExistentQueue" => Failure::Missing,
-        // ECS's conflict is a deployment that is over, or goes back already.
-        "LifecycleEventAlreadyCompletedException"
-        | "DeploymentAlreadyCompletedException"
-        | "ApprovalAlreadyCompletedException"
-        | "ConflictException" => Failure::Completed,
+        "LifecycleEventAlreadyCompletedException" | "DeploymentAlreadyCompletedException" => {
+            Failure::Completed
+        }
         "ValidationException"
         | "ValidationError"
-        | "ClientException"
         | "SerializationException"
         | "ReceiptHandleIsInvalid" => Failure::Invalid,
         code if ["DoesNotExistException", "NotFoundException", "NotFound"]
@@ -278,12 +275,10 @@ mod tests {
         for (code, failure) in [
             ("AccessDeniedException", Failure::Denied),
             ("DeploymentDoesNotExistException", Failure::Missing),
-            ("ParameterNotFound", Failure::Missing),
             ("TargetGroupNotFound", Failure::Missing),
             ("ServiceDeploymentNotFoundException", Failure::Missing),
             ("ResourceNotFoundException", Failure::Missing),
-            ("ConflictException", Failure::Completed),
-            ("ClientException", Failure::Invalid),
+            ("ParameterNotFound", Failure::Missing),
             ("LifecycleEventAlreadyCompletedException", Failure::Completed),
             ("InvalidLifecycleEventHookExecutionIdException", Failure::Invalid),
             ("ThrottlingException", Failure::Passing),

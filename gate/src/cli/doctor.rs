@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::{FAILED, OK, Output, USAGE, complain, say, say_json, story};
-use crate::aws::{Clouds, OnDemand, Place, RealAws};
+use crate::aws::{OnDemand, Place};
 use crate::config::{self, AwsSettings, ConfigError, Layer, Settings};
 use crate::doctor::{Notes, Patient, Report, Visit, examine};
 use crate::library::Library;
@@ -116,28 +116,24 @@ impl Doctor {
             return Err(ConfigError(faults).to_string());
         }
         let metrics = Arc::new(Metrics::new().map_err(|error| story(&error))?);
-        let vault = |settings: &Settings| {
-            let AwsSettings { endpoint, assume_role } = settings.aws.clone();
-            let aws = OnDemand::new(endpoint, assume_role, Arc::clone(&metrics));
-            Vault::new(aws, Arc::clone(&metrics))
+        let AwsSettings { endpoint, assume_role } = settings.aws.clone();
+        let on_demand = OnDemand::new(endpoint, assume_role, Arc::clone(&metrics));
+        let clouds = on_demand.clouds().await;
+        let vault = Vault::new(on_demand, metrics);
+        let settings_faults = match config {
+            Some(_) => self.settings_faults(layer(), vault.clone()).await,
+            None => Vec::new(),
         };
-        let settings_faults = match config::load(config, profile, layer(), vault).await {
-            Err(ConfigError(faults)) if config.is_some() => faults,
-            Err(_) | Ok(_) => Vec::new(),
-        };
-        let endpoint = settings.aws.endpoint.clone();
-        let real = RealAws::connect(endpoint, Arc::clone(&metrics)).await;
-        let clouds = Clouds::real(real, &settings.aws.assume_role);
         let patient = Patient::from(self.patient.clone());
         let place = place(&patient, &settings);
         Ok(Visit {
             aws: clouds.at(&place).await,
-            vault: vault(&settings),
             clouds,
             library: Library::new(settings.policies.clone()),
             settings_are_named: config.is_some(),
             policies_are_named: config.is_some() || self.policies.is_some(),
             settings_faults,
+            vault,
             patient,
             has_endpoint: has_endpoint(&settings),
             relay: self.relay.clone(),
@@ -148,6 +144,19 @@ impl Doctor {
             notes: Notes::default(),
             settings,
         })
+    }
+}
+
+impl Doctor {
+    /// What `gate serve` would not start with here.
+    async fn settings_faults(&self, layer: Layer, vault: Vault) -> Vec<String> {
+        let (config, profile) = (self.config.as_deref(), self.profile.as_deref());
+        let loading = config::load(config, profile, layer, |_settings| vault);
+        match timeout(self.timeout / CALLS_IN_A_ROW, loading).await {
+            Ok(Ok(_checked)) => Vec::new(),
+            Ok(Err(ConfigError(faults))) => faults,
+            Err(_elapsed) => vec!["`hooks.keys`: they could not be read in time".to_owned()],
+        }
     }
 }
 

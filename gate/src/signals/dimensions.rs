@@ -9,7 +9,7 @@ pub(super) type Dimensions = Vec<(String, String)>;
 
 /// Whose it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Whose {
+pub(crate) enum Whose {
     /// The candidate's.
     Green,
     /// What served before the deployment.
@@ -26,7 +26,7 @@ const OF_THE_LOAD_BALANCER: [&str; 3] = ["HTTPCode_ELB_", "HTTP_", "ELBAuth"];
 //= https://docs.aws.amazon.com/elasticloadbalancing/latest/network/load-balancer-cloudwatch-metrics.html
 //= https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-view.html
 //= https://docs.aws.amazon.com/AmazonECS/latest/developerguide/available-metrics.html
-pub(super) fn of(metric: &Metric, measured: &Measured, whose: Whose) -> Result<Dimensions, String> {
+pub(crate) fn of(metric: &Metric, measured: &Measured, whose: Whose) -> Result<Dimensions, String> {
     if !metric.dimensions.is_empty() {
         return Ok(metric.dimensions.clone());
     }
