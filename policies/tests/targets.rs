@@ -92,7 +92,7 @@ fn a_policy_names_what_is_probed_where_the_deployment_does_not() {
         NAMING,
         came,
         expect![
-            "green [10.0.0.2:80], blue [10.0.0.1:80]; resolved: application web, group web-group, stage AfterAllowTestTraffic, 1 green and 1 blue targets; the policy's `targets` are left alone: the deployment names its own"
+            "green [10.0.0.2:80], blue [10.0.0.1:80]; resolved: application web, group web-group, service prod:web, stage AfterAllowTestTraffic, 1 green and 1 blue targets; the policy's `targets` are left alone: the deployment names its own"
         ],
     );
     let never = [waiting, vec![(21, of_a_service(vec![]))]].concat();

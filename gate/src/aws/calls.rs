@@ -231,7 +231,7 @@ calls! {
     DescribeRules = "elasticloadbalancing:DescribeRules" on Any
         for [CodeDeployEcs, EcsNative, Doctor]: "where a listener forwards to";
     ListServiceDeployments = "ecs:ListServiceDeployments" on Service
-        for [EcsNative, Wait, Doctor, Sidecar]: "finds deployments that wait, where `intake.poll` names a service";
+        for [EcsNative, Wait, Doctor, Sidecar]: "finds deployments that wait, where `intake.poll` names a service; the one a sidecar is part of";
     DescribeServiceDeployments = "ecs:DescribeServiceDeployments" on ServiceDeployment
         for [EcsNative, Wait, Doctor, Sidecar]: "stage, hooks, weights and status";
     DescribeServiceRevisions = "ecs:DescribeServiceRevisions" on ServiceRevision

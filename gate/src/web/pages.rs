@@ -250,7 +250,7 @@ mod tests {
             "1 of 1 invocations cold, init p50 401",
             "at most 45 MB of memory",
             "1 × function error Unhandled: “&#60;b&#62;”",
-            "<dt>function</dt><dd>checkout</dd>",
+            "<dt>deployment of</dt><dd>function checkout</dd>",
         ] {
             assert!(page.contains(shown), "{shown} is not in\n{page}");
         }
