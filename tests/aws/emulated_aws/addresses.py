@@ -1,4 +1,4 @@
-"""Loopback addresses for load balancers and tasks: one /24 of 127.0.0.0/8 per emulator, so that several can run."""
+"""Loopback addresses for load balancers and tasks: two /24 of 127.0.0.0/8 per emulator, so that several can run."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import collections
 import os
 import socket
 
-_LOCK_PORT = 47613  # holding 127.0.N.254 on this port means holding 127.0.N.0/24; the kernel frees it when we die
-_BALANCERS = range(1, 51)
-_TASKS = range(51, 251)
+_LOCK_PORT = 47613  # holding 127.0.N.254 on this port means holding both of N's /24; the kernel frees it when we die
+_TASKS = 0  # 127.0.N.0/24
+_BALANCERS = 1  # 127.1.N.0/24
+_HOSTS = range(1, 251)
 
 
 class NoAddress(Exception):
@@ -23,8 +24,8 @@ class Addresses:
         self._balancers = collections.deque(self._names(_BALANCERS))
         self._tasks = collections.deque(self._names(_TASKS))
 
-    def _names(self, hosts: range) -> list[str]:
-        return [f"127.0.{self._third}.{host}" for host in hosts]
+    def _names(self, second: int) -> list[str]:
+        return [f"127.{second}.{self._third}.{host}" for host in _HOSTS]
 
     def balancer(self) -> str:
         """An address for a load balancer."""
@@ -36,8 +37,8 @@ class Addresses:
 
     def release(self, address: str) -> None:
         """Only when nothing listens there any more."""
-        host = int(address.rpartition(".")[2])
-        (self._balancers if host in _BALANCERS else self._tasks).append(address)
+        of_balancers = address.startswith(f"127.{_BALANCERS}.")
+        (self._balancers if of_balancers else self._tasks).append(address)
 
     @staticmethod
     def _take(pool: collections.deque[str]) -> str:
