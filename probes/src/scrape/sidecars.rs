@@ -161,10 +161,8 @@ objectives:
         let readings = sidecars.readings(0);
         let shown = readings.iter().map(|reading| {
             assert!(reading.seen.is_sound(), "{reading:?}");
-            match reading.seen {
-                Seen::Counts { bad, all } => format!("{bad}/{all}"),
-                _ => panic!("{reading:?}"),
-            }
+            let Seen::Counts { bad, all } = reading.seen else { panic!("{reading:?}") };
+            format!("{bad}/{all}")
         });
         shown.collect::<Vec<_>>().join(" slow ")
     }
