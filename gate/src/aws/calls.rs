@@ -37,12 +37,14 @@ pub(crate) enum Purpose {
     Doctor,
     /// A sidecar that finds out who it is.
     Sidecar,
+    /// The daemon's own task, kept while somebody waits.
+    OwnTask,
 }
 
 impl Purpose {
     /// Every purpose, as the documents order them.
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::CodeDeployEcs,
         Self::CodeDeployLambda,
         Self::EcsNative,
@@ -56,6 +58,7 @@ impl Purpose {
         Self::Wait,
         Self::Doctor,
         Self::Sidecar,
+        Self::OwnTask,
     ];
 
     /// How documents call it.
@@ -74,6 +77,7 @@ impl Purpose {
             Self::Wait => "`gate wait`",
             Self::Doctor => "`gate doctor`",
             Self::Sidecar => "A sidecar",
+            Self::OwnTask => "The daemon's own task",
         }
     }
 }
@@ -248,6 +252,8 @@ calls! {
         for [CodeDeployEcs, EcsNative, Sidecar]: "exit codes and reasons of stopped tasks; a sidecar's own colour";
     DescribeTaskSets = "ecs:DescribeTaskSets" on TaskSet
         for [CodeDeployEcs, Sidecar]: "which tasks are green's";
+    UpdateTaskProtection = "ecs:UpdateTaskProtection" on Task
+        for [OwnTask]: "keeps gate's task while a question waits; ECS's agent calls it with the task's role";
     Invoke = "lambda:InvokeFunction" on Function
         for [CodeDeployLambda]: "probes a version";
     GetAlias = "lambda:GetAlias" on Function

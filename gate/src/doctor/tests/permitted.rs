@@ -34,7 +34,7 @@ async fn every_missing_permission_is_named_at_once_with_the_statement_to_add() {
         warning: lambda:GetAlias is refused: traffic weights of the two versions
           add to the role's policy: {"Effect": "Allow", "Action": "lambda:GetAlias", "Resource": "arn:aws:lambda:eu-west-1:123456789012:function:checkout*"}"#]]).await;
     check_denied(service, &[Call::ContinueServiceDeployment, Call::StopServiceDeployment, Call::ListServiceDeployments, Call::DescribeServiceRevisions], expect![[r#"
-        error: ecs:ListServiceDeployments is refused: finds deployments that wait, where `intake.poll` names a service
+        error: ecs:ListServiceDeployments is refused: finds deployments that wait, where `intake.poll` names a service; the one a sidecar is part of
           add to the role's policy: {"Effect": "Allow", "Action": "ecs:ListServiceDeployments", "Resource": "arn:aws:ecs:eu-west-1:123456789012:service/prod/web"}
         error: ecs:DescribeServiceRevisions is refused: target groups and listener rules of green and blue
           add to the role's policy: {"Effect": "Allow", "Action": "ecs:DescribeServiceRevisions", "Resource": "arn:aws:ecs:eu-west-1:123456789012:service-revision/prod/web/*"}
