@@ -22,7 +22,7 @@ use crate::telemetry::Metrics;
 use crate::web::Operators;
 use crate::{intake, own_task, server, web};
 
-pub(crate) use questions::{Gate, Intake};
+pub(crate) use questions::{Gate, Heard, Intake};
 
 /// On a stop, runs get this long to put down what they do; ECS kills 30 s after SIGTERM.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(15);

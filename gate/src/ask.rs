@@ -29,7 +29,48 @@ pub(crate) struct Asked {
     /// In which region and account.
     #[serde(default)]
     pub(crate) place: Place,
+    /// When it was asked, in milliseconds since 1970, where it was on its way for long enough to say so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) asked_unix_millis: Option<u64>,
 }
+
+impl Asked {
+    /// A question that is asked now.
+    pub(crate) const fn now(ask: Ask, place: Place) -> Self {
+        Self { ask, place, asked_unix_millis: None }
+    }
+
+    /// From acceptance until whoever asks stops waiting, where that is known from the question alone.
+    pub(crate) fn limit(&self, now_unix_millis: u64) -> Option<Duration> {
+        let age = self.age(now_unix_millis);
+        match &self.ask {
+            Ask::CodedeployHook { .. } | Ask::PipelineJob { .. } => {
+                Some(HOOK_LIMIT.saturating_sub(age))
+            }
+            Ask::EcsPause { expires_unix_millis: Some(at), .. }
+            | Ask::Approval { expires_unix_millis: Some(at), .. } => {
+                Some(Duration::from_millis(at.saturating_sub(now_unix_millis)))
+            }
+            Ask::Approval { expires_unix_millis: None, .. } => {
+                Some(APPROVAL_LIMIT.saturating_sub(age))
+            }
+            Ask::EcsPause { expires_unix_millis: None, .. }
+            | Ask::CodedeployReady { .. }
+            | Ask::EcsHook { .. }
+            | Ask::Watch { .. } => None,
+        }
+    }
+
+    /// How long it was on its way.
+    pub(crate) fn age(&self, now_unix_millis: u64) -> Duration {
+        let asked = self.asked_unix_millis.unwrap_or(now_unix_millis);
+        Duration::from_millis(now_unix_millis.saturating_sub(asked))
+    }
+}
+
+/// How long a pipeline waits for an approval where nothing else is said.
+//= https://docs.aws.amazon.com/codepipeline/latest/userguide/approvals.html
+const APPROVAL_LIMIT: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Who asks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -239,19 +280,6 @@ impl Ask {
             }
             Self::PipelineJob { job_id, .. } => format!("{of}-{}", digest(job_id)),
             Self::Watch { .. } => format!("{of}-watch"),
-        }
-    }
-
-    /// From acceptance until whoever asks stops waiting, where that is known from the question alone.
-    pub(crate) fn limit(&self, now_unix_millis: u64) -> Option<Duration> {
-        let until = |at: Option<u64>| {
-            at.map(|at| Duration::from_millis(at.saturating_sub(now_unix_millis)))
-        };
-        match self {
-            Self::CodedeployHook { .. } | Self::PipelineJob { .. } => Some(HOOK_LIMIT),
-            Self::EcsPause { expires_unix_millis, .. }
-            | Self::Approval { expires_unix_millis, .. } => until(*expires_unix_millis),
-            Self::CodedeployReady { .. } | Self::EcsHook { .. } | Self::Watch { .. } => None,
         }
     }
 }

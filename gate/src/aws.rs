@@ -96,12 +96,15 @@ impl AwsError {
     /// The whole story in one line, with what to do where that is known.
     pub(crate) fn story(&self) -> String {
         let advice = match self.failure {
-            Failure::Denied => {
-                format!(
+            Failure::Denied => match self.code.as_str() {
+                "NoCredentials" => "; give gate a role, or credentials in its environment".to_owned(),
+                "NotConfigured" => "; set AWS_REGION".to_owned(),
+                "RoleDenied" => "; allow `sts:AssumeRole` to the role gate runs with, and let the other account's role trust it, see docs/permissions.md".to_owned(),
+                _ => format!(
                     "; allow `{}` to the role gate runs with, see docs/permissions.md",
                     self.call.action()
-                )
-            }
+                ),
+            },
             Failure::Missing | Failure::Completed | Failure::Invalid | Failure::Passing => {
                 String::new()
             }

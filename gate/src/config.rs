@@ -369,6 +369,17 @@ async fn check(
     if !settings.policies.is_dir() {
         faults.push(format!("`policies: {}` is no folder", settings.policies.display()));
     }
+    if let Some(endpoint) = &settings.aws.endpoint
+        && endpoint
+            .parse::<axum::http::Uri>()
+            .ok()
+            .and_then(|uri| uri.host().map(str::len))
+            .is_none()
+    {
+        faults.push(format!(
+            "`aws.endpoint: {endpoint}` is no URL; write it like `http://127.0.0.1:4566`"
+        ));
+    }
     intake::check(&settings.intake, &settings.aws.assume_role, &mut faults);
     let targets = targets::check(&settings.targets, &settings.policies, &vault, &mut faults).await;
     match admin_listen {

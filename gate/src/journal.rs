@@ -59,7 +59,7 @@ impl From<Written> for Accepted {
             }
             Written::Hook { question, deployment_id, execution_id, accepted_unix_millis } => {
                 let ask = Ask::CodedeployHook { deployment_id, execution_id };
-                let asked = Asked { ask, place: Place::default() };
+                let asked = Asked::now(ask, Place::default());
                 Self { question, asked, accepted_unix_millis }
             }
         }
@@ -263,13 +263,13 @@ mod tests {
         };
         Accepted {
             question,
-            asked: Asked {
-                ask: Ask::CodedeployHook {
+            asked: Asked::now(
+                Ask::CodedeployHook {
                     deployment_id: "d-1".into(),
                     execution_id: Token("token".into()),
                 },
-                place: crate::aws::Place::default(),
-            },
+                crate::aws::Place::default(),
+            ),
             accepted_unix_millis: 1_700_000_000_000,
         }
     }

@@ -236,6 +236,10 @@ impl Run {
 
     fn resolved(&mut self, deployment: Deployment, policy: PolicyInForce) -> Vec<Action> {
         if self.phase != Phase::Resolving {
+            if deployment.is_rollback {
+                // It goes back by other hands while it is judged: what is measured now is no longer the release.
+                return self.ended("being rolled back");
+            }
             return self.resolved_again(deployment);
         }
         if self.deployment.as_ref() != Some(&deployment) {

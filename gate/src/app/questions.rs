@@ -67,6 +67,17 @@ struct Live {
     case: Arc<CloudCase>,
 }
 
+/// What somebody who comes back for an answer is told.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Heard {
+    /// There is none yet.
+    Waiting,
+    /// It is on disk.
+    Decided(Decision),
+    /// There will be none: the deployment went back or ended before a decision.
+    Ended,
+}
+
 /// What became of a delivered question.
 #[derive(Debug)]
 pub(crate) enum Intake {
@@ -111,7 +122,7 @@ impl Gate {
         let now = unix_millis();
         let question = Question {
             id: asked.ask.evaluation_id(),
-            limit: asked.ask.limit(now),
+            limit: asked.limit(now),
             unmatched: self.settings.unmatched,
             observe: self.settings.mode == Mode::Observe,
             watch_only: !asked.ask.waits(),
@@ -261,13 +272,14 @@ impl Gate {
     }
 
     /// The answer to a question that somebody has come back for, once it is on disk.
-    pub(crate) async fn heard(&self, id: &str) -> Result<Option<Decision>, JournalError> {
+    pub(crate) async fn heard(&self, id: &str) -> Result<Heard, JournalError> {
         let live = self.lock().get(id).cloned();
         if let Some(live) = live {
-            return Ok(live.case.decided_on_disk());
+            return Ok(live.case.decided_on_disk().map_or(Heard::Waiting, Heard::Decided));
         }
         let stored = self.journal.load(id).await?;
-        Ok(stored.and_then(|stored| replay(stored).0.decision().cloned()))
+        let decision = stored.and_then(|stored| replay(stored).0.decision().cloned());
+        Ok(decision.map_or(Heard::Ended, Heard::Decided))
     }
 
     /// Notes that whoever came back for the answer has it.

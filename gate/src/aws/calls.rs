@@ -94,10 +94,11 @@ pub(crate) enum Scope {
     DeploymentConfig,
     /// An ECS service.
     Service,
-    /// An ECS service deployment.
+    /// An ECS service deployment, beside its service.
     ServiceDeployment,
-    /// An ECS service revision.
-    ServiceRevision,
+    /// An ECS service with its deployments and revisions.
+    //= https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-deployment-permissions.html
+    ServiceAndItsDeployments,
     /// Tasks of an ECS cluster.
     Task,
     /// Task sets of an ECS cluster.
@@ -125,35 +126,39 @@ pub(crate) enum Scope {
 }
 
 impl Scope {
-    /// The resource to write into a policy; what stands in capitals is to be replaced.
-    pub(crate) const fn resource(self) -> &'static str {
+    /// The resources to write into a policy; what stands in capitals is to be replaced. Where AWS's pages name
+    /// several for one action, all are here: a statement with too few denies.
+    pub(crate) const fn resources(self) -> &'static [&'static str] {
         match self {
-            Self::Any | Self::Cluster => "*",
+            Self::Any | Self::Cluster => &["*"],
             Self::DeploymentGroup => {
-                "arn:aws:codedeploy:REGION:ACCOUNT:deploymentgroup:APPLICATION/GROUP"
+                &["arn:aws:codedeploy:REGION:ACCOUNT:deploymentgroup:APPLICATION/GROUP"]
             }
-            Self::DeploymentConfig => "arn:aws:codedeploy:REGION:ACCOUNT:deploymentconfig:*",
-            Self::Service => "arn:aws:ecs:REGION:ACCOUNT:service/CLUSTER/SERVICE",
-            Self::ServiceDeployment => {
-                "arn:aws:ecs:REGION:ACCOUNT:service-deployment/CLUSTER/SERVICE/*"
-            }
-            Self::ServiceRevision => {
-                "arn:aws:ecs:REGION:ACCOUNT:service-revision/CLUSTER/SERVICE/*"
-            }
-            Self::Task => "arn:aws:ecs:REGION:ACCOUNT:task/CLUSTER/*",
-            Self::TaskSet => "arn:aws:ecs:REGION:ACCOUNT:task-set/CLUSTER/SERVICE/*",
-            Self::Function => "arn:aws:lambda:REGION:ACCOUNT:function:FUNCTION*",
-            Self::Alarm => "arn:aws:cloudwatch:REGION:ACCOUNT:alarm:*",
-            Self::PipelineArn => "arn:aws:codepipeline:REGION:ACCOUNT:PIPELINE",
-            Self::PipelineAction => "arn:aws:codepipeline:REGION:ACCOUNT:PIPELINE/STAGE/ACTION",
-            Self::QueueArn => "arn:aws:sqs:REGION:ACCOUNT:QUEUE",
-            Self::TopicArn => "arn:aws:sns:REGION:ACCOUNT:TOPIC",
-            Self::Parameter => "arn:aws:ssm:REGION:ACCOUNT:parameter/PREFIX/*",
-            Self::SecretArn => "arn:aws:secretsmanager:REGION:ACCOUNT:secret:PREFIX/*",
-            Self::Role => "arn:aws:iam::OTHER-ACCOUNT:role/ROLE",
+            Self::DeploymentConfig => &["arn:aws:codedeploy:REGION:ACCOUNT:deploymentconfig:*"],
+            Self::Service => &[SERVICE],
+            Self::ServiceDeployment => &[SERVICE, SERVICE_DEPLOYMENT],
+            Self::ServiceAndItsDeployments => &[SERVICE, SERVICE_DEPLOYMENT, SERVICE_REVISION],
+            Self::Task => &["arn:aws:ecs:REGION:ACCOUNT:task/CLUSTER/*"],
+            Self::TaskSet => &["arn:aws:ecs:REGION:ACCOUNT:task-set/CLUSTER/SERVICE/*"],
+            Self::Function => &[
+                "arn:aws:lambda:REGION:ACCOUNT:function:FUNCTION",
+                "arn:aws:lambda:REGION:ACCOUNT:function:FUNCTION:*",
+            ],
+            Self::Alarm => &["arn:aws:cloudwatch:REGION:ACCOUNT:alarm:*"],
+            Self::PipelineArn => &["arn:aws:codepipeline:REGION:ACCOUNT:PIPELINE"],
+            Self::PipelineAction => &["arn:aws:codepipeline:REGION:ACCOUNT:PIPELINE/STAGE/ACTION"],
+            Self::QueueArn => &["arn:aws:sqs:REGION:ACCOUNT:QUEUE"],
+            Self::TopicArn => &["arn:aws:sns:REGION:ACCOUNT:TOPIC"],
+            Self::Parameter => &["arn:aws:ssm:REGION:ACCOUNT:parameter/PREFIX/*"],
+            Self::SecretArn => &["arn:aws:secretsmanager:REGION:ACCOUNT:secret:PREFIX/*"],
+            Self::Role => &["arn:aws:iam::OTHER-ACCOUNT:role/ROLE"],
         }
     }
 }
+
+const SERVICE: &str = "arn:aws:ecs:REGION:ACCOUNT:service/CLUSTER/SERVICE";
+const SERVICE_DEPLOYMENT: &str = "arn:aws:ecs:REGION:ACCOUNT:service-deployment/CLUSTER/SERVICE/*";
+const SERVICE_REVISION: &str = "arn:aws:ecs:REGION:ACCOUNT:service-revision/CLUSTER/SERVICE/*";
 
 /// One call.
 #[derive(Clone, Copy, Debug)]
@@ -234,11 +239,11 @@ calls! {
         for [CodeDeployEcs, EcsNative, Doctor]: "host name of a listener";
     DescribeRules = "elasticloadbalancing:DescribeRules" on Any
         for [CodeDeployEcs, EcsNative, Doctor]: "where a listener forwards to";
-    ListServiceDeployments = "ecs:ListServiceDeployments" on Service
+    ListServiceDeployments = "ecs:ListServiceDeployments" on ServiceAndItsDeployments
         for [EcsNative, Wait, Doctor, Sidecar]: "finds deployments that wait, where `intake.poll` names a service; the one a sidecar is part of";
-    DescribeServiceDeployments = "ecs:DescribeServiceDeployments" on ServiceDeployment
+    DescribeServiceDeployments = "ecs:DescribeServiceDeployments" on ServiceAndItsDeployments
         for [EcsNative, Wait, Doctor, Sidecar]: "stage, hooks, weights and status";
-    DescribeServiceRevisions = "ecs:DescribeServiceRevisions" on ServiceRevision
+    DescribeServiceRevisions = "ecs:DescribeServiceRevisions" on ServiceAndItsDeployments
         for [EcsNative, Doctor, Sidecar]: "target groups and listener rules of green and blue";
     ContinueServiceDeployment = "ecs:ContinueServiceDeployment" on ServiceDeployment
         for [EcsNative]: "answers a pause";

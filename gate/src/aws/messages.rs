@@ -34,6 +34,8 @@ pub(crate) struct Message {
     pub(crate) body: String,
     /// How often it was received.
     pub(crate) received: u32,
+    /// When it was put on the queue, in milliseconds since 1970.
+    pub(crate) sent_unix_millis: Option<u64>,
 }
 
 impl std::fmt::Debug for Message {

@@ -191,13 +191,7 @@ where
             let causes = causes(error);
             let unconfigured = matches!(error, SdkError::ConstructionFailure(_))
                 || causes.contains("Missing Region");
-            let code = if unconfigured {
-                "NotConfigured"
-            } else if causes.contains("credential") {
-                "NoCredentials"
-            } else {
-                "Unreachable"
-            };
+            let code = if unconfigured { "NotConfigured" } else { unreached(&causes) };
             (code.to_owned(), causes)
         }
     };
@@ -217,6 +211,23 @@ fn causes(error: &dyn Error) -> String {
     texts.join(": ")
 }
 
+/// Why there was no answer. Credentials that nobody provides will not come by themselves; those that STS or an
+/// agent could not hand out just now will.
+fn unreached(causes: &str) -> &'static str {
+    if !causes.contains("credential") {
+        return "Unreachable";
+    }
+    if causes.contains("AccessDenied") {
+        return "RoleDenied";
+    }
+    // The words of `aws-credential-types`.
+    let nobody = ["was not enabled", "not properly configured", "no providers in chain"];
+    if nobody.iter().any(|words| causes.contains(words)) {
+        return "NoCredentials";
+    }
+    "CredentialsUnavailable"
+}
+
 fn classify(code: &str) -> Failure {
     match code {
         "AccessDenied"
@@ -228,13 +239,16 @@ fn classify(code: &str) -> Failure {
         | "InvalidSignatureException"
         | "SignatureDoesNotMatch"
         | "NoCredentials"
+        | "RoleDenied"
         | "NotConfigured"
         | "MissingAuthenticationToken"
         | "MissingAuthenticationTokenException" => Failure::Denied,
         "QueueDoesNotExist" | "AWS.SimpleQueueService.NonExistentQueue" => Failure::Missing,
-        "LifecycleEventAlreadyCompletedException" | "DeploymentAlreadyCompletedException" => {
-            Failure::Completed
-        }
+        // Somebody else was there first: a hook, a deployment, an approval; a wait that is over.
+        "DeploymentIsNotInReadyStateException" => Failure::Completed,
+        code if code.ends_with("AlreadyCompletedException") => Failure::Completed,
+        // ECS's word for a request that cannot be: what it is about is read again where that matters.
+        "ClientException" | "UnsupportedFeatureException" => Failure::Invalid,
         "ValidationException"
         | "ValidationError"
         | "SerializationException"
@@ -280,12 +294,35 @@ mod tests {
             ("ResourceNotFoundException", Failure::Missing),
             ("ParameterNotFound", Failure::Missing),
             ("LifecycleEventAlreadyCompletedException", Failure::Completed),
+            ("ApprovalAlreadyCompletedException", Failure::Completed),
+            ("DeploymentIsNotInReadyStateException", Failure::Completed),
+            ("ClientException", Failure::Invalid),
+            ("UnsupportedFeatureException", Failure::Invalid),
             ("InvalidLifecycleEventHookExecutionIdException", Failure::Invalid),
             ("ThrottlingException", Failure::Passing),
             ("InternalServerError", Failure::Passing),
             ("Unreachable", Failure::Passing),
         ] {
             assert_eq!(classify(code), failure, "{code}");
+        }
+    }
+
+    #[test]
+    fn credentials_that_may_yet_come_are_waited_for() {
+        for (causes, failure) in [
+            (
+                "dispatch failure: an error occurred while loading credentials: throttled",
+                Failure::Passing,
+            ),
+            ("dispatch failure: credentials provider timed out", Failure::Passing),
+            ("dispatch failure: the credential provider was not enabled", Failure::Denied),
+            (
+                "an error occurred while loading credentials: AssumeRole: AccessDenied",
+                Failure::Denied,
+            ),
+            ("dispatch failure: connection refused", Failure::Passing),
+        ] {
+            assert_eq!(classify(unreached(causes)), failure, "{causes}");
         }
     }
 }

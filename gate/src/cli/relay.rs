@@ -20,7 +20,8 @@ use tracing::error;
 use self::event::Caller;
 use self::forward::{Forwarder, Ready, Route, key};
 use super::{OK, USAGE, complain, story};
-use crate::aws::{Clouds, OnDemand, RealAws};
+use crate::aws::{Clouds, OnDemand, Place, RealAws};
+use crate::intake::queue::region_of;
 use crate::shell::{Vault, is_kept_by_aws};
 use crate::telemetry::{self, Metrics};
 
@@ -120,8 +121,6 @@ impl Relay {
             return USAGE;
         }
         let _telemetry = telemetry::init(false);
-        // A function that exits is a hook that nobody answers for an hour: with a wrong setting it runs all
-        // the same, says what is wrong, and fails every hook at once.
         let metrics = match Metrics::new() {
             Ok(metrics) => Arc::new(metrics),
             Err(error) => {
@@ -131,6 +130,9 @@ impl Relay {
         };
         let clouds = Clouds::real(RealAws::connect(None, Arc::clone(&metrics)).await, &[]);
         let aws = clouds.home();
+        // The queue may be in another region.
+        let region = self.queue.as_deref().and_then(region_of);
+        let queues = clouds.at(&Place { region, account: None }).await;
         let vault = Vault::new(OnDemand::made(clouds, Arc::clone(&metrics)), metrics);
         // A function that exits is a hook that nobody answers for an hour: with a wrong setting it runs all
         // the same, says what is wrong, and fails every hook at once.
@@ -138,7 +140,7 @@ impl Relay {
         if let Err(faults) = &settings {
             error!(faults, "the relay's settings are wrong; every hook is answered Failed");
         }
-        let forwarder = Arc::new(Forwarder::new(settings, aws, vault));
+        let forwarder = Arc::new(Forwarder::new(settings, (aws, queues), vault));
         let served = lambda_runtime::run(service_fn(move |event: LambdaEvent<Value>| {
             let forwarder = Arc::clone(&forwarder);
             async move {

@@ -19,6 +19,8 @@ use crate::telemetry::Metrics;
 
 /// Between two looks, where nothing else is said.
 const LOOK_EVERY: &str = "10s";
+/// AWS is not asked more often, whatever is said.
+const LOOK_APART_MIN: Duration = Duration::from_secs(1);
 /// A service's deployment shows up this soon after it was asked for.
 const BEGINS_WITHIN: Duration = Duration::from_secs(60);
 
@@ -142,7 +144,8 @@ impl Wait {
                 self.tell(&Standing { reason: Some(reason), ..shown }, None, began);
                 return NOT_PROVEN;
             }
-            sleep(self.interval.min(self.timeout.saturating_sub(began.elapsed()))).await;
+            let left = self.timeout.saturating_sub(began.elapsed());
+            sleep(self.interval.max(LOOK_APART_MIN).min(left)).await;
         }
     }
 

@@ -73,6 +73,14 @@ pub(super) fn check(intake: &IntakeSettings, roles: &[String], faults: &mut Vec<
                 "`intake.poll[{place}]` names neither a service nor a deployment group; write `{{ cluster: prod, service: web }}` or `{{ application: web, group: web-group }}`"
             ));
         }
+        let has_role = |account: &String| {
+            roles.iter().any(|role| Place::of_arn(role).account.as_ref() == Some(account))
+        };
+        if let Some(account) = polled.account.as_ref().filter(|account| !has_role(account)) {
+            faults.push(format!(
+                "`intake.poll[{place}].account: {account}` has no role in `aws.assume-role`, so gate would look in its own account; name one, or leave `account` out where it is gate's own"
+            ));
+        }
         if polled.watch && group.0 {
             faults.push(format!(
                 "`intake.poll[{place}].watch` is for services; a rule for `CodeDeploy Deployment State-change Notification` on `intake.queue` has CodeDeploy's deployments watched"

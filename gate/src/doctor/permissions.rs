@@ -228,7 +228,7 @@ fn refused(visit: &Visit, facts: &Facts, entry: &Entry, level: Level, story: Str
 
 /// The resource of a permission, with the names that are known here.
 fn resource(visit: &Visit, facts: &Facts, entry: &Entry) -> String {
-    let mut text = entry.scope.resource().to_owned();
+    let mut text = entry.scope.resources().join(" and ");
     let mut set = |placeholder: &str, name: &str| {
         if !name.is_empty() {
             text = text.replace(placeholder, name);

@@ -125,7 +125,7 @@ fn text<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
 }
 
 fn asked(ask: Ask, place: Place) -> Result<Envelope, String> {
-    Ok(Envelope::Asked(Box::new(Asked { ask, place })))
+    Ok(Envelope::Asked(Box::new(Asked::now(ask, place))))
 }
 
 fn of_event(event: Event) -> Result<Envelope, String> {
@@ -233,7 +233,7 @@ mod tests {
                 "{} {} {:?} in {:?} {:?}",
                 asked.ask.kind(),
                 asked.ask.subject().id(),
-                asked.ask.limit(0),
+                asked.limit(0),
                 asked.place.region,
                 asked.place.account
             ),

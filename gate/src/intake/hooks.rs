@@ -112,7 +112,7 @@ pub(crate) fn codedeploy(body: &[u8]) -> Result<Asked, String> {
         deployment_id: event.deployment_id,
         execution_id: Token(event.execution_id),
     };
-    Ok(Asked { ask, place })
+    Ok(Asked::now(ask, place))
 }
 
 /// Whether a text can be CodeDeploy's id of a deployment.
@@ -166,7 +166,7 @@ pub(crate) fn ecs(body: &[u8]) -> Result<EcsAsked, String> {
         execution_id: event.execution_id,
         stage,
     };
-    Ok(EcsAsked { asked: Asked { ask, place }, is_rollback })
+    Ok(EcsAsked { asked: Asked::now(ask, place), is_rollback })
 }
 
 /// During a rollback the shift hooks are asked again, with nothing for green and all for another revision.
@@ -210,7 +210,7 @@ pub(crate) fn codepipeline(body: &[u8]) -> Result<(Asked, String), String> {
         policy: policy_named(&event.user_parameters),
     };
     let place = place(event.function_arn.as_deref());
-    Ok((Asked { ask, place }, event.job_id))
+    Ok((Asked::now(ask, place), event.job_id))
 }
 
 /// The policy that a person's text names: `gate:NAME` anywhere in it, else the whole of it where that is one

@@ -8,13 +8,14 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
-use policies::{Answer, Decision};
+use policies::Answer;
 use serde_json::json;
 use tracing::{error, info, warn};
 
 use super::hooks::{self, CODEDEPLOY_PATH, CODEPIPELINE_PATH, ECS_PATH};
-use crate::app::{Gate, Intake};
-use crate::ask::Asked;
+use crate::app::{Gate, Heard, Intake};
+use crate::ask::{Ask, Asked};
+use crate::aws::Failure;
 use crate::config::Key;
 use crate::journal::unix_millis;
 use crate::signature;
@@ -86,7 +87,7 @@ async fn accepted(gate: &Arc<Gate>, asked: Asked) -> Result<(String, bool), Refu
 }
 
 /// The answer to a question that is polled for, where there is one.
-async fn heard(gate: &Gate, kind: &str, id: &str) -> Result<Option<Decision>, Refused> {
+async fn heard(gate: &Gate, kind: &str, id: &str) -> Result<Heard, Refused> {
     gate.heard(id).await.map_err(|error| {
         error!(error = &error as &dyn std::error::Error, "the journal cannot be read");
         let text = "gate cannot read its journal";
@@ -131,12 +132,19 @@ async fn ecs(State(gate): State<Arc<Gate>>, headers: HeaderMap, body: Bytes) -> 
         let (id, _joined) = accepted(&gate, hook.asked).await?;
         let url = format!("/evaluations/{id}");
         Ok(Json(match heard(&gate, KIND, &id).await? {
-            None => json!({
+            Heard::Waiting => json!({
                 "hookStatus": "IN_PROGRESS",
                 "callBackDelay": CALL_BACK_SECONDS,
                 "hookDetails": { "gate": { "evaluation": id, "url": url } },
             }),
-            Some(decision) => {
+            // It asks on while it goes back: that is never gated.
+            Heard::Ended => json!({
+                "hookStatus": "SUCCEEDED",
+                "hookDetails": { "gate": {
+                    "evaluation": id, "url": url, "reason": "the deployment ended or went back before a decision",
+                } },
+            }),
+            Heard::Decided(decision) => {
                 let status = match decision.answer {
                     Answer::Continue => "SUCCEEDED",
                     Answer::Rollback => "FAILED",
@@ -166,26 +174,29 @@ async fn codepipeline(State(gate): State<Arc<Gate>>, headers: HeaderMap, body: B
         let token = asked.ask.clone();
         let (id, _joined) = accepted(&gate, asked).await?;
         let decision = heard(&gate, KIND, &id).await?;
-        let told = match (&decision, &token) {
-            (Some(decision), _) => {
+        let (decided, told) = match (&decision, &token) {
+            (Heard::Decided(decision), _) => {
                 let proceed = decision.answer == Answer::Continue;
-                aws.answer_job(&job_id, proceed, &decision.reason).await
+                (true, aws.answer_job(&job_id, proceed, &decision.reason).await)
             }
-            (None, crate::ask::Ask::PipelineJob { job_id: first, .. }) => {
-                aws.continue_job(&job_id, first).await
+            (Heard::Waiting, Ask::PipelineJob { job_id: first, .. }) => {
+                (false, aws.continue_job(&job_id, first).await)
             }
-            (None, _) => Ok(()),
+            (Heard::Waiting | Heard::Ended, _) => (false, Ok(())),
         };
-        if let Err(error) = told {
+        if let Err(error) = told
+            // A job that is over takes no answer: an earlier try arrived, or a person stopped it.
+            && !matches!(error.failure, Failure::Completed | Failure::Missing | Failure::Invalid)
+        {
             warn!(error = error.story(), "a job of CodePipeline is not answered yet");
             let status = StatusCode::SERVICE_UNAVAILABLE;
             return Err(refused(&gate, KIND, "unanswered", status, &error.to_string()));
         }
-        if decision.is_some() {
+        if decided {
             gate.told(&id).await;
         }
         let url = format!("/evaluations/{id}");
-        Ok(Json(json!({ "evaluation": id, "url": url, "decided": decision.is_some() })))
+        Ok(Json(json!({ "evaluation": id, "url": url, "decided": decided })))
     };
     match taken.await {
         Ok(told) => (StatusCode::ACCEPTED, told).into_response(),

@@ -24,7 +24,7 @@ pub(super) async fn look(gate: Arc<Gate>) {
             match waiting(&gate, polled).await {
                 Ok(found) => {
                     for ask in found {
-                        accept(&gate, Asked { ask, place: place(polled) }).await;
+                        accept(&gate, Asked::now(ask, place(polled))).await;
                     }
                 }
                 Err(error) => {

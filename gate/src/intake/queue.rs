@@ -24,8 +24,13 @@ const KEEP_EVERY: Duration = Duration::from_secs(20);
 const KEPT_MAX: Duration = Duration::from_secs(11 * 3600);
 /// How often it is looked whether a question was answered.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// What cannot be taken now comes again after so long.
+/// What cannot be taken now comes again after so long, and after twice as long each time.
 const AGAIN_SECONDS: u32 = 30;
+/// But not after longer.
+const AGAIN_SECONDS_MAX: u32 = 900;
+/// An approval that no execution of its pipeline waits for is let go of when it was received so often: ECS and
+/// CodePipeline show what they announce seconds later at the most.
+const LOOKED_UP_MAX: u32 = 6;
 /// Between two tries to reach the queue, at most.
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
 
@@ -85,7 +90,11 @@ impl Kept {
     async fn serve(self) {
         match envelope::read(&self.message.body) {
             Ok(Envelope::Nothing) => self.let_go().await,
-            Ok(Envelope::Asked(asked)) => self.asked(*asked).await,
+            Ok(Envelope::Asked(asked)) => {
+                // Who asked began to wait when the message was sent, not when it was taken.
+                let asked = Asked { asked_unix_millis: self.message.sent_unix_millis, ..*asked };
+                self.asked(asked).await;
+            }
             Ok(Envelope::ServiceDeploys { service_arn }) => self.deploys(&service_arn).await,
             Err(reason) => {
                 self.gate.metrics.question("queue", "malformed");
@@ -101,10 +110,17 @@ impl Kept {
         }
     }
 
+    /// Gate cannot take it now. That is no fault of the message's: it comes again later and later, so that the
+    /// queue's limit of receives is not used up within minutes.
+    async fn later(&self) {
+        let times = self.message.received.saturating_sub(1).min(8);
+        self.give_back((AGAIN_SECONDS << times).min(AGAIN_SECONDS_MAX)).await;
+    }
+
     async fn asked(self, asked: Asked) {
         let many = match self.complete(asked).await {
             Some(many) => many,
-            None => return self.give_back(AGAIN_SECONDS).await,
+            None => return self.later().await,
         };
         let mut open = Vec::new();
         for asked in many {
@@ -120,7 +136,7 @@ impl Kept {
                 }
                 Intake::Full => {
                     self.gate.metrics.question(kind, "full");
-                    return self.give_back(AGAIN_SECONDS).await;
+                    return self.later().await;
                 }
                 Intake::Unwritten(error) => {
                     self.gate.metrics.question(kind, "unwritten");
@@ -129,7 +145,7 @@ impl Kept {
                         "a question could not be written down; it stays on the queue"
                     );
                     drop(error);
-                    return self.give_back(AGAIN_SECONDS).await;
+                    return self.later().await;
                 }
             };
             open.extend(waits.then_some(id));
@@ -156,6 +172,12 @@ impl Kept {
         };
         let aws = self.gate.clouds.at(&asked.place).await;
         match aws.waiting_approvals(&approval).await {
+            Ok(waiting) if waiting.is_empty() => {
+                let over = self.message.received >= LOOKED_UP_MAX;
+                // An announcement may be ahead of what can be looked up.
+                warn!(pipeline, stage, action, over, "no execution waits for this approval");
+                over.then(Vec::new)
+            }
             Ok(waiting) => {
                 let each = waiting.into_iter().map(|waiting| Asked {
                     ask: Ask::Approval {
@@ -167,6 +189,7 @@ impl Kept {
                         expires_unix_millis: *expires_unix_millis,
                     },
                     place: asked.place.clone(),
+                    asked_unix_millis: asked.asked_unix_millis,
                 });
                 Some(each.collect())
             }
@@ -187,19 +210,19 @@ impl Kept {
             Ok(arns) => {
                 for deployment_arn in arns {
                     let ask = Ask::Watch { of: Watched::Service { deployment_arn } };
-                    let asked = Asked { ask, place: place.clone() };
+                    let asked = Asked::now(ask, place.clone());
                     if !matches!(
                         self.gate.accept(asked).await,
                         Intake::Accepted(_) | Intake::Joined(_)
                     ) {
-                        return self.give_back(AGAIN_SECONDS).await;
+                        return self.later().await;
                     }
                 }
                 self.let_go().await;
             }
             Err(error) => {
                 warn!(error = error.story(), "a deployment that begins cannot be looked up");
-                self.give_back(AGAIN_SECONDS).await;
+                self.later().await;
             }
         }
     }

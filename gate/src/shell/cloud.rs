@@ -119,8 +119,9 @@ impl CloudCase {
             Subject::CodeDeploy { id } => aws.stop_with_rollback(id).await,
             Subject::Service { arn, .. } => aws.stop_service_deployment(arn).await.map(|()| true),
             Subject::Pipeline { .. } => {
-                // A pipeline goes on by itself once it is answered; there is nothing to stop.
-                return Ok(Event::Delivered { delivery: Delivery::Confirmed });
+                // No policy watches one.
+                let reason = "a pipeline that was answered cannot be stopped".to_owned();
+                return Ok(Event::Delivered { delivery: Delivery::TooLate { reason } });
             }
         };
         match stopped {
@@ -134,9 +135,23 @@ impl CloudCase {
             Err(error) if error.failure == Failure::Completed && self.memory().stopping => {
                 Ok(Event::Delivered { delivery: Delivery::Stopped })
             }
+            Err(error) if self.goes_back_already(aws.as_ref(), &error).await => {
+                Ok(Event::Delivered { delivery: Delivery::AlreadyCompleted })
+            }
             Err(error) if error.failure == Failure::Passing => Ok(undelivered(&error)),
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether a deployment that ECS would not stop is over, or being stopped by other hands: ECS has no error of
+    /// its own for that.
+    async fn goes_back_already(&self, aws: &dyn Aws, error: &AwsError) -> bool {
+        let Subject::Service { arn, .. } = self.resolver.subject() else { return false };
+        if error.failure == Failure::Denied {
+            return false;
+        }
+        let found = aws.service_deployment(arn).await;
+        found.is_ok_and(|found| found.is_over() || found.is_rolling_back())
     }
 
     /// A group that does not roll back by itself leaves everything as it is after a failed hook, so its
@@ -203,11 +218,7 @@ impl CloudCase {
                 aws.answer_approval(&approval, proceed, &decision.reason).await
             }
             Ask::EcsHook { .. } | Ask::PipelineJob { .. } => {
-                // They come for it: what tells them tells the run.
-                tokio::time::sleep(POLL_PATIENCE).await;
-                let what = "whoever asked has not come back for the answer".to_owned();
-                let trouble = Trouble { blame: Blame::Aws, lasting: false, what };
-                return Event::Undelivered { trouble };
+                return self.come_for(aws.as_ref()).await;
             }
             Ask::Watch { .. } => Ok(()),
         };
@@ -215,6 +226,30 @@ impl CloudCase {
             Ok(()) => Event::Delivered { delivery: Delivery::Confirmed },
             Err(error) => undelivered(&error),
         }
+    }
+
+    /// Whoever polls comes for the answer, and what tells them tells the run. Ends where nobody will come.
+    async fn come_for(&self, aws: &dyn Aws) -> Event {
+        let undelivered = |blame, what: &str| {
+            let trouble = Trouble { blame, lasting: false, what: what.to_owned() };
+            Event::Undelivered { trouble }
+        };
+        if self.decided_on_disk().is_none() {
+            // Nobody is told what is not written down: the next try writes it once more.
+            return undelivered(Blame::Gate, "the decision is not on disk yet");
+        }
+        tokio::time::sleep(POLL_PATIENCE).await;
+        if let Subject::Service { arn, .. } = self.resolver.subject() {
+            let over = match aws.service_deployment(arn).await {
+                Ok(found) => found.is_over() || found.is_rolling_back(),
+                Err(error) => error.failure == Failure::Missing,
+            };
+            if over {
+                let reason = "the deployment ended before anybody came for the answer".to_owned();
+                return Event::Delivered { delivery: Delivery::TooLate { reason } };
+            }
+        }
+        undelivered(Blame::Aws, "whoever asked has not come back for the answer")
     }
 
     /// ECS has no error of its own for a pause that is over: the deployment is read again to find out.
@@ -226,7 +261,7 @@ impl CloudCase {
             Ok(()) => return Event::Delivered { delivery: Delivery::Confirmed },
             Err(error) => error,
         };
-        if matches!(error.failure, Failure::Denied | Failure::Passing) {
+        if error.failure == Failure::Denied {
             return undelivered(&error);
         }
         match aws.service_deployment(deployment_arn).await {
@@ -251,10 +286,19 @@ impl Case for CloudCase {
             let purpose = if watched { Purpose::Watch } else { Purpose::Question };
             let aws = self.aws().await;
             match self.resolver.resolve(aws.as_ref(), purpose).await {
-                Ok(Resolved::Deployment(deployment)) => match self.policy(&deployment).await {
-                    Ok(policy) => self.or_unchanged(Event::Resolved { deployment, policy }),
-                    Err(trouble) => Event::Unresolved { trouble },
-                },
+                Ok(Resolved::Deployment(mut deployment)) => {
+                    // A wait that is known by its length alone began when it was announced.
+                    if let (Ask::CodedeployReady { .. }, Some(waits)) =
+                        (&self.accepted.asked.ask, deployment.waits_seconds.as_mut())
+                    {
+                        let age = self.accepted.asked.age(self.accepted.accepted_unix_millis);
+                        *waits = waits.saturating_sub(age.as_secs());
+                    }
+                    match self.policy(&deployment).await {
+                        Ok(policy) => self.or_unchanged(Event::Resolved { deployment, policy }),
+                        Err(trouble) => Event::Unresolved { trouble },
+                    }
+                }
                 Ok(Resolved::Ended(status)) => Event::Ended { status },
                 Err(trouble) => Event::Unresolved { trouble },
             }

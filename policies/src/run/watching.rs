@@ -41,11 +41,13 @@ impl Run {
         let confirmed = delivered.is_some_and(|delivery| {
             matches!(delivery, Delivery::Confirmed | Delivery::AlreadyCompleted)
         });
-        // A shell has its answer and goes on; there is no deployment that could be stopped.
-        let shell = self
-            .deployment
-            .as_ref()
-            .is_none_or(|d| matches!(d.stage, Stage::Shell | Stage::ValidateService));
+        // A shell or a pipeline has its answer and goes on; there is no deployment that could be stopped.
+        let shell = self.deployment.as_ref().is_none_or(|d| {
+            matches!(
+                d.stage,
+                Stage::Shell | Stage::ValidateService | Stage::Approval | Stage::Invoke
+            )
+        });
         let answered = self.question.watch_only || (goes_on && confirmed);
         if !answered || shell || self.taken_over {
             return None;

@@ -91,15 +91,18 @@ fn policy(entries: &[&Entry]) -> String {
     }
     let statement = |(scope, actions): (Scope, Vec<&str>)| {
         let actions: Vec<String> = actions.iter().map(|action| format!("\"{action}\"")).collect();
+        let resource = match scope.resources() {
+            [one] => format!("\"{one}\""),
+            several => format!("[\n        \"{}\"\n      ]", several.join("\",\n        \"")),
+        };
         let condition = if scope == Scope::Cluster {
             ",\n      \"Condition\": { \"ArnEquals\": { \"ecs:cluster\": \"arn:aws:ecs:REGION:ACCOUNT:cluster/CLUSTER\" } }"
         } else {
             ""
         };
         format!(
-            "    {{\n      \"Effect\": \"Allow\",\n      \"Action\": [\n        {}\n      ],\n      \"Resource\": \"{}\"{condition}\n    }}",
+            "    {{\n      \"Effect\": \"Allow\",\n      \"Action\": [\n        {}\n      ],\n      \"Resource\": {resource}{condition}\n    }}",
             actions.join(",\n        "),
-            scope.resource()
         )
     };
     let statements: Vec<String> = by_scope.into_iter().map(statement).collect();
@@ -112,7 +115,7 @@ fn section(title: &str, about: &str, entries: &[&Entry]) -> String {
     text.push_str("| action | resource | what for |\n|---|---|---|\n");
     for Entry { action, scope, what_for, .. } in entries {
         let cluster = if *scope == Scope::Cluster { ", condition `ecs:cluster`" } else { "" };
-        let resource = scope.resource();
+        let resource = scope.resources().join("`, `");
         writeln!(text, "| `{action}` | `{resource}`{cluster} | {what_for} |").unwrap();
     }
     let policy = policy(entries);

@@ -12,11 +12,7 @@ use super::super::ecs::{
     TaskFacts,
 };
 use super::super::{AwsError, Call, Reply};
-use super::{RealAws, absent, once, text};
-
-/// Tasks for each call.
-//= https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DescribeTasks.html
-const TASKS_MAX: usize = 100;
+use super::{PAGES_MAX, RealAws, absent, once, text};
 
 fn step(config: &DeploymentConfiguration) -> Option<(f64, u64)> {
     let minutes = |minutes: Option<i32>| u64::try_from(minutes.unwrap_or(0)).unwrap_or(0);
@@ -210,10 +206,15 @@ impl Ecs for RealAws {
         let status = if stopped { DesiredStatus::Stopped } else { DesiredStatus::Running };
         Box::pin(async move {
             let call = self.ecs.list_tasks().cluster(cluster).service_name(service);
-            let call = call.desired_status(status).max_results(100);
-            let reply = self.seen(Call::ListTasks, service, call.send().await)?;
-            let arns = reply.task_arns.unwrap_or_default().into_iter().take(TASKS_MAX);
-            self.described(cluster, arns.collect()).await
+            let mut pages = call.desired_status(status).into_paginator().send();
+            let mut tasks = Vec::new();
+            for _ in 0..PAGES_MAX {
+                let Some(page) = pages.next().await else { break };
+                let page = self.seen(Call::ListTasks, service, page)?;
+                // A page has as many tasks as can be described at once.
+                tasks.extend(self.described(cluster, page.task_arns.unwrap_or_default()).await?);
+            }
+            Ok(tasks)
         })
     }
 

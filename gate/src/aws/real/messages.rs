@@ -42,17 +42,19 @@ impl Messages for RealAws {
                 .max_number_of_messages(RECEIVED_MAX)
                 .visibility_timeout(seconds(visible_again_seconds))
                 .message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount)
+                .message_system_attribute_names(MessageSystemAttributeName::SentTimestamp)
                 .customize()
                 .config_override(Config::builder().timeout_config(timeouts));
             let reply = self.seen(Call::ReceiveMessage, queue, call.send().await)?;
             let found = reply.messages.unwrap_or_default().into_iter();
             Ok(found
                 .filter_map(|message| {
-                    let count = message.attributes.as_ref().and_then(|all| {
-                        all.get(&MessageSystemAttributeName::ApproximateReceiveCount)
-                    });
+                    let told = |name| message.attributes.as_ref().and_then(|all| all.get(&name));
+                    let count = told(MessageSystemAttributeName::ApproximateReceiveCount);
+                    let sent = told(MessageSystemAttributeName::SentTimestamp);
                     Some(Message {
                         received: count.and_then(|count| count.parse().ok()).unwrap_or(1),
+                        sent_unix_millis: sent.and_then(|sent| sent.parse().ok()),
                         id: message.message_id.unwrap_or_default(),
                         receipt: message.receipt_handle?,
                         body: message.body.unwrap_or_default(),

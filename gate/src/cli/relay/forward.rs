@@ -57,6 +57,8 @@ pub(super) struct Forwarder {
     settings: Result<Ready, String>,
     client: Client,
     aws: Arc<dyn Aws>,
+    /// Where the daemon's queue is.
+    queues: Arc<dyn Aws>,
     vault: Vault,
 }
 
@@ -83,8 +85,12 @@ struct Handed<'a> {
 }
 
 impl Forwarder {
-    pub(super) fn new(settings: Result<Ready, String>, aws: Arc<dyn Aws>, vault: Vault) -> Self {
-        Self { settings, client: Client::new(), aws, vault }
+    pub(super) fn new(
+        settings: Result<Ready, String>,
+        (aws, queues): (Arc<dyn Aws>, Arc<dyn Aws>),
+        vault: Vault,
+    ) -> Self {
+        Self { settings, client: Client::new(), aws, queues, vault }
     }
 
     /// Hands over what the function was invoked with. What it returns is what whoever invoked it reads: only
@@ -144,8 +150,7 @@ impl Forwarder {
             Err(error) => Err((error.to_string(), Answer::Rollback)),
         };
         let (reason, answer) = match handed {
-            Ok(told) if told.get("hookStatus").is_some() => return told,
-            Ok(_other) => ("gate's answer has no hookStatus".to_owned(), Answer::Rollback),
+            Ok(told) => return told,
             Err(not_taken) => not_taken,
         };
         let status = if answer == Answer::Continue { "SUCCEEDED" } else { "FAILED" };
@@ -235,7 +240,14 @@ impl Forwarder {
         let request = request(url, key, handed).map_err(NotTaken::Refused)?;
         match self.client.send(request, TRY_TIMEOUT).await {
             Ok((StatusCode::ACCEPTED | StatusCode::OK, text)) => {
-                Ok(serde_json::from_slice(&text).unwrap_or_default())
+                let told: Value = serde_json::from_slice(&text).unwrap_or_default();
+                // A load balancer or another service may say 200 to anything.
+                let expected = if handed.path == ECS_PATH { "hookStatus" } else { "evaluation" };
+                if told.get(expected).is_none() {
+                    let said = format!("what answers at {url} is not gate: no `{expected}` in it");
+                    return Err(NotTaken::Unreachable(said));
+                }
+                Ok(told)
             }
             Ok((status, text)) => {
                 let said = format!("{status}: {}", String::from_utf8_lossy(&text));
@@ -255,7 +267,7 @@ impl Forwarder {
             return Err(NotTaken::Refused(text.to_owned()));
         }
         let body = String::from_utf8_lossy(&handed.body);
-        match self.aws.send(queue, &body).await {
+        match self.queues.send(queue, &body).await {
             Ok(()) => Ok(Value::Null),
             Err(error) if error.failure == Failure::Passing => {
                 Err(NotTaken::Unreachable(error.story()))
