@@ -278,7 +278,8 @@ impl Ask {
             Self::Approval { stage, action, token, .. } => {
                 format!("{of}-{}", digest(&format!("{stage} {action} {}", token.0)))
             }
-            Self::PipelineJob { job_id, .. } => format!("{of}-{}", digest(job_id)),
+            // Jobs do not say their pipeline: all have the same beginning.
+            Self::PipelineJob { job_id, .. } => format!("{of}-{}", long_digest(job_id)),
             Self::Watch { .. } => format!("{of}-watch"),
         }
     }
@@ -289,8 +290,17 @@ const ID_MAX: usize = 64;
 
 /// Eight hex digits that stand for a token.
 fn digest(text: &str) -> String {
+    digest_of(text, 4)
+}
+
+/// Sixteen, where there are very many.
+fn long_digest(text: &str) -> String {
+    digest_of(text, 8)
+}
+
+fn digest_of(text: &str, bytes: usize) -> String {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
-    signature::hex(digest.as_ref().get(..4).unwrap_or_default())
+    signature::hex(digest.as_ref().get(..bytes).unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -172,23 +172,24 @@ const NOT_SENT: [&str; 9] = [
     "DurableExecutionAlreadyStartedException",
 ];
 /// Codes for want of room: of the function, the account, or EC2 behind it. Customers use up the same.
-const THROTTLED: [&str; 6] = [
+const THROTTLED: [&str; 8] = [
     "TooManyRequestsException",
     "EC2ThrottledException",
     "ServiceQuotaExceededException",
     "ThrottlingException",
     "Throttling",
     "RequestLimitExceeded",
+    "ENILimitReachedException",
+    "SubnetIPAddressLimitReachedException",
 ];
 /// Codes of a version that cannot be started.
-const NOT_STARTED: [&str; 8] = [
+const NOT_STARTED: [&str; 7] = [
     "ResourceConflictException",
     "ResourceNotReadyException",
     "InvalidRuntimeException",
     "InvalidSecurityGroupIDException",
     "InvalidSubnetIDException",
     "InvalidZipFileException",
-    "SubnetIPAddressLimitReachedException",
     "RecursiveInvocationException",
 ];
 /// The same, of what the version needs for it: `ENINotReadyException`, `KMSDisabledException`, …

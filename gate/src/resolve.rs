@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 
 use policies::{Blame, Deployment, Trouble};
 
-pub(crate) use self::codedeploy::ROLLBACK_CREATOR;
+pub(crate) use self::codedeploy::is_rollback;
 use crate::ask::Subject;
 use crate::aws::Aws;
 
@@ -20,8 +20,10 @@ use crate::aws::Aws;
 pub(crate) enum Resolved {
     /// What the question is about.
     Deployment(Box<Deployment>),
-    /// The deployment is over, or nobody waits for an answer any more, with the status AWS gives.
+    /// The deployment is over, with the status AWS gives.
     Ended(String),
+    /// What asked does not wait any more, though its deployment goes on, with the status AWS gives.
+    Answered(String),
 }
 
 /// Finds out what one question is about, again and again; what never changes is asked for once.

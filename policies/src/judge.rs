@@ -233,6 +233,13 @@ impl Judge {
         }
     }
 
+    /// Nothing was read until now, because gate was away: silence and conditions begin anew.
+    pub(crate) fn absent_until(&mut self, now: Moment) {
+        for judged in &mut self.objectives {
+            judged.absent_until(now);
+        }
+    }
+
     /// What blue's latency was, for those that compare with it later.
     fn remember(&mut self, blue: &ArmTick) {
         self.history.add(&blue.total());

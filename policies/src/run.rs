@@ -11,7 +11,7 @@ mod timeline;
 mod view;
 mod watching;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -100,6 +100,8 @@ pub struct Run {
     watching: Option<Watching>,
     /// A further question of the deployment judges from its beginning on, so that there is no watch here.
     taken_over: bool,
+    /// The deployment ended while its answer was on its way: there is nothing left to watch.
+    over: bool,
     /// Probed is what the policy names, from the first tick to the last: the deployment named nothing.
     names_targets: bool,
     /// A resolution is on its way, so that there is never more than one.
@@ -138,6 +140,7 @@ impl Run {
             delivery: None,
             watching: None,
             taken_over: false,
+            over: false,
             names_targets: false,
             resolving: true,
             traffic_since: None,
@@ -164,7 +167,11 @@ impl Run {
         // What was on its way is lost with a restart.
         self.resolving &= !matches!(
             event,
-            Event::Resolved { .. } | Event::Unchanged | Event::Unresolved { .. } | Event::Resumed
+            Event::Resolved { .. }
+                | Event::Unchanged
+                | Event::Unresolved { .. }
+                | Event::Ended { .. }
+                | Event::Resumed
         );
         self.observe(&event);
         let actions = self.happens(event);
@@ -181,6 +188,10 @@ impl Run {
                 self.timeline.note(self.now, "gate restarted; sending the answer again");
                 self.answer(Duration::ZERO)
             }
+            (Phase::Answering, Event::Ended { .. }) => {
+                self.over = true;
+                Vec::new()
+            }
             (
                 Phase::Answering,
                 Event::Resolved { .. }
@@ -189,8 +200,7 @@ impl Run {
                 | Event::Ticked { .. }
                 | Event::Read { .. }
                 | Event::Woke
-                | Event::TakenOver
-                | Event::Ended { .. },
+                | Event::TakenOver,
             ) => Vec::new(),
             (Phase::Watching | Phase::Vetoing, event) => self.answered(event),
             (Phase::Resolving | Phase::WarmUp | Phase::Judging, event) => self.undecided(event),
@@ -322,6 +332,10 @@ impl Run {
                 self.no_targets(deadline)
             };
         };
+        if self.question.watch_only && !targets::is_any_up(&plan.green) {
+            // Nobody asked, so nobody says that green is ready: what boots refuses connections.
+            return self.look_again();
+        }
         if let Some((file, policy)) = &self.policy {
             self.timeline.note(self.now, format!("judged by {file}"));
             if let Some(note) = targets::chosen(policy, self.names_targets) {
@@ -372,7 +386,7 @@ impl Run {
 
     /// There is no green to watch yet: it will come.
     fn look_again(&self) -> Vec<Action> {
-        vec![Action::WakeAt(self.deadline()), Action::Resolve { after: RESOLVE_EVERY }]
+        vec![Action::Resolve { after: RESOLVE_EVERY }]
     }
 
     /// Green has nothing to probe: tasks may still be registering, so look again for a while.
@@ -398,21 +412,27 @@ impl Run {
     fn resolved_again(&mut self, deployment: Deployment) -> Vec<Action> {
         let mut actions = Vec::new();
         if let Some(before) = &self.deployment {
-            let mut changed = false;
             for arm in [Arm::Green, Arm::Blue] {
                 if let Some(text) = changes(arm.name(), before.arm(arm), deployment.arm(arm)) {
                     self.timeline.note(self.now, text);
-                    changed = true;
                 }
             }
+            let probed = self.probed();
             self.deployment = Some(deployment);
             self.look_at_health();
-            if changed {
+            if probed != self.probed() {
                 actions.extend(self.plan().map(|plan| Action::Probe(Box::new(plan))));
             }
         }
         actions.push(Action::Resolve { after: RESOLVE_EVERY });
         actions
+    }
+
+    /// What is probed of both arms.
+    fn probed(&self) -> Option<[BTreeSet<String>; 2]> {
+        let (deployment, (_, policy)) = (self.deployment.as_ref()?, self.policy.as_ref()?);
+        let (green, blue) = self.arms(deployment, policy);
+        Some([green, blue].map(|arm| arm.into_iter().map(|target| target.id).collect()))
     }
 
     /// The load balancer was asked again and said the same.
@@ -467,6 +487,7 @@ impl Run {
 
     fn resumed(&mut self) -> Vec<Action> {
         self.lasting_since = None;
+        self.absent();
         self.timeline.note(self.now, "gate restarted; resuming with the evidence on disk");
         let mut actions = vec![Action::WakeAt(self.deadline())];
         if self.phase != Phase::Resolving {
@@ -474,6 +495,19 @@ impl Run {
         }
         actions.push(Action::Resolve { after: Duration::ZERO });
         actions
+    }
+
+    /// Gate was away: what it did not read meanwhile says nothing of the release.
+    fn absent(&mut self) {
+        let now = self.now;
+        for judge in self.judge.iter_mut().chain(self.watching.iter_mut().map(|w| &mut w.judge)) {
+            judge.absent_until(now);
+        }
+    }
+
+    /// Whether its policy would have it judge on after Continue.
+    pub fn may_watch(&self) -> bool {
+        self.policy.as_ref().is_some_and(|(_, policy)| policy.watch.is_some())
     }
 
     /// Doubles from 250 ms to 8 s with each failure.

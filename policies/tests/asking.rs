@@ -12,7 +12,10 @@ use std::time::Duration;
 use common::{at, deployment, question, resolved_to, tick, trouble};
 use expect_test::{Expect, expect};
 use policies::run::{limit_for, margin};
-use policies::{Action, Delivery, Deployment, Event, Outcome, PolicyInForce, Question, Run, Stage};
+use policies::{
+    Action, Delivery, Deployment, Event, Outcome, Phase, PolicyInForce, Question, Run, Stage,
+    Target,
+};
 
 const WATCHED: &str = "
 gate: v1
@@ -110,6 +113,101 @@ fn a_deployment_is_watched_from_its_first_green_target() {
             watching, window 1: false rollback at most 0.61 % in 10 min
         "#]],
     );
+}
+
+fn health(found: &mut Deployment, states: &[&str]) {
+    let first = found.green.first().unwrap().clone();
+    found.green = states
+        .iter()
+        .enumerate()
+        .map(|(place, state)| Target {
+            id: format!("10.0.2.{place}:80"),
+            health: Some((*state).to_owned()),
+            ..first.clone()
+        })
+        .collect();
+}
+
+#[test]
+fn what_boots_is_not_watched_before_the_load_balancer_calls_it_healthy() {
+    let broken = |index| tick(index, &[(Outcome::Refused, 40)], &[(Outcome::Ok, 40)]);
+    let warm = WATCHED.replace("{ http: { path: / } }", "{ http: { path: / }, warm-up: 6s }");
+    let states = |states: &'static [&'static str]| found(|d| health(d, states), &warm);
+    check(
+        vec![
+            (0, states(&["unused: Target.NotInUse, not in use"])),
+            (10, states(&["initial: Elb.RegistrationInProgress"])),
+            (20, states(&["healthy"])),
+            // The three ticks of the warm-up.
+            (22, broken(0)),
+            (24, broken(1)),
+            (26, broken(2)),
+            (28, tick(3, &[(Outcome::Ok, 40)], &[(Outcome::Ok, 40)])),
+        ],
+        expect![[r#"
+            watching: 
+            resolved: application web, group web-group, service prod:web, stage unknown, 1 green and 1 blue targets
+            resolved: application web, group web-group, service prod:web, stage unknown, 1 green and 1 blue targets
+            resolved: application web, group web-group, service prod:web, stage unknown, 1 green and 1 blue targets
+            judged by web.policy.yaml
+            watching, window 1: false rollback at most 0.61 % in 10 min
+        "#]],
+    );
+}
+
+#[test]
+fn a_target_that_joins_is_probed_once_it_was_called_healthy() {
+    let mut run = Run::new(question());
+    let mut step = |seconds, states: &'static [&'static str]| {
+        let actions = run.step(found(|d| health(d, states), UNWATCHED), at(seconds));
+        let probed = actions.iter().find_map(|action| match action {
+            Action::Probe(plan) => Some(plan.green.len()),
+            _ => None,
+        });
+        probed.map_or("as before".to_owned(), |green| green.to_string())
+    };
+    // Nobody is served yet: all are probed, however they are.
+    assert_eq!(step(0, &["initial", "initial"]), "2");
+    assert_eq!(step(10, &["healthy", "healthy"]), "as before");
+    assert_eq!(
+        step(20, &["healthy", "healthy", "initial: Elb.RegistrationInProgress"]),
+        "as before"
+    );
+    assert_eq!(step(30, &["healthy", "healthy", "healthy"]), "3");
+    // What was healthy and is not any more is what the release is about.
+    assert_eq!(step(40, &["healthy", "unhealthy: Target.Timeout", "healthy"]), "as before");
+}
+
+#[test]
+fn a_release_that_goes_back_while_it_is_judged_is_not_answered() {
+    let mut run = Run::new(question());
+    run.step(found(|_| {}, UNWATCHED), at(0));
+    let back = found(|found| (found.is_rollback, found.green) = (true, Vec::new()), UNWATCHED);
+    let actions: Vec<&str> = run.step(back, at(10)).iter().map(Action::name).collect();
+    assert_eq!((run.phase(), actions), (Phase::Done, vec!["stop-probing", "close"]));
+    assert!(run.decision().is_none());
+    let told = run.report().delivery.unwrap().to_string();
+    assert!(told.contains("nobody waits"), "{told}");
+}
+
+#[test]
+fn what_ended_while_its_answer_was_on_its_way_is_not_watched() {
+    let back = found(|found| found.stage = Stage::AfterAllowTestTraffic, WATCHED);
+    for (ended, phase) in [(false, Phase::Watching), (true, Phase::Done)] {
+        let mut run = Run::new(question());
+        run.step(back.clone(), at(0));
+        let mut index = 0;
+        while run.decision().is_none() {
+            let good = [(Outcome::Ok, 400)];
+            run.step(tick(index, &good, &good), at(2 * index + 2));
+            index += 1;
+        }
+        if ended {
+            run.step(Event::Ended { status: "Stopped".into() }, at(2 * index + 2));
+        }
+        run.step(Event::Delivered { delivery: Delivery::AlreadyCompleted }, at(2 * index + 4));
+        assert_eq!(run.phase(), phase, "ended: {ended}");
+    }
 }
 
 #[test]

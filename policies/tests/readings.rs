@@ -59,6 +59,28 @@ fn counts_of_others_are_judged_a_period_at_a_time() {
 }
 
 #[test]
+fn what_gate_did_not_read_while_it_was_away_is_no_silence() {
+    let alarms = "  - alarms: { names: [red] }\n";
+    let scraped = "  - metrics: { bad: 'errors_total', of: 'requests_total', at-most: 1% }\n";
+    for (objectives, restarted, decided) in [
+        (alarms, true, false),
+        (alarms, false, true),
+        (scraped, true, false),
+        (scraped, false, true),
+    ] {
+        let mut run = Run::new(question());
+        run.step(resolved_to(deployment(), &policy(&format!("{ERRORS}{objectives}"))), at(0));
+        let good = [(Outcome::Ok, 40)];
+        run.step(tick(0, &good, &good), at(2));
+        if restarted {
+            run.step(Event::Resumed, at(400));
+        }
+        run.step(tick(1, &good, &good), at(402));
+        assert_eq!(run.decision().is_some(), decided, "{objectives} restarted: {restarted}");
+    }
+}
+
+#[test]
 fn probes_of_sidecars_are_judged_a_second_at_a_time() {
     let each = |bad, all| {
         move |index: u64| {

@@ -1,17 +1,19 @@
 //! Every question there is: accepted once, conducted, told, shown, taken up again after a restart.
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use policies::{Decision, Delivery, Event, Phase, Question, Report, Run};
 use probes::Prober;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, error, info, info_span, warn};
 
-use crate::ask::Asked;
+use crate::ask::{Ask, Asked};
 use crate::aws::Clouds;
 use crate::config::{Mode, Settings};
 use crate::intake::Keys;
@@ -143,12 +145,12 @@ impl Gate {
         if self.stop.is_cancelled() || self.lock().len() >= RUNS_MAX {
             return Intake::Full;
         }
+        if let Some(judging) = self.judge_instead_of(&accepted) {
+            return Intake::Joined(judging);
+        }
         let origin = Instant::now();
         match self.journal.accept(accepted.clone()).await {
             Ok(true) => {
-                if accepted.asked.ask.waits() {
-                    self.take_over_watch_of(accepted.asked.ask.subject().id()).await;
-                }
                 let run = Run::new(accepted.question.clone());
                 let first = run.start();
                 self.begin(accepted, run, first, origin);
@@ -160,12 +162,35 @@ impl Gate {
         }
     }
 
-    /// A further question of a deployment takes over its watch.
-    async fn take_over_watch_of(&self, deployment_id: &str) {
+    /// The question that watches a deployment which somebody announces: announcements may come after hooks.
+    fn judge_instead_of(&self, accepted: &Accepted) -> Option<String> {
+        if accepted.asked.ask.waits() {
+            return None;
+        }
+        let subject = accepted.asked.ask.subject();
+        let runs = self.lock();
+        let judges = |live: &&Live| {
+            live.case.resolver.subject().id() == subject.id() && live.conducted.lock().may_watch()
+        };
+        runs.values().find(judges).map(|live| live.case.accepted.question.id.clone())
+    }
+
+    /// A further question of a deployment takes over its watch, once it measures something itself and its policy
+    /// would have it watch on.
+    async fn take_over_from_earlier(&self, live: &Live) {
+        if !live.conducted.lock().may_watch() {
+            return;
+        }
+        let order = |live: &Live| {
+            let accepted = &live.case.accepted;
+            (accepted.accepted_unix_millis, accepted.question.id.clone())
+        };
+        let (subject, own) = (live.case.resolver.subject().id(), order(live));
         let earlier: Vec<Conducted> = {
             let runs = self.lock();
-            let of = |live: &&Live| live.case.resolver.subject().id() == deployment_id;
-            runs.values().filter(of).map(|live| live.conducted.clone()).collect()
+            let of =
+                |other: &&Live| other.case.resolver.subject().id() == subject && order(other) < own;
+            runs.values().filter(of).map(|other| other.conducted.clone()).collect()
         };
         for conducted in earlier {
             conducted.tell(Event::TakenOver).await;
@@ -201,9 +226,10 @@ impl Gate {
             metrics: Arc::clone(&self.metrics),
             desks: Arc::clone(&self.desks),
             memory: Mutex::new(Memory::after(run_decision)),
+            began: Notify::new(),
         });
         let live = Live { conducted: conducted.clone(), case: Arc::clone(&case) };
-        self.lock().insert(id.clone(), live);
+        self.lock().insert(id.clone(), live.clone());
         self.metrics.opened();
         let conducting = Conduct {
             case,
@@ -216,7 +242,17 @@ impl Gate {
         let gate = Arc::clone(self);
         let running = async move {
             info!("question accepted");
-            conduct(conducted.clone(), conducting, first).await;
+            let mut conducting = pin!(conduct(conducted.clone(), conducting, first));
+            let taking_over = async {
+                live.case.began.notified().await;
+                if live.case.accepted.asked.ask.waits() {
+                    gate.take_over_from_earlier(&live).await;
+                }
+            };
+            tokio::select! {
+                () = &mut conducting => {}
+                () = taking_over => conducting.await,
+            }
             log_end(&conducted.lock().report());
             gate.lock().remove(&id);
             gate.metrics.left();
@@ -228,15 +264,7 @@ impl Gate {
     /// included, and what was under way goes on.
     pub(crate) async fn resume(self: &Arc<Self>) -> Result<(), JournalError> {
         let unfinished = self.journal.unfinished().await?;
-        let deployment = |accepted: &Accepted| accepted.asked.ask.subject().id().to_owned();
-        let newest: HashMap<String, String> = unfinished
-            .iter()
-            .map(|stored| &stored.accepted)
-            .map(|accepted| (deployment(accepted), accepted.question.id.clone()))
-            .collect();
         for stored in unfinished {
-            let taken_over =
-                newest.get(&deployment(&stored.accepted)) != Some(&stored.accepted.question.id);
             let elapsed = elapsed(&stored);
             if stored.unreadable > 0 {
                 self.metrics.lost("journal-entry");
@@ -258,15 +286,7 @@ impl Gate {
             let entry = Entry::Fact { fact: resumed.clone() };
             self.journal.append(&accepted.question.id, at, entry).await?;
             let first = run.step(resumed, at);
-            let id = accepted.question.id.clone();
             self.begin(accepted, run, first, origin);
-            if taken_over {
-                // Its end may not have got to the disk: a later question of the deployment has its watch.
-                let live = self.lock().get(&id).cloned();
-                if let Some(live) = live {
-                    live.conducted.tell(Event::TakenOver).await;
-                }
-            }
         }
         Ok(())
     }
@@ -277,9 +297,15 @@ impl Gate {
         if let Some(live) = live {
             return Ok(live.case.decided_on_disk().map_or(Heard::Waiting, Heard::Decided));
         }
-        let stored = self.journal.load(id).await?;
-        let decision = stored.and_then(|stored| replay(stored).0.decision().cloned());
-        Ok(decision.map_or(Heard::Ended, Heard::Decided))
+        let Some(stored) = self.journal.load(id).await? else { return Ok(Heard::Waiting) };
+        let readable = stored.unreadable == 0;
+        let (run, _) = replay(stored);
+        Ok(match run.decision() {
+            Some(decision) => Heard::Decided(decision.clone()),
+            None if readable && run.phase() == Phase::Done => Heard::Ended,
+            // Put down by a stop, to be taken up again.
+            None => Heard::Waiting,
+        })
     }
 
     /// Notes that whoever came back for the answer has it.
@@ -298,6 +324,16 @@ impl Gate {
                 && live.conducted.lock().phase() <= Phase::Answering
         };
         runs.values().filter(waits).count()
+    }
+
+    /// Whether a question under way is about the same hook of the same deployment, and still to be told.
+    pub(crate) fn asks_the_same(&self, id: &str, ask: &Ask) -> bool {
+        let live = self.lock().get(id).cloned();
+        let same = live.as_ref().is_some_and(|live| {
+            let asked = &live.case.accepted.asked.ask;
+            asked.kind() == ask.kind() && asked.subject() == ask.subject()
+        });
+        same && self.is_open(id)
     }
 
     /// Whether the question still waits for its answer.

@@ -98,6 +98,11 @@ impl HookFacts {
     pub(crate) fn waits(&self) -> bool {
         self.kind == "PAUSE" && self.status == "AWAITING_ACTION"
     }
+
+    /// Whether it is a Lambda hook that is asked for its answer, again and again.
+    pub(crate) fn asks(&self) -> bool {
+        self.kind == "AWS_LAMBDA" && self.status == "IN_PROGRESS"
+    }
 }
 
 /// What a revision of a service runs behind.

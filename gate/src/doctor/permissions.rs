@@ -213,7 +213,7 @@ fn simulate(caller: &Caller, actions: &[&str]) -> String {
 
 fn refused(visit: &Visit, facts: &Facts, entry: &Entry, level: Level, story: String) -> Finding {
     let statement = format!(
-        "add to the role's policy: {{\"Effect\": \"Allow\", \"Action\": \"{}\", \"Resource\": \"{}\"}}",
+        "add to the role's policy: {{\"Effect\": \"Allow\", \"Action\": \"{}\", \"Resource\": {}}}",
         entry.action,
         resource(visit, facts, entry)
     );
@@ -226,9 +226,12 @@ fn refused(visit: &Visit, facts: &Facts, entry: &Entry, level: Level, story: Str
     )
 }
 
-/// The resource of a permission, with the names that are known here.
+/// The resources of a permission as JSON, with the names that are known here.
 fn resource(visit: &Visit, facts: &Facts, entry: &Entry) -> String {
-    let mut text = entry.scope.resources().join(" and ");
+    let mut text = match entry.scope.resources() {
+        [one] => format!("\"{one}\""),
+        several => format!("[\"{}\"]", several.join("\", \"")),
+    };
     let mut set = |placeholder: &str, name: &str| {
         if !name.is_empty() {
             text = text.replace(placeholder, name);

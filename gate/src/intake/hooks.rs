@@ -47,6 +47,9 @@ struct EcsEvent {
     resource_arn: String,
     #[serde(default)]
     execution_details: Option<EcsDetails>,
+    /// What the service's definition says, and what gate said when it was asked before.
+    #[serde(default)]
+    hook_details: Value,
     #[serde(flatten)]
     flat: EcsDetails,
 }
@@ -68,6 +71,8 @@ pub(crate) struct EcsAsked {
     pub(crate) asked: Asked,
     /// The hook is asked again while its deployment goes back.
     pub(crate) is_rollback: bool,
+    /// The evaluation that gate told of when it was asked before.
+    pub(crate) told: Option<String>,
 }
 
 /// A job of CodePipeline as the relay forwards it: its credentials stay behind.
@@ -158,6 +163,8 @@ pub(crate) fn ecs(body: &[u8]) -> Result<EcsAsked, String> {
     let Some(stage) = Stage::named(&event.lifecycle_stage) else {
         return Err(format!("`{}` is not a stage gate knows", event.lifecycle_stage));
     };
+    let told = event.hook_details.pointer("/gate/evaluation").and_then(Value::as_str);
+    let told = told.filter(|id| id.len() <= ARN_MAX).map(str::to_owned);
     let details = event.execution_details.unwrap_or(event.flat);
     let is_rollback = goes_back(stage, &details);
     let place = Place::of_arn(&event.resource_arn);
@@ -166,7 +173,7 @@ pub(crate) fn ecs(body: &[u8]) -> Result<EcsAsked, String> {
         execution_id: event.execution_id,
         stage,
     };
-    Ok(EcsAsked { asked: Asked::now(ask, place), is_rollback })
+    Ok(EcsAsked { asked: Asked::now(ask, place), is_rollback, told })
 }
 
 /// During a rollback the shift hooks are asked again, with nothing for green and all for another revision.

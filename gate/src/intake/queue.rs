@@ -207,6 +207,10 @@ impl Kept {
         let Some((cluster, service)) = path.split_once('/') else { return self.let_go().await };
         let aws = self.gate.clouds.at(&place).await;
         match aws.deployments_under_way(cluster, service).await {
+            // The event may be ahead of the list.
+            Ok(arns) if arns.is_empty() && self.message.received < LOOKED_UP_MAX => {
+                self.later().await;
+            }
             Ok(arns) => {
                 for deployment_arn in arns {
                     let ask = Ask::Watch { of: Watched::Service { deployment_arn } };

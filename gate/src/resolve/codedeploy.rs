@@ -14,6 +14,13 @@ use crate::shell::trouble;
 /// `creator` of a deployment that CodeDeploy made to roll another one back.
 //= https://docs.aws.amazon.com/codedeploy/latest/APIReference/API_DeploymentInfo.html
 pub(crate) const ROLLBACK_CREATOR: &str = "codeDeployRollback";
+/// Who creates deployments of a stack that goes back.
+const STACK_ROLLBACK_CREATOR: &str = "CloudFormationRollback";
+
+/// Whether a deployment by this creator rolls another one back.
+pub(crate) fn is_rollback(creator: &str) -> bool {
+    [ROLLBACK_CREATOR, STACK_ROLLBACK_CREATOR].contains(&creator)
+}
 
 pub(super) async fn resolve(
     resolver: &Resolver,
@@ -73,7 +80,7 @@ fn blank(id: &str, facts: &DeploymentFacts) -> Deployment {
         application: facts.application.clone(),
         group: facts.group.clone(),
         stage: Stage::Unknown,
-        is_rollback: facts.creator == ROLLBACK_CREATOR,
+        is_rollback: is_rollback(&facts.creator),
         // A READY wait is answered by stopping the deployment: nothing is left to roll back by itself.
         rolls_back_on_failure: facts.rolls_back_on_failure || facts.status == "Ready",
         waits_seconds: facts

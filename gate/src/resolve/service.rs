@@ -50,13 +50,19 @@ pub(super) async fn resolve(
             Some(hook) if hook.waits() => {
                 deployment.waits_seconds = hook.expires_unix_seconds.map(until);
             }
-            Some(hook) => return Ok(Resolved::Ended(format!("pause {}", hook.status))),
+            Some(hook) => return Ok(Resolved::Answered(format!("pause {}", hook.status))),
             // Events may be ahead of what can be read.
             None => {
                 let what = format!("{} shows no hook {id}", deployment.id);
                 return Err(passing(what));
             }
         }
+    }
+    if let (None, Some(_), Purpose::Question) = (asked.hook_id, asked.stage, purpose) {
+        // ECS says of a Lambda hook when it stops asking, too.
+        let asks = facts.hooks.iter().filter(|hook| hook.asks());
+        deployment.waits_seconds =
+            asks.filter_map(|hook| hook.expires_unix_seconds).min().map(until);
     }
     if !deployment.stage.measurable() {
         return Ok(Resolved::Deployment(Box::new(deployment)));
@@ -98,6 +104,12 @@ async fn arms(
         .filter(|revision| revision.arn != *green_arn)
         .find_map(group_of)
         .filter(|group| *group != green_group);
+    if blue_group.is_none() && revisions.len() > 1 {
+        deployment.warnings.push(
+            "old and new tasks share one target group, as in a rolling deployment: they are judged together"
+                .to_owned(),
+        );
+    }
     let green_facts = aws.target_group(&green_group).await.map_err(|error| trouble(&error))?;
     let blue_facts = match &blue_group {
         Some(group) => Some(aws.target_group(group).await.map_err(|error| trouble(&error))?),

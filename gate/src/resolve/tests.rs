@@ -53,6 +53,7 @@ async fn check_of(
             shown
         }
         Ok(Resolved::Ended(status)) => format!("ended: {status}"),
+        Ok(Resolved::Answered(status)) => format!("answered: {status}"),
         Err(trouble) => format!(
             "{:?}, {}: {trouble}",
             trouble.blame,
@@ -328,7 +329,7 @@ async fn green_and_blue_of_a_service_are_its_revisions() {
     check_service(
         pause,
         |found| found.hooks[0].status = "SUCCEEDED".into(),
-        expect!["ended: pause SUCCEEDED"],
+        expect!["answered: pause SUCCEEDED"],
     )
     .await;
     check_service(

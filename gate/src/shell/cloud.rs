@@ -7,6 +7,7 @@ use policies::{
     Answer, Blame, Decision, Delivery, Deployment, Event, Moment, PolicyInForce, Report, Trouble,
 };
 use probes::Invoker;
+use tokio::sync::Notify;
 use tokio::time::timeout;
 use tracing::{debug, error, warn};
 
@@ -40,6 +41,8 @@ pub(crate) struct CloudCase {
     /// Shared by all questions.
     pub(crate) desks: Arc<Desks>,
     pub(crate) memory: Mutex<Memory>,
+    /// Told when probing begins.
+    pub(crate) began: Notify,
 }
 
 /// What this case has done already.
@@ -51,6 +54,8 @@ pub(crate) struct Memory {
     resolution: Option<Event>,
     /// The decision on disk: sent again, it is not written again.
     decision: Option<Decision>,
+    /// The answer is on its way, or there: the deployment is between its questions from then on.
+    answering: bool,
     /// AWS has begun to stop the deployment for us.
     stopping: bool,
 }
@@ -58,7 +63,7 @@ pub(crate) struct Memory {
 impl Memory {
     /// What is known of a run that is taken up again: its decision is on disk.
     pub(crate) fn after(decision: Option<Decision>) -> Self {
-        Self { decision, ..Self::default() }
+        Self { answering: decision.is_some(), decision, ..Self::default() }
     }
 }
 
@@ -143,15 +148,22 @@ impl CloudCase {
         }
     }
 
-    /// Whether a deployment that ECS would not stop is over, or being stopped by other hands: ECS has no error of
-    /// its own for that.
+    /// Whether a deployment that AWS would not stop is over, or being stopped by other hands: ECS has no error of
+    /// its own for that, and who may not stop one would try until the end of days.
     async fn goes_back_already(&self, aws: &dyn Aws, error: &AwsError) -> bool {
-        let Subject::Service { arn, .. } = self.resolver.subject() else { return false };
-        if error.failure == Failure::Denied {
-            return false;
+        match self.resolver.subject() {
+            Subject::Service { arn, .. } => {
+                let found = aws.service_deployment(arn).await;
+                found.is_ok_and(|found| found.is_over() || found.is_rolling_back())
+            }
+            Subject::CodeDeploy { id } if error.failure == Failure::Denied => {
+                let found = aws.deployment(id).await;
+                found.is_ok_and(|found| {
+                    ["Succeeded", "Failed", "Stopped"].contains(&found.status.as_str())
+                })
+            }
+            Subject::CodeDeploy { .. } | Subject::Pipeline { .. } => false,
         }
-        let found = aws.service_deployment(arn).await;
-        found.is_ok_and(|found| found.is_over() || found.is_rolling_back())
     }
 
     /// A group that does not roll back by itself leaves everything as it is after a failed hook, so its
@@ -282,7 +294,7 @@ impl Case for CloudCase {
     fn resolve(&self) -> Doing<'_, Event> {
         Box::pin(async move {
             // While it is watched, a deployment is between its hooks most of the time.
-            let watched = !self.accepted.asked.ask.waits() || self.memory().decision.is_some();
+            let watched = !self.accepted.asked.ask.waits() || self.memory().answering;
             let purpose = if watched { Purpose::Watch } else { Purpose::Question };
             let aws = self.aws().await;
             match self.resolver.resolve(aws.as_ref(), purpose).await {
@@ -300,6 +312,9 @@ impl Case for CloudCase {
                     }
                 }
                 Ok(Resolved::Ended(status)) => Event::Ended { status },
+                // Asked for before the answer, and seen after it.
+                Ok(Resolved::Answered(_)) if self.memory().answering => Event::Unchanged,
+                Ok(Resolved::Answered(status)) => Event::Ended { status },
                 Err(trouble) => Event::Unresolved { trouble },
             }
         })
@@ -317,6 +332,7 @@ impl Case for CloudCase {
 
     fn probing(&self) {
         self.memory().probing = true;
+        self.began.notify_one();
     }
 
     fn invoker(&self) -> Doing<'_, Option<Arc<dyn Invoker>>> {
@@ -328,6 +344,7 @@ impl Case for CloudCase {
 
     fn deliver<'a>(&'a self, decision: &'a Decision, stop_deployment: bool) -> Doing<'a, Event> {
         Box::pin(async move {
+            self.memory().answering = true;
             if stop_deployment {
                 self.stop_and_answer(decision).await
             } else {

@@ -39,6 +39,11 @@ impl Condition {
         Self { lasting, state: State::Unknown, failing_since: None, seen, stopped: 0 }
     }
 
+    /// What was seen is too old to go by.
+    pub(super) fn forget(&mut self, now: Moment) {
+        self.becomes(State::Unknown, now);
+    }
+
     /// Looks at what the load balancer says of green's tasks. True where it said anything.
     pub(super) fn health(&mut self, green: &[Target], at_least: f64, now: Moment) -> bool {
         let checked = green.iter().filter(|target| target.route == Route::Task);

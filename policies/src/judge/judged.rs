@@ -309,6 +309,16 @@ impl Judged {
         if let Engine::Each(each) = &self.engine { each.suspect() } else { None }
     }
 
+    /// Nothing was read until now, for no fault of the release's.
+    pub(super) fn absent_until(&mut self, now: Moment) {
+        if self.objective.measure.patience().is_some() {
+            self.read_at = Some(now);
+        }
+        if let Engine::Condition(condition) = &mut self.engine {
+            condition.forget(now);
+        }
+    }
+
     /// What it has no data of, and for how long.
     pub(super) fn missing(
         &self,

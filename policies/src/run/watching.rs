@@ -49,7 +49,7 @@ impl Run {
             )
         });
         let answered = self.question.watch_only || (goes_on && confirmed);
-        if !answered || shell || self.taken_over {
+        if !answered || shell || self.taken_over || self.over {
             return None;
         }
         let (watching, text) = self.window(1)?;
@@ -125,6 +125,7 @@ impl Run {
             (_, Event::Unchanged) => self.unchanged(),
             (_, Event::Unresolved { trouble }) => self.unresolved(trouble),
             (_, Event::Resumed) => {
+                self.absent();
                 self.timeline
                     .note(self.now, "gate restarted; watching on with the evidence on disk");
                 let probe = self.plan().map(|plan| Action::Probe(Box::new(plan)));
@@ -146,6 +147,12 @@ impl Run {
         }
         if self.now.since(self.decided_at) >= WATCH_MAX {
             return self.end_watch("three days are over".to_owned());
+        }
+        if self.question.watch_only && self.next_tick <= self.warm_up_ticks {
+            if let Some(watching) = &mut self.watching {
+                watching.judge.warm_up(tick);
+            }
+            return Vec::new();
         }
         self.take(tick);
         let actions = self.watch_stands();

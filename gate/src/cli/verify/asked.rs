@@ -10,7 +10,7 @@ use crate::ask::Subject;
 use crate::aws::{Aws, OnDemand, Place};
 use crate::cli::complain;
 use crate::intake::hooks::{check_deployment_id, check_service_deployment};
-use crate::resolve::{Purpose, ROLLBACK_CREATOR, Resolved, Resolver};
+use crate::resolve::{self, Purpose, Resolved, Resolver};
 
 /// An instance whose role may not ask must not wait for long.
 const ASK_TIMEOUT: Duration = Duration::from_secs(5);
@@ -50,7 +50,7 @@ impl Found {
                 let deployment = Box::new(Deployment { stage: Stage::Shell, ..*deployment });
                 Event::Resolved { deployment, policy }
             }
-            Ok(Resolved::Ended(status)) => Event::Ended { status },
+            Ok(Resolved::Ended(status) | Resolved::Answered(status)) => Event::Ended { status },
             Err(trouble) => Event::Unresolved { trouble },
         }
     }
@@ -89,7 +89,7 @@ async fn is_rollback(aws: &OnDemand, id: &str) -> bool {
     }
     let asked = timeout(ASK_TIMEOUT, async { aws.clouds().await.home().deployment(id).await });
     match asked.await {
-        Ok(Ok(facts)) => facts.creator == ROLLBACK_CREATOR,
+        Ok(Ok(facts)) => resolve::is_rollback(&facts.creator),
         Ok(Err(error)) => {
             complain(&format!(
                 "note: whether {id} is itself a rollback is not known: {}",

@@ -30,18 +30,18 @@ async fn every_missing_permission_is_named_at_once_with_the_statement_to_add() {
     .await;
     check_denied(function, &[Call::Invoke, Call::GetAlias], expect![[r#"
         error: lambda:InvokeFunction is refused: probes a version
-          add to the role's policy: {"Effect": "Allow", "Action": "lambda:InvokeFunction", "Resource": "arn:aws:lambda:eu-west-1:123456789012:function:checkout*"}
+          add to the role's policy: {"Effect": "Allow", "Action": "lambda:InvokeFunction", "Resource": ["arn:aws:lambda:eu-west-1:123456789012:function:checkout", "arn:aws:lambda:eu-west-1:123456789012:function:checkout:*"]}
         warning: lambda:GetAlias is refused: traffic weights of the two versions
-          add to the role's policy: {"Effect": "Allow", "Action": "lambda:GetAlias", "Resource": "arn:aws:lambda:eu-west-1:123456789012:function:checkout*"}"#]]).await;
+          add to the role's policy: {"Effect": "Allow", "Action": "lambda:GetAlias", "Resource": ["arn:aws:lambda:eu-west-1:123456789012:function:checkout", "arn:aws:lambda:eu-west-1:123456789012:function:checkout:*"]}"#]]).await;
     check_denied(service, &[Call::ContinueServiceDeployment, Call::StopServiceDeployment, Call::ListServiceDeployments, Call::DescribeServiceRevisions], expect![[r#"
         error: ecs:ListServiceDeployments is refused: finds deployments that wait, where `intake.poll` names a service; the one a sidecar is part of
-          add to the role's policy: {"Effect": "Allow", "Action": "ecs:ListServiceDeployments", "Resource": "arn:aws:ecs:eu-west-1:123456789012:service/prod/web"}
+          add to the role's policy: {"Effect": "Allow", "Action": "ecs:ListServiceDeployments", "Resource": ["arn:aws:ecs:eu-west-1:123456789012:service/prod/web", "arn:aws:ecs:eu-west-1:123456789012:service-deployment/prod/web/*", "arn:aws:ecs:eu-west-1:123456789012:service-revision/prod/web/*"]}
         error: ecs:DescribeServiceRevisions is refused: target groups and listener rules of green and blue
-          add to the role's policy: {"Effect": "Allow", "Action": "ecs:DescribeServiceRevisions", "Resource": "arn:aws:ecs:eu-west-1:123456789012:service-revision/prod/web/*"}
+          add to the role's policy: {"Effect": "Allow", "Action": "ecs:DescribeServiceRevisions", "Resource": ["arn:aws:ecs:eu-west-1:123456789012:service/prod/web", "arn:aws:ecs:eu-west-1:123456789012:service-deployment/prod/web/*", "arn:aws:ecs:eu-west-1:123456789012:service-revision/prod/web/*"]}
         error: ecs:ContinueServiceDeployment is refused: answers a pause
-          add to the role's policy: {"Effect": "Allow", "Action": "ecs:ContinueServiceDeployment", "Resource": "arn:aws:ecs:eu-west-1:123456789012:service-deployment/prod/web/*"}
+          add to the role's policy: {"Effect": "Allow", "Action": "ecs:ContinueServiceDeployment", "Resource": ["arn:aws:ecs:eu-west-1:123456789012:service/prod/web", "arn:aws:ecs:eu-west-1:123456789012:service-deployment/prod/web/*"]}
         error: ecs:StopServiceDeployment is refused: vetoes
-          add to the role's policy: {"Effect": "Allow", "Action": "ecs:StopServiceDeployment", "Resource": "arn:aws:ecs:eu-west-1:123456789012:service-deployment/prod/web/*"}"#]]).await;
+          add to the role's policy: {"Effect": "Allow", "Action": "ecs:StopServiceDeployment", "Resource": ["arn:aws:ecs:eu-west-1:123456789012:service/prod/web", "arn:aws:ecs:eu-west-1:123456789012:service-deployment/prod/web/*"]}"#]]).await;
     check_denied(pipeline, &[Call::PutApprovalResult, Call::ListActionExecutions, Call::DeleteMessage], expect![[r#"
         error: codepipeline:PutApprovalResult is refused: answers a manual approval
           add to the role's policy: {"Effect": "Allow", "Action": "codepipeline:PutApprovalResult", "Resource": "arn:aws:codepipeline:eu-west-1:123456789012:web/STAGE/ACTION"}
