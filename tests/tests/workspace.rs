@@ -237,10 +237,12 @@ fn every_setting_of_the_environment_is_documented() {
         "GATE_MODE",
         "GATE_UNMATCHED",
         "GATE_AWS_ENDPOINT",
+        "GATE_INTAKE_QUEUE",
         "GATE_CONFIG",
         "GATE_PROFILE",
         "GATE_LOG",
         "GATE_URL",
+        "GATE_QUEUE",
         "GATE_HOOK_KEY",
         "GATE_RELAY_PATIENCE",
         "GATE_UNREACHABLE",
@@ -255,17 +257,39 @@ fn every_limit_in_the_docs_is_a_constant_of_the_code() {
         .iter()
         .map(|path| fs::read_to_string(path).unwrap())
         .collect();
+    let operations = read("docs/operations.md");
     let mut checked = 0;
-    for word in read("docs/operations.md").split('`') {
-        let constant = word.len() > 4 && word.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
-        if constant
-            && !["AWS_", "GATE_", "OTEL_", "HOOK_KEY", "ECS_"].iter().any(|of| word.starts_with(of))
-        {
+    for word in operations.split('`') {
+        if is_a_limit(word) {
             assert!(code.contains(&format!("const {word}:")), "{word} is no constant");
             checked += 1;
         }
     }
     assert!(checked > 40, "only {checked} limits found");
+    // In the table each stands before the file that it is defined in.
+    let limits = operations.split("\n## ").find(|section| section.starts_with("Limits\n")).unwrap();
+    for line in limits.lines().filter(|line| line.starts_with("| ")) {
+        let mut nameless = Vec::new();
+        for (place, part) in line.split('|').nth(3).unwrap().split('`').enumerate() {
+            if place % 2 == 1 {
+                nameless.push(part);
+            } else if let Some(file) = part.split_whitespace().find(|word| word.contains(".rs")) {
+                let file = file.trim_end_matches(',');
+                let text = read(file);
+                for word in nameless.drain(..) {
+                    assert!(text.contains(&format!("const {word}:")), "{word} is not in {file}");
+                }
+            }
+        }
+        assert!(nameless.is_empty(), "where is {nameless:?}?");
+    }
+}
+
+/// Whether a word in code quotes is the name of a limit, and not of a variable of the environment.
+fn is_a_limit(word: &str) -> bool {
+    let constant = word.len() > 4 && word.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
+    let others = ["AWS_", "GATE_", "OTEL_", "HOOK_KEY", "ECS_"];
+    constant && !others.iter().any(|of| word.starts_with(of))
 }
 
 /// Actions of a section of the page of permissions, which a test of gate's holds to the calls it makes; of all
