@@ -46,16 +46,20 @@ fn about(purpose: Purpose) -> &'static str {
         Purpose::CloudWatch => {
             "The daemon, for policies with `cloudwatch` or `alarms`, beside the calls of the deployment itself."
         }
-        Purpose::Queue => "The daemon, where `intake.queue` is set.",
+        Purpose::Queue => {
+            "The daemon, where `intake.queue` is set. A queue that is encrypted with a key of your own needs `kms:Decrypt` as well."
+        }
         Purpose::Secrets => {
             "The daemon, for references such as `ssm:/checkout/token` and `secretsmanager:gate/hook-key`. Keys of your own in KMS need `kms:Decrypt` as well."
         }
-        Purpose::Notify => "The daemon, for policies with `notify`.",
+        Purpose::Notify => {
+            "The daemon, for policies with `notify`. A topic that is encrypted with a key of your own needs `kms:GenerateDataKey` and `kms:Decrypt` as well."
+        }
         Purpose::OtherAccounts => {
             "The daemon, where deployments of other accounts ask. The role there needs the calls of the deployment, and trusts the role gate runs with."
         }
         Purpose::Relay => {
-            "The Lambda function that hooks and actions invoke, beside the right to write its log. `PutLifecycleEventHookExecutionStatus` is for CodeDeploy's hooks, `PutJobFailureResult` and, with `GATE_UNREACHABLE=continue`, `PutJobSuccessResult` for CodePipeline's actions, `SendMessage` for `GATE_QUEUE`."
+            "The Lambda function that hooks and actions invoke, beside the right to write its log. `PutLifecycleEventHookExecutionStatus` is for CodeDeploy's hooks, `PutJobFailureResult` and, with `GATE_UNREACHABLE=continue`, `PutJobSuccessResult` for CodePipeline's actions, `SendMessage` for `GATE_QUEUE`; to a queue that is encrypted with a key of your own, `kms:GenerateDataKey` and `kms:Decrypt` as well. With `GATE_HOOK_KEY=ssm:...` or `secretsmanager:...` it needs [Secrets](#secrets) as well. Hooks of ECS need none of these: the response is the answer."
         }
         Purpose::Wait => "Whoever runs `gate wait`, such as a pipeline's role.",
         Purpose::Doctor => {
@@ -132,7 +136,11 @@ fn page() -> String {
          | relay | [The relay](#the-relay) |\n\
          | daemon | that of each kind of deployment it guards, and CloudWatch, queue, secrets, notifications and other accounts where the settings and policies use them |\n\
          | observer | [An observer](#an-observer); one that answers hooks and pauses, if only with Continue (`mode: observe`), needs the daemon's, but neither `StopDeployment` nor `StopServiceDeployment` |\n\
-         | sidecar | none, or [A sidecar](#a-sidecar) |\n",
+         | sidecar | none, or [A sidecar](#a-sidecar) |\n\
+         | `gate verify --deployment` | the reads of that kind of deployment, `lambda:InvokeFunction` for functions, and [CloudWatch metrics and alarms](#cloudwatch-metrics-and-alarms) where the policy uses them |\n\
+         | `gate verify` under CodeDeploy's agent | `codedeploy:GetDeployment`, optional: without it a deployment that is itself a rollback is judged like any other |\n\
+         | `gate verify` otherwise | none, or [Secrets](#secrets) |\n\
+         | `gate wait` | [`gate wait`](#gate-wait) |\n",
     );
     for purpose in Purpose::ALL {
         text.push_str(&section(purpose.title(), about(purpose), &of(purpose)));
