@@ -88,20 +88,26 @@ impl AwsError {
 
     /// What happened, in one line.
     pub(crate) fn plain_story(&self) -> String {
+        // The SDK's own texts may be of several lines.
+        let words: Vec<&str> = self.message.split_whitespace().collect();
         let message =
-            if self.message.is_empty() { String::new() } else { format!(" ({})", self.message) };
+            if words.is_empty() { String::new() } else { format!(" ({})", words.join(" ")) };
         format!("{self}{message}")
     }
 
     /// The whole story in one line, with what to do where that is known.
     pub(crate) fn story(&self) -> String {
         let advice = match self.failure {
-            Failure::Denied => {
-                format!(
+            Failure::Denied => match self.code.as_str() {
+                "NotConfigured" => "; set AWS_REGION".to_owned(),
+                "NoCredentials" => {
+                    "; give gate credentials: a role, AWS_PROFILE or AWS_ACCESS_KEY_ID".to_owned()
+                }
+                _ => format!(
                     "; allow `{}` to the role gate runs with, see docs/permissions.md",
                     self.call.action()
-                )
-            }
+                ),
+            },
             Failure::Missing | Failure::Completed | Failure::Invalid | Failure::Passing => {
                 String::new()
             }

@@ -14,6 +14,7 @@ mod shell;
 mod sidecar;
 mod signals;
 mod trouble;
+mod verify;
 mod waits;
 mod watch;
 
