@@ -15,6 +15,7 @@ mod sidecar;
 mod signals;
 mod trouble;
 mod verify;
+mod wait;
 mod waits;
 mod watch;
 
