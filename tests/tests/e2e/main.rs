@@ -2,6 +2,7 @@
 
 mod crash;
 mod deployments;
+mod doctor;
 mod ecs;
 mod functions;
 mod observability;
