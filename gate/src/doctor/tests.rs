@@ -397,7 +397,7 @@ async fn whether_it_is_there_comes_first() {
         assert!(matches!(subject.level, Level::Error | Level::Warning), "{subject:?}");
         assert!(subject.fix.as_ref().unwrap().contains("update-alias"), "{subject:?}");
     }
-    check(Area::Subject, pipeline, expect!["ok: pipeline web: 1 actions, mode QUEUED"]).await;
+    check(Area::Subject, pipeline, expect!["ok: pipeline web: 1 action, mode QUEUED"]).await;
 }
 
 #[tokio::test]

@@ -85,7 +85,7 @@ async fn a_policy_must_fit_what_is_deployed() {
         fitting(pipeline, probing),
         expect![[r#"
         ok: web.policy.yaml judges at Approval
-        error: web.policy.yaml names no targets, and who asks here knows none"#]],
+        error: web.policy.yaml names no targets, and whoever asks here knows none"#]],
     )
     .await;
 }
