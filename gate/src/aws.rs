@@ -88,8 +88,10 @@ impl AwsError {
 
     /// What happened, in one line.
     pub(crate) fn plain_story(&self) -> String {
+        // The SDK's own texts may be of several lines.
+        let words: Vec<&str> = self.message.split_whitespace().collect();
         let message =
-            if self.message.is_empty() { String::new() } else { format!(" ({})", self.message) };
+            if words.is_empty() { String::new() } else { format!(" ({})", words.join(" ")) };
         format!("{self}{message}")
     }
 
@@ -97,9 +99,11 @@ impl AwsError {
     pub(crate) fn story(&self) -> String {
         let advice = match self.failure {
             Failure::Denied => match self.code.as_str() {
-                "NoCredentials" => "; give gate a role, or credentials in its environment".to_owned(),
-                "NotConfigured" => "; set AWS_REGION".to_owned(),
                 "RoleDenied" => "; allow `sts:AssumeRole` to the role gate runs with, and let the other account's role trust it, see docs/permissions.md".to_owned(),
+                "NotConfigured" => "; set AWS_REGION".to_owned(),
+                "NoCredentials" => {
+                    "; give gate credentials: a role, AWS_PROFILE or AWS_ACCESS_KEY_ID".to_owned()
+                }
                 _ => format!(
                     "; allow `{}` to the role gate runs with, see docs/permissions.md",
                     self.call.action()

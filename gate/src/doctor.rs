@@ -40,6 +40,8 @@ pub(crate) enum Patient {
     Group { application: String, group: String },
     /// An ECS service that deploys by itself.
     Service { cluster: String, service: String },
+    /// A Lambda function behind an alias, whatever deploys it.
+    Function { name: String, alias: String },
     /// A pipeline.
     Pipeline { name: String },
 }
@@ -53,6 +55,7 @@ impl fmt::Display for Patient {
             Self::Service { cluster, service } => {
                 write!(f, "service {service} of cluster {cluster}")
             }
+            Self::Function { name, alias } => write!(f, "alias {alias} of function {name}"),
             Self::Pipeline { name } => write!(f, "pipeline {name}"),
         }
     }
@@ -105,6 +108,11 @@ impl Unknown {
         matches!(self, Self::Failed(error) if error.failure == failure)
     }
 
+    /// Whether AWS said so.
+    fn has_code(&self, code: &str) -> bool {
+        matches!(self, Self::Failed(error) if error.code == code)
+    }
+
     /// The permission to give, where that is what is missing.
     fn fix(&self) -> Option<String> {
         match self {
@@ -120,6 +128,10 @@ impl fmt::Display for Unknown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Late(call) => write!(f, "{call} had no answer in time"),
+            // Said at length among the credentials.
+            Self::Failed(error) if is_unsigned(error) => {
+                write!(f, "{} could not be signed: {}", error.call, error.code)
+            }
             Self::Failed(error) => f.write_str(&error.plain_story()),
         }
     }

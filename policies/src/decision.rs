@@ -102,12 +102,44 @@ pub struct Decision {
 
 impl Decision {
     /// Exit code of `gate verify` (design.md §7): 0 continue, 1 rollback proven, 3 not proven. Observing
-    /// lets everything through.
+    /// lets everything through; so does what is never gated, where there is nothing to prove.
     pub const fn exit_code(&self) -> u8 {
         match (self.basis, self.answer) {
-            (Basis::Proven, Answer::Continue) | (Basis::Observed, _) => 0,
+            (
+                Basis::Proven | Basis::RollbackDeployment | Basis::NothingToMeasure,
+                Answer::Continue,
+            )
+            | (Basis::Observed, _) => 0,
             (Basis::Proven | Basis::Condition, Answer::Rollback) => 1,
             _ => 3,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_proven_or_never_gated_has_an_exit_code_of_its_own() {
+        use Answer::{Continue, Rollback};
+        for (basis, answer, code) in [
+            (Basis::Proven, Continue, 0),
+            (Basis::Observed, Continue, 0),
+            (Basis::RollbackDeployment, Continue, 0),
+            (Basis::NothingToMeasure, Continue, 0),
+            (Basis::Proven, Rollback, 1),
+            (Basis::Condition, Rollback, 1),
+            (Basis::Undecided, Continue, 3),
+            (Basis::Undecided, Rollback, 3),
+            (Basis::NoData, Continue, 3),
+            (Basis::GateTrouble, Rollback, 3),
+            (Basis::Unresolved, Rollback, 3),
+            (Basis::BrokenPolicy, Rollback, 3),
+        ] {
+            let (reason, objective, counterfactual) = (String::new(), None, None);
+            let decision = Decision { answer, basis, reason, objective, counterfactual };
+            assert_eq!(decision.exit_code(), code, "{basis} {answer}");
         }
     }
 }

@@ -191,6 +191,13 @@ print(json.dumps(client._make_api_call(operation, json.loads(parameters)), defau
         answer["requests"].as_array().expect("a list").clone()
     }
 
+    /// Every call that was seen by this access key, newest last.
+    pub async fn asked(&self, access_key: &str) -> Vec<Value> {
+        let url = format!("{}/_emulated/requests?access_key={access_key}", self.endpoint);
+        let answer = http::get(&url).await.expect("the control API answers").json();
+        answer["requests"].as_array().expect("a list").clone()
+    }
+
     /// Waits until the deployment has one of these statuses; fails with its whole state otherwise.
     pub async fn until(&self, id: &str, statuses: &[&str], limit: Duration) -> Value {
         let found = eventually(limit, async || {

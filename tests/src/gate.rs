@@ -15,6 +15,17 @@ use crate::{eventually, http};
 /// How long a start may take on a busy machine.
 const START_LIMIT: Duration = Duration::from_secs(20);
 
+/// What has a process ask the AWS at this endpoint, by this access key.
+pub fn aws(endpoint: &str, access_key: &str) -> Vec<(String, String)> {
+    let environment = [
+        ("AWS_ENDPOINT_URL", endpoint),
+        ("AWS_ACCESS_KEY_ID", access_key),
+        ("AWS_SECRET_ACCESS_KEY", "emulated"),
+        ("AWS_REGION", "us-east-1"),
+    ];
+    environment.map(|(key, value)| (key.to_owned(), value.to_owned())).into()
+}
+
 /// A daemon with a folder of its own.
 #[derive(Debug)]
 pub struct Gate {
@@ -31,17 +42,10 @@ impl Gate {
     pub fn new(endpoint: &str, access_key: &str) -> Self {
         let folder = Folder::new(access_key);
         std::fs::create_dir(folder.path().join("policies")).expect("a fresh folder");
-        let environment = [
-            ("AWS_ENDPOINT_URL", endpoint),
-            ("AWS_ACCESS_KEY_ID", access_key),
-            ("AWS_SECRET_ACCESS_KEY", "emulated"),
-            ("AWS_REGION", "us-east-1"),
-        ];
-        let environment = environment.map(|(key, value)| (key.to_owned(), value.to_owned()));
         Self {
             folder,
             address: place::address(),
-            environment: environment.into(),
+            environment: aws(endpoint, access_key),
             hooks: true,
             settings: String::new(),
             process: None,

@@ -3,6 +3,7 @@
 //! Everything is a process with its own address and is gone when its handle is. Nothing sleeps for luck:
 //! [`eventually`] waits for a condition, with a limit.
 
+pub mod agent;
 pub mod aws;
 pub mod gate;
 pub mod http;

@@ -71,6 +71,13 @@ enum PatientArgs {
         /// Name of the service.
         service: String,
     },
+    /// A Lambda function behind an alias, before CodeDeploy deploys it for the first time.
+    Function {
+        /// Name of the function.
+        name: String,
+        /// Name of the alias that callers use.
+        alias: String,
+    },
     /// A pipeline with manual approvals or Lambda actions.
     Pipeline {
         /// Its name.
@@ -83,6 +90,7 @@ impl From<PatientArgs> for Patient {
         match args {
             PatientArgs::Codedeploy { application, group } => Self::Group { application, group },
             PatientArgs::Ecs { cluster, service } => Self::Service { cluster, service },
+            PatientArgs::Function { name, alias } => Self::Function { name, alias },
             PatientArgs::Pipeline { name } => Self::Pipeline { name },
         }
     }
@@ -182,7 +190,7 @@ fn place(patient: &Patient, settings: &Settings) -> Place {
         Patient::Service { cluster, service } => {
             polled.cluster.as_ref() == Some(cluster) && polled.service.as_ref() == Some(service)
         }
-        Patient::Pipeline { .. } => false,
+        Patient::Function { .. } | Patient::Pipeline { .. } => false,
     });
     polled.map_or_else(Place::default, |polled| Place {
         region: polled.region.clone(),
@@ -217,6 +225,8 @@ mod tests {
         assert_eq!(patient("doctor --timeout 5s lambda web prod"), Ok(group));
         let service = Patient::Service { cluster: "prod".into(), service: "web".into() };
         assert_eq!(patient("doctor ecs prod web --relay x"), Ok(service));
+        let function = Patient::Function { name: "sum".into(), alias: "live".into() };
+        assert_eq!(patient("doctor function sum live"), Ok(function));
         assert_eq!(patient("doctor pipeline web"), Ok(Patient::Pipeline { name: "web".into() }));
         assert_eq!(patient("doctor ecs prod"), Err(ErrorKind::MissingRequiredArgument));
         assert_eq!(patient("doctor"), Err(ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand));

@@ -15,7 +15,7 @@ use policies::{
     Answer, Decision, Delivery, Deployment, Event, Moment, Policy, PolicyInForce, Question, Report,
     Run, Target,
 };
-use probes::Prober;
+use probes::{Invoker, Prober};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -28,11 +28,17 @@ use crate::aws::OnDemand;
 use crate::journal::{Entry, unix_millis};
 use crate::record::Record;
 use crate::shell::{Case, Conduct, Conducted, Doing, Vault, conduct, sendable};
+use crate::signals::Sources;
 use crate::telemetry::{self, Metrics};
 
 /// Without a terminal, a line of progress this often: enough to see it live, little enough for the
 /// 2 KB of output that CodeDeploy's agent keeps.
 const PROGRESS_EVERY: Duration = Duration::from_secs(10);
+
+/// Bytes of the reason that are printed. The agent keeps whole lines, as many of the last as fit into 2 KB: a
+/// line that does not fit by itself takes all others with it.
+//= https://github.com/aws/aws-codedeploy-agent/blob/master/lib/instance_agent/plugins/codedeploy/hook_executor.rb
+const REASON_MAX_BYTES: usize = 1600;
 
 /// Judge a URL from a shell: exit 0 to continue, 1 to roll back, 3 if not proven.
 #[derive(Debug, Args)]
@@ -93,6 +99,14 @@ impl Case for ShellCase {
                 }
             }
         })
+    }
+
+    fn sources(&self) -> Option<Sources> {
+        self.found.as_ref().map(Found::sources)
+    }
+
+    fn invoker(&self) -> Doing<'_, Option<Arc<dyn Invoker>>> {
+        Box::pin(async { self.found.as_ref().map(Found::invoker) })
     }
 
     fn deliver<'a>(&'a self, _: &'a Decision, _stop_deployment: bool) -> Doing<'a, Event> {
@@ -195,8 +209,10 @@ impl Verify {
             parsed.filter_map(|target| target.map_err(|fault| faults.push(fault)).ok()).collect()
         };
         let (green, blue) = (targets(&self.green), targets(&self.blue));
-        for note in without_data(&policy) {
-            complain(&note);
+        if found.is_none() {
+            for note in without_data(&policy) {
+                complain(&note);
+            }
         }
         if found.is_none() && green.is_empty() && policy.targets.green.is_empty() {
             let help = "write `--green http://127.0.0.1:8080`, `--deployment d-…`, or `targets` in the policy";
@@ -223,8 +239,9 @@ impl Verify {
                 && let Some(object) = value.as_object_mut()
             {
                 object.insert("decision".to_owned(), Answer::Rollback.name().into());
-                object.insert("basis".to_owned(), "interrupted".into());
-                object.insert("reason".to_owned(), INTERRUPTED.into());
+                let (basis, reason) = undecided(report);
+                object.insert("basis".to_owned(), basis.into());
+                object.insert("reason".to_owned(), reason.into());
             }
             say(&format!("{value:#}"));
             return Ok(());
@@ -237,9 +254,29 @@ impl Verify {
             say(&format!("otherwise: it {otherwise}"));
         }
         say(&format!("decision: {}", report.decision.unwrap_or(Answer::Rollback.name())));
-        say(&format!("reason: {}", report.reason.as_deref().unwrap_or(INTERRUPTED)));
+        let reason = report.reason.as_deref().unwrap_or_else(|| undecided(report).1);
+        say(&format!("reason: {}", clipped(reason)));
         Ok(())
     }
+}
+
+/// Why there is no decision: what it rests on, and the reason.
+fn undecided(report: &Report) -> (&'static str, &str) {
+    match &report.delivery {
+        Some(Delivery::TooLate { reason }) => ("ended", reason),
+        Some(Delivery::Confirmed | Delivery::AlreadyCompleted | Delivery::Stopped) | None => {
+            ("interrupted", INTERRUPTED)
+        }
+    }
+}
+
+/// As much of a reason as CodeDeploy's agent keeps of a line.
+fn clipped(reason: &str) -> String {
+    if reason.len() <= REASON_MAX_BYTES {
+        return reason.to_owned();
+    }
+    let kept = reason.floor_char_boundary(REASON_MAX_BYTES);
+    format!("{}... (whole with --output json)", reason.get(..kept).unwrap_or_default())
 }
 
 /// What has no data where nothing but URLs is reached, said before it is waited for.
@@ -322,6 +359,16 @@ mod tests {
     use expect_test::expect;
 
     use super::*;
+
+    #[test]
+    fn a_reason_is_cut_to_what_the_agent_keeps_of_a_line() {
+        assert_eq!(clipped("kept"), "kept");
+        let whole = "é".repeat(REASON_MAX_BYTES / 2);
+        assert_eq!(clipped(&whole), whole);
+        let cut = clipped(&format!("x{whole}"));
+        assert!(cut.ends_with("é... (whole with --output json)"), "{cut}");
+        assert!(cut.len() < REASON_MAX_BYTES + 40);
+    }
 
     #[test]
     fn what_asks_aws_is_named_before_it_is_waited_for() {

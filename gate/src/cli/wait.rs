@@ -8,19 +8,23 @@ use std::time::Duration;
 
 use clap::Args;
 use serde_json::json;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{FAILED, NOT_PROVEN, OK, Output, USAGE, complain, say, story};
 use crate::aws::codedeploy::CodeDeploy;
 use crate::aws::ecs::Ecs;
-use crate::aws::{AwsError, Failure, Place, RealAws};
+use crate::aws::{AwsError, Call, Failure, Place, RealAws};
 use crate::intake::hooks::{check_deployment_id, check_service_deployment};
 use crate::telemetry::Metrics;
 
 /// Between two looks, where nothing else is said.
 const LOOK_EVERY: &str = "10s";
-/// AWS is not asked more often, whatever is said.
-const LOOK_APART_MIN: Duration = Duration::from_secs(1);
+/// Looks closer together than this only use up what AWS lets all of an account ask.
+const LOOK_EVERY_MIN: Duration = Duration::from_millis(100);
+/// The last look, at the end of the time, still gets so long.
+const LAST_LOOK: Duration = Duration::from_secs(1);
+/// A rollback is known this soon after the deployment has failed.
+const ROLLBACK_WITHIN: Duration = Duration::from_secs(5);
 /// A service's deployment shows up this soon after it was asked for.
 const BEGINS_WITHIN: Duration = Duration::from_secs(60);
 
@@ -35,7 +39,7 @@ pub(super) struct Wait {
     /// How long to wait.
     #[arg(long, value_name = "DURATION", default_value = "2h", value_parser = policies::units::duration)]
     timeout: Duration,
-    /// How often to look.
+    /// How often to look; 100 ms at least.
     #[arg(long, value_name = "DURATION", default_value = LOOK_EVERY, value_parser = policies::units::duration)]
     interval: Duration,
     /// How the end is printed.
@@ -58,6 +62,8 @@ struct Standing {
     status: String,
     /// `None` while it is under way.
     succeeded: Option<bool>,
+    /// It has failed, and which deployment rolls it back is not known yet.
+    may_be_rolled_back: bool,
     /// What AWS says of it.
     reason: Option<String>,
 }
@@ -113,29 +119,34 @@ impl Wait {
         let mut shown = Standing::default();
         let mut trouble: Option<String> = None;
         loop {
-            match look(aws, &mut followed, began).await {
-                Ok(Some(standing)) => {
+            let left = self.timeout.saturating_sub(began.elapsed());
+            match timeout(left.max(LAST_LOOK), look(aws, &mut followed, began)).await {
+                Ok(Ok(Some(standing))) => {
                     trouble = None;
                     if standing != shown {
                         complain(&line(began, &standing));
                     }
                     if let Some(succeeded) = standing.succeeded {
+                        let standing = self.with_rollback(aws, &mut followed, standing).await;
                         self.tell(&standing, Some(succeeded), began);
                         return if succeeded { OK } else { FAILED };
                     }
                     shown = standing;
                 }
-                Ok(None) => {}
-                Err(error) if error.failure == Failure::Passing => {
+                Ok(Ok(None)) => {}
+                Ok(Err(error)) if error.failure == Failure::Passing => {
                     let told = error.story();
                     if trouble.as_ref() != Some(&told) {
                         complain(&format!("not known now: {told}"));
                         trouble = Some(told);
                     }
                 }
-                Err(error) => {
-                    complain(&format!("error: {}", error.story()));
+                Ok(Err(error)) => {
+                    complain(&format!("error: {}", self.unknown(&error)));
                     return if error.failure == Failure::Denied { NOT_PROVEN } else { USAGE };
+                }
+                Err(_elapsed) => {
+                    trouble.get_or_insert_with(|| "AWS had not answered by then".to_owned());
                 }
             }
             if began.elapsed() >= self.timeout {
@@ -144,8 +155,43 @@ impl Wait {
                 self.tell(&Standing { reason: Some(reason), ..shown }, None, began);
                 return NOT_PROVEN;
             }
-            let left = self.timeout.saturating_sub(began.elapsed());
-            sleep(self.interval.max(LOOK_APART_MIN).min(left)).await;
+            let interval = self.interval.max(LOOK_EVERY_MIN);
+            sleep(interval.min(self.timeout.saturating_sub(began.elapsed()))).await;
+        }
+    }
+
+    /// The end, with the deployment that rolls it back: CodeDeploy knows that one a moment later.
+    async fn with_rollback(
+        &self,
+        aws: &RealAws,
+        followed: &mut Followed,
+        standing: Standing,
+    ) -> Standing {
+        if !standing.may_be_rolled_back {
+            return standing;
+        }
+        sleep(self.interval.clamp(LOOK_EVERY_MIN, ROLLBACK_WITHIN)).await;
+        match timeout(ROLLBACK_WITHIN, look(aws, followed, Instant::now())).await {
+            Ok(Ok(Some(newer))) => newer,
+            Ok(Ok(None) | Err(_)) | Err(_) => standing,
+        }
+    }
+
+    /// Why nothing can be followed.
+    fn unknown(&self, error: &AwsError) -> String {
+        let what = &self.deployment;
+        match (error.failure, error.call) {
+            (Failure::Missing, Call::ListServiceDeployments) if error.code == "Missing" => format!(
+                "no deployment of {what} is under way, nor has one begun within {} s; name one that is over by its ARN",
+                BEGINS_WITHIN.as_secs()
+            ),
+            (Failure::Missing, _) => format!(
+                "there is no deployment {what} in the region and account that are asked: {}",
+                error.story()
+            ),
+            (Failure::Denied | Failure::Completed | Failure::Invalid | Failure::Passing, _) => {
+                error.story()
+            }
         }
     }
 
@@ -192,10 +238,13 @@ async fn look(
                 "Failed" | "Stopped" => Some(false),
                 _ => None,
             };
+            let may_be_rolled_back = succeeded == Some(false)
+                && facts.rolled_back_by.is_none()
+                && (facts.rolls_back_on_failure || facts.status == "Stopped");
             let rolled = facts.rolled_back_by.map(|by| format!("rolled back by {by}"));
             let reason = [facts.error, rolled].into_iter().flatten().collect::<Vec<_>>().join("; ");
             let reason = Some(reason).filter(|reason| !reason.is_empty());
-            Ok(Some(Standing { status: facts.status, succeeded, reason }))
+            Ok(Some(Standing { status: facts.status, succeeded, may_be_rolled_back, reason }))
         }
         Followed::Service(arn) => {
             let found = aws.service_deployment(arn).await?;
@@ -205,7 +254,8 @@ async fn look(
                 Some(stage) => format!("{} {stage}", found.status),
                 None => found.status,
             };
-            Ok(Some(Standing { status, succeeded, reason: found.status_reason }))
+            let reason = found.status_reason;
+            Ok(Some(Standing { status, succeeded, may_be_rolled_back: false, reason }))
         }
         Followed::Named(cluster, service) => {
             let arns = aws.deployments_under_way(cluster, service).await?;
@@ -216,7 +266,7 @@ async fn look(
             }
             if began.elapsed() >= BEGINS_WITHIN {
                 let subject = format!("{cluster}:{service}");
-                return Err(AwsError::missing(crate::aws::Call::ListServiceDeployments, &subject));
+                return Err(AwsError::missing(Call::ListServiceDeployments, &subject));
             }
             Ok(None)
         }

@@ -3,10 +3,12 @@
 use policies::{Deployment, Stage};
 
 use super::finding::Area;
+use super::relay::is_relay;
 use super::{Finding, Level, Patient, Unknown, Visit, together};
 use crate::aws::balancing::{Registered, TargetGroup};
 use crate::aws::codedeploy::{DeploymentFacts, DeploymentTarget, GroupFacts};
 use crate::aws::ecs::ServiceFacts;
+use crate::aws::functions::{AliasFacts, FunctionFacts};
 use crate::aws::identity::Caller;
 use crate::aws::pipelines::PipelineFacts;
 use crate::aws::{Call, Failure, Place};
@@ -21,6 +23,7 @@ const GROUPS_MAX: usize = 8;
 pub(super) enum Found {
     Group(GroupFacts),
     Service(ServiceFacts),
+    Function(FunctionFacts),
     Pipeline(PipelineFacts),
     /// It could not be read.
     #[default]
@@ -71,6 +74,9 @@ pub(super) struct Facts {
     pub(super) place: Place,
     pub(super) found: Found,
     pub(super) last: Option<Last>,
+    /// Of a function that is looked at by itself.
+    pub(super) alias: Option<AliasFacts>,
+    alias_name: String,
     pub(super) groups: Vec<Group>,
     pub(super) asks: Vec<Asks>,
     /// As policies are chosen by, without its stage.
@@ -104,7 +110,8 @@ impl Facts {
         match found {
             Found::Group(group) => facts.group(visit, group).await,
             Found::Service(service) => facts.service(visit, service).await,
-            Found::Pipeline(pipeline) => facts.pipeline(visit, pipeline),
+            Found::Function(function) => facts.function(visit, function).await,
+            Found::Pipeline(pipeline) => facts.pipeline(visit, pipeline).await,
             Found::Unread => facts.unread(visit),
             Found::Nothing => facts.found = Found::Nothing,
         }
@@ -121,6 +128,7 @@ impl Facts {
             Patient::Service { cluster, service } => {
                 self.deployment.service = format!("{cluster}:{service}");
             }
+            Patient::Function { name, .. } => self.deployment.function = of_arn(name),
             Patient::Pipeline { name } => self.deployment.pipeline.clone_from(name),
         }
         self.findings.push(Finding::untested(
@@ -145,9 +153,7 @@ impl Facts {
         if let Some(DeploymentTarget::Function(target)) =
             last.as_ref().and_then(|last| last.target.as_ref())
         {
-            let function = target.function.as_str();
-            let name = function.split_once(":function:").map_or(function, |(_, name)| name);
-            self.deployment.function = name.to_owned();
+            self.deployment.function = of_arn(&target.function);
         }
         let about = match group.platform.as_str() {
             "ECS" => format!("ECS, service {}", self.deployment.service),
@@ -205,27 +211,71 @@ impl Facts {
         self.found = Found::Service(service);
     }
 
-    fn pipeline(&mut self, visit: &Visit, pipeline: PipelineFacts) {
+    async fn function(&mut self, visit: &Visit, function: FunctionFacts) {
+        let Patient::Function { name, alias } = &visit.patient else { return };
+        self.deployment.function = of_arn(name);
+        let seen = visit.ask(&[Call::GetAlias], visit.aws.alias(name, alias)).await;
+        self.findings.push(match &seen {
+            Ok(facts) => behind(&visit.patient, name, alias, facts),
+            Err(error) if error.is(Failure::Missing) => Finding::new(
+                Area::Subject,
+                Level::Error,
+                format!("there is no {}", visit.patient),
+                "CodeDeploy shifts traffic between the versions behind an alias: without one nothing can be deployed",
+                format!("aws lambda create-alias --function-name {name} --name {alias} --function-version VERSION"),
+            ),
+            Err(error) => Finding::untested(
+                Area::Subject,
+                format!("what is behind {} is not known", visit.patient),
+                error.to_string(),
+                error.fix(),
+            ),
+        });
+        self.alias = seen.ok();
+        self.alias_name.clone_from(alias);
+        self.asks = [Stage::BeforeAllowTraffic, Stage::AfterAllowTraffic]
+            .map(|stage| Asks { stage, policy: None, certain: false })
+            .into();
+        self.found = Found::Function(function);
+    }
+
+    /// Function, alias and version, of a function that is looked at by itself.
+    pub(super) fn function_behind_alias(&self) -> Option<(String, String, String)> {
+        let Found::Function(_) = self.found else { return None };
+        let version = self.alias.as_ref()?.version.clone();
+        Some((self.deployment.function.clone(), self.alias_name.clone(), version))
+    }
+
+    async fn pipeline(&mut self, visit: &Visit, pipeline: PipelineFacts) {
         let Patient::Pipeline { name } = &visit.patient else { return };
         self.deployment.pipeline.clone_from(name);
         self.deployment.id.clone_from(name);
         for action in &pipeline.actions {
-            let (stage, key) = match action.provider.as_str() {
-                "Manual" => (Stage::Approval, "CustomData"),
-                "Lambda" => (Stage::Invoke, "UserParameters"),
+            let setting = |key: &str| {
+                let found = action.configuration.iter().find(|(name, _)| name == key);
+                found.map(|(_, text)| text.as_str())
+            };
+            let (stage, key, certain) = match action.provider.as_str() {
+                "Manual" => (Stage::Approval, "CustomData", true),
+                "Lambda" => match hands_over(visit, setting("FunctionName")).await {
+                    Some(true) => (Stage::Invoke, "UserParameters", true),
+                    // Somebody else's function asks gate nothing.
+                    Some(false) => continue,
+                    None => (Stage::Invoke, "UserParameters", false),
+                },
                 _ => continue,
             };
-            let text = action.configuration.iter().find(|(name, _)| name == key);
-            let policy = text.and_then(|(_, text)| policy_named(text));
-            let asks = Asks { stage, policy, certain: true };
+            let policy = setting(key).and_then(policy_named);
+            let asks = Asks { stage, policy, certain };
             if !self.asks.contains(&asks) {
                 self.asks.push(asks);
             }
         }
         let what = format!(
-            "{}: {} actions, mode {}",
+            "{}: {} action{}, mode {}",
             visit.patient,
             pipeline.actions.len(),
+            if pipeline.actions.len() == 1 { "" } else { "s" },
             pipeline.mode
         );
         self.findings.push(Finding::ok(Area::Subject, what));
@@ -244,6 +294,10 @@ async fn found(visit: &Visit, findings: &mut Vec<Finding>) -> Found {
             .ask(&[Call::DescribeServices], aws.service(cluster, service))
             .await
             .map(Found::Service),
+        Patient::Function { name, .. } => visit
+            .ask(&[Call::GetFunctionConfiguration], aws.function(name))
+            .await
+            .map(Found::Function),
         Patient::Pipeline { name } => {
             visit.ask(&[Call::GetPipeline], aws.pipeline(name)).await.map(Found::Pipeline)
         }
@@ -256,6 +310,9 @@ async fn found(visit: &Visit, findings: &mut Vec<Finding>) -> Found {
 
 fn not_found(patient: &Patient, error: &Unknown) -> Finding {
     let list = match patient {
+        Patient::Group { .. } if error.has_code("ApplicationDoesNotExistException") => {
+            "`aws deploy list-applications` lists the applications".to_owned()
+        }
         Patient::Group { application, .. } => {
             format!(
                 "`aws deploy list-deployment-groups --application-name {application}` lists them"
@@ -264,6 +321,7 @@ fn not_found(patient: &Patient, error: &Unknown) -> Finding {
         Patient::Service { cluster, .. } => {
             format!("`aws ecs list-services --cluster {cluster}` lists them")
         }
+        Patient::Function { .. } => "`aws lambda list-functions` lists them".to_owned(),
         Patient::Pipeline { .. } => "`aws codepipeline list-pipelines` lists them".to_owned(),
     };
     if error.is(Failure::Missing) {
@@ -272,6 +330,49 @@ fn not_found(patient: &Patient, error: &Unknown) -> Finding {
     }
     let what = format!("how {patient} is set up is not known");
     Finding::untested(Area::Subject, what, error.to_string(), error.fix())
+}
+
+/// What stands behind an alias, and whether CodeDeploy can go on from there.
+fn behind(patient: &Patient, name: &str, alias: &str, facts: &AliasFacts) -> Finding {
+    let AliasFacts { version, weights } = facts;
+    if version == "$LATEST" {
+        return Finding::new(
+            Area::Subject,
+            Level::Error,
+            format!("{patient} is at $LATEST"),
+            "CodeDeploy deploys from one published version to another, and gate invokes them by number",
+            format!(
+                "aws lambda publish-version --function-name {name}; aws lambda update-alias --function-name {name} --name {alias} --function-version VERSION"
+            ),
+        );
+    }
+    if !weights.is_empty() {
+        return Finding::new(
+            Area::Subject,
+            Level::Warning,
+            format!("{patient} is at two versions"),
+            "as it is while a deployment shifts; left so, every further deployment fails",
+            format!(
+                "aws lambda update-alias --function-name {name} --name {alias} --routing-config AdditionalVersionWeights={{}}"
+            ),
+        );
+    }
+    Finding::ok(Area::Subject, format!("{patient}: version {version}"))
+}
+
+/// Whether the function of an action hands questions over to gate; `None` where that cannot be read.
+async fn hands_over(visit: &Visit, function: Option<&str>) -> Option<bool> {
+    let function = function?;
+    if visit.relay.as_deref().is_some_and(|relay| of_arn(relay) == of_arn(function)) {
+        return Some(true);
+    }
+    let asked = visit.ask(&[Call::GetFunctionConfiguration], visit.aws.function(function)).await;
+    asked.ok().map(|facts| is_relay(&facts))
+}
+
+/// The name of a function that may be given by its ARN.
+fn of_arn(function: &str) -> String {
+    function.split_once(":function:").map_or(function, |(_, name)| name).to_owned()
 }
 
 async fn last(visit: &Visit, id: Option<String>) -> Option<Last> {

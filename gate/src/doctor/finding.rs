@@ -176,9 +176,27 @@ impl Report {
                     .extend(said.as_ref().map(|said| format!("{:23}{label}: {}", "", words(said))));
             }
         }
-        let Summary { ok, warnings, errors, untested } = self.summary;
         lines.push(String::new());
-        lines.push(format!("{ok} ok, {warnings} warnings, {errors} errors, {untested} untested"));
+        lines.push(self.in_short());
         lines.join("\n")
+    }
+
+    /// How many of each level, and where to look: `3 ok, 1 warning (relay), 2 errors (intake, policy), 0 untested`.
+    fn in_short(&self) -> String {
+        let Summary { ok, warnings, errors, untested } = self.summary;
+        let counted = |count: usize, level: Level| {
+            let plural = if count == 1 { "" } else { "s" };
+            let of = self.findings.iter().filter(|finding| finding.level == level);
+            let mut areas: Vec<&str> = of.map(|finding| finding.area.name()).collect();
+            areas.dedup();
+            let where_to_look =
+                if areas.is_empty() { String::new() } else { format!(" ({})", areas.join(", ")) };
+            format!("{count} {}{plural}{where_to_look}", level.name())
+        };
+        format!(
+            "{ok} ok, {}, {}, {untested} untested",
+            counted(warnings, Level::Warning),
+            counted(errors, Level::Error)
+        )
     }
 }

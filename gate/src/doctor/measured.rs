@@ -27,7 +27,7 @@ fn alarm_names(facts: &Facts, judged: &Judged) -> (Vec<String>, Vec<String>) {
     let of_deployment = match &facts.found {
         Found::Group(group) => group.alarms.clone(),
         Found::Service(service) => service.alarms.clone(),
-        Found::Pipeline(_) | Found::Unread | Found::Nothing => Vec::new(),
+        Found::Function(_) | Found::Pipeline(_) | Found::Unread | Found::Nothing => Vec::new(),
     };
     let mut of_policies: Vec<String> = Vec::new();
     for judge in &judged.judges {
@@ -140,7 +140,7 @@ fn measured(facts: &Facts) -> Vec<Measured> {
             .target_version
             .clone()
             .map(|version| (facts.deployment.function.clone(), target.alias.clone(), version)),
-        Some(DeploymentTarget::Ecs(_)) | None => None,
+        Some(DeploymentTarget::Ecs(_)) | None => facts.function_behind_alias(),
     };
     let blank = Measured { service, function, ..Measured::default() };
     let mut found: Vec<Measured> = Vec::new();

@@ -26,12 +26,17 @@ pub(super) async fn targets(visit: &Visit, facts: &Facts) -> Vec<Finding> {
     let found: Vec<Finding> =
         together(facts.groups.iter().map(of).collect()).await.into_iter().flatten().collect();
     if found.is_empty() && !facts.groups.is_empty() {
-        return vec![Finding::untested(
-            Area::Targets,
-            "whether targets can be reached",
-            "none is registered with an address of its own",
-            Some("run this again while the service runs".to_owned()),
-        )];
+        let unread = facts.groups.iter().any(|group| group.registered.is_none());
+        let (why, fix) = if unread {
+            (
+                "which are registered could not be read: see what is said of `DescribeTargetHealth`",
+                None,
+            )
+        } else {
+            let fix = Some("run this again while the service runs".to_owned());
+            ("none is registered with an address of its own", fix)
+        };
+        return vec![Finding::untested(Area::Targets, "whether targets can be reached", why, fix)];
     }
     found
 }

@@ -7,6 +7,7 @@ use super::finding::Area;
 use super::ledger::Outcome;
 use super::measured::reads_cloudwatch;
 use super::policy::Judged;
+use super::tries::{NO_DEPLOYMENT, NO_SERVICE_DEPLOYMENT};
 use super::wiring::stop_is_needed;
 use super::{Finding, Level, Patient, Visit, together};
 use crate::aws::calls::{CALLS, Call, Entry, Purpose};
@@ -59,12 +60,14 @@ fn purposes(visit: &Visit, facts: &Facts, judged: &Judged) -> Vec<Purpose> {
     let mut found = Vec::new();
     match &facts.found {
         Found::Group(group) if group.platform == "Lambda" => found.push(Purpose::CodeDeployLambda),
+        Found::Function(_) => found.push(Purpose::CodeDeployLambda),
         Found::Group(_) => found.push(Purpose::CodeDeployEcs),
         Found::Service(_) => found.push(Purpose::EcsNative),
         Found::Pipeline(_) => found.push(Purpose::Pipeline),
         Found::Unread => match &visit.patient {
             Patient::Group { .. } => found.push(Purpose::CodeDeployEcs),
             Patient::Service { .. } => found.push(Purpose::EcsNative),
+            Patient::Function { .. } => found.push(Purpose::CodeDeployLambda),
             Patient::Pipeline { .. } => {}
         },
         Found::Nothing => {}
@@ -86,7 +89,7 @@ fn badness(visit: &Visit, facts: &Facts, call: Call) -> Option<Level> {
     let polled = visit.settings.intake.poll.iter().any(|polled| match &visit.patient {
         Patient::Group { group, .. } => polled.group.as_ref() == Some(group),
         Patient::Service { service, .. } => polled.service.as_ref() == Some(service),
-        Patient::Pipeline { .. } => false,
+        Patient::Function { .. } | Patient::Pipeline { .. } => false,
     });
     let asks = |stage: Stage| facts.asks.iter().any(|asks| asks.stage == stage);
     let of_instances = matches!(&facts.found, Found::Group(group) if group.platform == "Server");
@@ -184,19 +187,28 @@ fn of_purpose(visit: &Visit, facts: &Facts, purpose: Purpose) -> Vec<Finding> {
     if !unknown.is_empty() {
         let actions: Vec<&str> = unknown.iter().map(|(entry, _)| entry.action).collect();
         let names: Vec<&str> = unknown.iter().map(|(entry, _)| entry.call.name()).collect();
-        let mut reasons: Vec<&str> = unknown.iter().map(|(_, why)| why.as_str()).collect();
-        reasons.dedup();
-        let why = if let [only] = reasons.as_slice() {
-            (*only).to_owned()
-        } else {
-            let each = unknown.iter().map(|(entry, why)| format!("{}: {why}", entry.call));
-            each.collect::<Vec<_>>().join("; ")
-        };
+        let why = by_reason(&unknown);
         let what = format!("{title}: not known: {}", names.join(", "));
         let fix = facts.caller.as_ref().map(|caller| simulate(caller, &actions));
         found.push(Finding::untested(Area::Permissions, what, why, fix));
     }
     found
+}
+
+/// Why calls were not tried, each reason once: `there was no answer (ListTasks, DescribeTasks); …`.
+fn by_reason(unknown: &[(&Entry, String)]) -> String {
+    let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
+    for (entry, why) in unknown {
+        match reasons.iter_mut().find(|(reason, _)| reason == why) {
+            Some((_, calls)) => calls.push(entry.call.name()),
+            None => reasons.push((why, vec![entry.call.name()])),
+        }
+    }
+    if let [(only, _)] = reasons.as_slice() {
+        return (*only).to_owned();
+    }
+    let each = reasons.iter().map(|(reason, calls)| format!("{reason} ({})", calls.join(", ")));
+    each.collect::<Vec<_>>().join("; ")
 }
 
 /// The command that asks IAM itself about these calls.
@@ -220,10 +232,19 @@ fn refused(visit: &Visit, facts: &Facts, entry: &Entry, level: Level, story: Str
     Finding::new(
         Area::Permissions,
         level,
-        format!("{} is refused: {}", entry.action, entry.what_for),
-        story,
+        format!("{} is refused", entry.action),
+        format!("its use: {}. {story}{}", entry.what_for, invented(&story)),
         statement,
     )
+}
+
+/// What there is to say of a name that nobody here knows.
+fn invented(story: &str) -> &'static str {
+    if story.contains(NO_DEPLOYMENT) || story.contains(NO_SERVICE_DEPLOYMENT) {
+        "; there is no such deployment: it was invented, so that the try has no effect"
+    } else {
+        ""
+    }
 }
 
 /// The resources of a permission as JSON, with the names that are known here.
@@ -241,7 +262,7 @@ fn resource(visit: &Visit, facts: &Facts, entry: &Entry) -> String {
         Patient::Group { application, group } => {
             set("APPLICATION/GROUP", &format!("{application}/{group}"));
         }
-        Patient::Service { .. } => {}
+        Patient::Service { .. } | Patient::Function { .. } => {}
         Patient::Pipeline { name } => set("PIPELINE", name),
     }
     if let Some((cluster, service)) = facts.deployment.service.split_once(':') {

@@ -6,9 +6,9 @@ use std::time::Duration;
 use policies::{Answer, Policy, PolicyFile, PolicyInForce, Stage};
 use tokio::time::timeout;
 
-use super::facts::{Asks, Facts};
+use super::facts::{Asks, Facts, Found};
 use super::finding::Area;
-use super::{Finding, Level, Visit};
+use super::{Finding, Level, Patient, Visit};
 use crate::shell::sendable;
 
 /// Warnings of one policy that are repeated here; `gate check` shows all.
@@ -84,7 +84,7 @@ pub(super) async fn look(visit: &Visit, facts: &Facts) -> Judged {
         let stages = names(&asks);
         match choice {
             Choice::Chosen { file, text } => {
-                judged.chosen(visit, (file, text), &asks, &stages).await;
+                judged.chosen(visit, facts, (file, text), &asks).await;
             }
             Choice::Tied(files) => judged.findings.push(Finding::new(
                 Area::Policy,
@@ -93,13 +93,20 @@ pub(super) async fn look(visit: &Visit, facts: &Facts) -> Judged {
                 format!("neither is taken: every question is answered {}", unmatched(visit)),
                 "name more in `applies-to` of one of them",
             )),
-            Choice::Broken(faults) => judged.findings.push(Finding::new(
-                Area::Policy,
-                Level::Error,
-                format!("the policy at {stages} is broken: {}", faults.join("; ")),
-                format!("every question is answered {}", unmatched(visit)),
-                format!("gate check {}", visit.settings.policies.display()),
-            )),
+            Choice::Broken(faults) => {
+                let folder = visit.settings.policies.display();
+                let named = asks.iter().find_map(|asks| asks.policy.as_ref());
+                judged.findings.push(Finding::new(
+                    Area::Policy,
+                    Level::Error,
+                    format!("the policy at {stages} is broken: {}", faults.join("; ")),
+                    format!("every question is answered {}", unmatched(visit)),
+                    match named {
+                        Some(name) => format!("gate check {folder}; it has to hold {name}.policy.yaml, or the action names another"),
+                        None => format!("gate check {folder}"),
+                    },
+                ));
+            }
             Choice::Unmatched => {
                 judged.findings.push(no_policy(visit, facts, &asks, &stages, any_chosen));
             }
@@ -134,6 +141,13 @@ fn no_policy(
             format!("no policy at {stages}: a hook there would be answered {}", unmatched(visit));
         return Finding::ok(Area::Policy, what);
     }
+    if matches!(visit.patient, Patient::Function { .. }) {
+        // Which application deploys it is not known, and a policy may be for that one.
+        let what = format!("no policy is for function {} alone", facts.deployment.function);
+        let why = "one that names its application or group is not seen from here";
+        let fix = Some("gate doctor codedeploy APPLICATION GROUP".to_owned());
+        return Finding::untested(Area::Policy, what, why, fix);
+    }
     let level = match visit.settings.unmatched {
         Answer::Rollback => Level::Error,
         Answer::Continue => Level::Warning,
@@ -167,10 +181,11 @@ impl Judged {
     async fn chosen(
         &mut self,
         visit: &Visit,
+        facts: &Facts,
         (file, text): (String, String),
         asks: &[&Asks],
-        stages: &str,
     ) {
+        let stages = names(asks);
         let parsed = PolicyFile::parse(&file, &text);
         let warnings = parsed.faults.iter().filter(|fault| !fault.is_error());
         let warnings = warnings.take(WARNINGS_MAX).map(|fault| {
@@ -185,10 +200,46 @@ impl Judged {
         self.findings.push(Finding::ok(Area::Policy, format!("{file} judges at {stages}")));
         self.findings.extend(warnings);
         let Some(policy) = parsed.policy else { return };
+        self.findings.extend(unfit(facts, &file, &policy));
         self.findings.extend(secrets(visit, &file, &policy).await);
         let stages = asks.iter().map(|asks| asks.stage).collect();
         self.judges.push(Judge { file, policy, stages });
     }
+}
+
+/// A policy whose probes cannot be made of what is deployed: functions are invoked, everything else has an address.
+fn unfit(facts: &Facts, file: &str, policy: &Policy) -> Option<Finding> {
+    let invokes = policy.probe.script.invokes();
+    let (are_functions, have_targets) = match &facts.found {
+        Found::Group(group) => (group.platform == "Lambda", group.platform != "Server"),
+        Found::Function(_) => (true, true),
+        Found::Service(_) => (false, true),
+        Found::Pipeline(_) => (false, false),
+        Found::Unread | Found::Nothing => return None,
+    };
+    let (what, fix) = if invokes && !are_functions {
+        (
+            format!("{file} invokes functions (`lambda`), and what is deployed here is none"),
+            "write `http`, `grpc` or another protocol, or name the functions it is for in `applies-to`",
+        )
+    } else if are_functions && !invokes {
+        (
+            format!(
+                "{file} probes by `{}`, and a version of a Lambda function has no address",
+                policy.probe.script.protocol()
+            ),
+            "write `probe: { lambda: {} }`, or a policy with `applies-to: { function: NAME }`",
+        )
+    } else if !have_targets && policy.targets.green.is_empty() {
+        (
+            format!("{file} names no targets, and whoever asks here knows none"),
+            "`targets: { green: [\"https://test.web.example.com\"] }` in the policy",
+        )
+    } else {
+        return None;
+    };
+    let why = "nothing can be probed: every question is answered by a fallback, whatever the release is like";
+    Some(Finding::new(Area::Policy, Level::Error, what, why, fix))
 }
 
 /// Whether the probes of a policy can be sent: its secrets are there. What is in them is dropped at once.

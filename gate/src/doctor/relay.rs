@@ -28,13 +28,13 @@ pub(super) async fn look(visit: &Visit, facts: &Facts) -> Vec<Finding> {
             let names = settings.filter(|(key, _)| key == "FunctionName");
             names.map(|(_, name)| name.clone()).collect()
         }
-        Found::Group(_) | Found::Unread | Found::Nothing => Vec::new(),
+        Found::Group(_) | Found::Function(_) | Found::Unread | Found::Nothing => Vec::new(),
     };
     if let Some(relay) = &visit.relay {
         return one(visit, relay, true).await;
     }
     let hooks = facts.asks.iter().any(|asks| asks.stage != Stage::Ready);
-    if matches!(visit.patient, Patient::Group { .. }) && hooks {
+    if is_of_codedeploy(&visit.patient) && hooks {
         return vec![Finding::untested(
             Area::Relay,
             "the relay",
@@ -47,6 +47,16 @@ pub(super) async fn look(visit: &Visit, facts: &Facts) -> Vec<Finding> {
         .map(|function| -> Doing<'_, Vec<Finding>> { Box::pin(one(visit, function, false)) })
         .collect();
     together(looks).await.into_iter().flatten().collect()
+}
+
+/// Whether hooks of CodeDeploy ask.
+fn is_of_codedeploy(patient: &Patient) -> bool {
+    matches!(patient, Patient::Group { .. } | Patient::Function { .. })
+}
+
+/// Whether a function that nobody named hands questions over to gate.
+pub(super) fn is_relay(facts: &FunctionFacts) -> bool {
+    facts.environment.iter().any(|name| name == "GATE_URL" || name == "GATE_QUEUE")
 }
 
 /// One function. Where nobody named it as the relay, it may be somebody else's.
@@ -68,8 +78,7 @@ async fn one(visit: &Visit, function: &str, is_named: bool) -> Vec<Finding> {
             return vec![Finding::untested(Area::Relay, what, error.to_string(), error.fix())];
         }
     };
-    let has = |name: &str| facts.environment.iter().any(|variable| variable == name);
-    if !is_named && !has("GATE_URL") && !has("GATE_QUEUE") {
+    if !is_named && !is_relay(&facts) {
         let what =
             format!("{function} is not gate's relay: it has neither GATE_URL nor GATE_QUEUE");
         return vec![Finding::ok(Area::Relay, what)];
@@ -90,7 +99,7 @@ fn set_up(visit: &Visit, function: &str, facts: &FunctionFacts) -> Vec<Finding> 
     let has = |name: &str| facts.environment.iter().any(|variable| variable == name);
     let name = function.rsplit_once(":function:").map_or(function, |(_, name)| name);
     let mut found = Vec::new();
-    if matches!(visit.patient, Patient::Group { .. }) && !name.starts_with(NAME_BEGINS) {
+    if is_of_codedeploy(&visit.patient) && !name.starts_with(NAME_BEGINS) {
         found.push(Finding::new(
             Area::Relay,
             Level::Warning,
@@ -137,7 +146,9 @@ fn set_up(visit: &Visit, function: &str, facts: &FunctionFacts) -> Vec<Finding> 
 
 fn its_role(function: &str, facts: &FunctionFacts, patient: &Patient) -> Finding {
     let action = match patient {
-        Patient::Group { .. } => Call::PutLifecycleEventHookExecutionStatus,
+        Patient::Group { .. } | Patient::Function { .. } => {
+            Call::PutLifecycleEventHookExecutionStatus
+        }
         Patient::Pipeline { .. } => Call::PutJobFailureResult,
         // ECS reads the answer from what the function returns.
         Patient::Service { .. } => {

@@ -34,11 +34,11 @@ pub(super) fn look(visit: &Visit, facts: &Facts, judged: &Judged) -> Vec<Finding
         Found::Service(service) => paused(service),
         Found::Pipeline(_) if facts.asks.is_empty() => {
             vec![nobody_asks(
-                "it has no manual approval and no Lambda action",
+                "it has no manual approval, and no Lambda action that invokes the relay",
                 "add a manual approval before the stage that deploys, or `gate verify` in a Commands rule",
             )]
         }
-        Found::Pipeline(_) | Found::Unread | Found::Nothing => Vec::new(),
+        Found::Function(_) | Found::Pipeline(_) | Found::Unread | Found::Nothing => Vec::new(),
     };
     for judge in &judged.judges {
         for stage in &judge.stages {
@@ -69,7 +69,7 @@ fn waits(visit: &Visit, facts: &Facts, stage: Stage) -> Option<Waits> {
             long: minutes(group.ready_wait_minutes?),
             longer: "or a longer `waitTimeInMinutes` of the group",
         }),
-        (Patient::Group { .. }, _) => Some(Waits {
+        (Patient::Group { .. } | Patient::Function { .. }, _) => Some(Waits {
             who: "a hook of CodeDeploy".to_owned(),
             long: HOOK_LIMIT,
             longer: "for CodeDeploy waits no longer",

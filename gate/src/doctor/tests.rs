@@ -162,7 +162,25 @@ fn function(setup: &mut Setup) {
         current_version: Some("41".into()),
         target_version: Some("42".into()),
     }));
-    setup.aws.aliases.insert("checkout:live".into(), AliasFacts::default());
+    let alias = AliasFacts { version: "41".into(), weights: Vec::new() };
+    setup.aws.aliases.insert("checkout:live".into(), alias);
+    setup.aws.functions.insert("checkout".into(), FunctionFacts::default());
+    invoking(setup, "application: web");
+}
+
+/// A policy that invokes functions.
+fn invoking(setup: &mut Setup, applies_to: &str) {
+    let text = POLICY
+        .replace("probe: { http: { path: /healthz } }", "probe: { lambda: {} }")
+        .replace("application: web", applies_to);
+    setup.policies = vec![("web.policy.yaml", text)];
+}
+
+/// A function that is looked at by itself.
+fn alone(setup: &mut Setup) {
+    function(setup);
+    setup.patient = Patient::Function { name: "checkout".into(), alias: "live".into() };
+    invoking(setup, "function: checkout");
 }
 
 /// A pipeline with a manual approval.
@@ -177,6 +195,7 @@ fn pipeline(setup: &mut Setup) {
     };
     let pipeline = PipelineFacts { mode: "QUEUED".into(), actions: vec![approval] };
     setup.aws.pipelines.insert("web".into(), pipeline);
+    setup.policy("targets: { green: [\"https://test.web.example.com\"] }\n");
     setup.settings.intake.queue =
         Some("https://sqs.eu-west-1.amazonaws.com/123456789012/gate".into());
 }
@@ -360,7 +379,25 @@ async fn whether_it_is_there_comes_first() {
         expect!["ok: service web of cluster prod: controller ECS, BLUE_GREEN"],
     )
     .await;
-    check(Area::Subject, pipeline, expect!["ok: pipeline web: 1 actions, mode QUEUED"]).await;
+    check(Area::Subject, alone, expect!["ok: alias live of function checkout: version 41"]).await;
+    let missing = |setup: &mut Setup| {
+        alone(setup);
+        setup.aws.aliases.clear();
+    };
+    check(Area::Subject, missing, expect!["error: there is no alias live of function checkout"])
+        .await;
+    for (version, weights) in [("$LATEST", Vec::new()), ("41", vec![("42".to_owned(), 0.1)])] {
+        let report = report(|setup| {
+            alone(setup);
+            let alias = AliasFacts { version: version.into(), weights };
+            setup.aws.aliases.insert("checkout:live".into(), alias);
+        })
+        .await;
+        let subject = report.findings.iter().find(|finding| finding.area == Area::Subject).unwrap();
+        assert!(matches!(subject.level, Level::Error | Level::Warning), "{subject:?}");
+        assert!(subject.fix.as_ref().unwrap().contains("update-alias"), "{subject:?}");
+    }
+    check(Area::Subject, pipeline, expect!["ok: pipeline web: 1 action, mode QUEUED"]).await;
 }
 
 #[tokio::test]

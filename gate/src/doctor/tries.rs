@@ -18,11 +18,11 @@ use crate::intake::queue::region_of;
 use crate::shell::Doing;
 
 /// A deployment of the form that CodeDeploy gives ids, and that it gave to none.
-const NO_DEPLOYMENT: &str = "d-000000000";
+pub(super) const NO_DEPLOYMENT: &str = "d-000000000";
 /// CodeDeploy's tokens are encrypted by itself; this is none.
 const NO_TOKEN: &str = "gate-doctor";
 /// The last part of a service deployment's ARN, and of a revision's.
-const NO_SERVICE_DEPLOYMENT: &str = "0000000000000000000000";
+pub(super) const NO_SERVICE_DEPLOYMENT: &str = "0000000000000000000000";
 const NO_PAUSE: &str = "ecs-pause-gate-doctor";
 /// A job's id, and an approval's token, are random UUIDs: never this one.
 const NO_UUID: &str = "00000000-0000-0000-0000-000000000000";
@@ -44,11 +44,13 @@ pub(super) async fn make(visit: &Visit, facts: &Facts, judged: &Judged) -> Vec<F
     match &facts.found {
         Found::Group(group) => of_group(visit, facts, group, &mut work),
         Found::Service(_) => of_service(visit, facts, &mut work),
+        Found::Function(_) => of_function(visit, facts, &mut work),
         Found::Pipeline(_) => of_pipeline(visit, facts, &mut work),
         // A role that may not read how it is set up may have all that the daemon needs.
         Found::Unread => match &visit.patient {
             Patient::Group { .. } => of_codedeploy(visit, facts, &mut work),
             Patient::Service { .. } => of_service(visit, facts, &mut work),
+            Patient::Function { .. } => of_function(visit, facts, &mut work),
             Patient::Pipeline { .. } => {}
         },
         Found::Nothing => {}
@@ -113,6 +115,17 @@ fn of_codedeploy<'a>(visit: &'a Visit, facts: &'a Facts, work: &mut Trying<'a>) 
             noted(visit.ask(&[Call::ListDeployments], reply).await)
         }));
     }
+}
+
+fn of_function<'a>(visit: &'a Visit, facts: &'a Facts, work: &mut Trying<'a>) {
+    of_codedeploy(visit, facts, work);
+    let Patient::Function { name, alias } = &visit.patient else { return };
+    let version = facts.alias.as_ref().map_or(alias, |alias| &alias.version);
+    let qualified = format!("{name}:{version}");
+    work.push(Box::pin(async move {
+        // A dry run is Lambda's own way to ask this: nothing runs.
+        noted(visit.ask(&[Call::Invoke], visit.aws.may_invoke(&qualified)).await)
+    }));
 }
 
 fn of_group<'a>(visit: &'a Visit, facts: &'a Facts, group: &'a GroupFacts, work: &mut Trying<'a>) {

@@ -39,6 +39,12 @@ pub(super) fn rollback(visit: &Visit, facts: &Facts) -> Vec<Finding> {
         Found::Service(_) => {
             vec![Finding::ok(Area::Rollback, "ECS rolls back where a pause is answered so")]
         }
+        Found::Function(_) => vec![Finding::untested(
+            Area::Rollback,
+            "whether a failed hook rolls back",
+            "a function does not say which deployment group deploys it",
+            Some("gate doctor codedeploy APPLICATION GROUP".to_owned()),
+        )],
         Found::Group(_) | Found::Pipeline(_) | Found::Unread | Found::Nothing => Vec::new(),
     }
 }
@@ -53,7 +59,7 @@ pub(super) fn intake(visit: &Visit, facts: &Facts) -> Vec<Finding> {
         Patient::Service { cluster, service } => {
             polled.cluster.as_ref() == Some(cluster) && polled.service.as_ref() == Some(service)
         }
-        Patient::Pipeline { .. } => false,
+        Patient::Function { .. } | Patient::Pipeline { .. } => false,
     });
     let (question, poll) = match (&visit.patient, &facts.found) {
         (Patient::Group { application, group }, Found::Group(found)) => {
@@ -176,7 +182,11 @@ pub(super) async fn listeners(visit: &Visit, facts: &Facts, judged: &Judged) -> 
             found.extend(lead(visit, facts, &service.production_rules, &service.test_rules).await);
             found
         }
-        Found::Group(_) | Found::Pipeline(_) | Found::Unread | Found::Nothing => Vec::new(),
+        Found::Group(_)
+        | Found::Function(_)
+        | Found::Pipeline(_)
+        | Found::Unread
+        | Found::Nothing => Vec::new(),
     }
 }
 

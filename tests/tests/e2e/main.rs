@@ -2,6 +2,7 @@
 
 mod crash;
 mod deployments;
+mod doctor;
 mod ecs;
 mod functions;
 mod observability;
@@ -14,6 +15,8 @@ mod shell;
 mod sidecar;
 mod signals;
 mod trouble;
+mod verify;
+mod wait;
 mod waits;
 mod watch;
 

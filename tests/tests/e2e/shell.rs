@@ -36,6 +36,14 @@ pub(crate) async fn gate(arguments: &[&str]) -> Output {
     command.args(arguments).env_clear().stdin(Stdio::null()).output().await.unwrap()
 }
 
+/// Runs gate with the emulated AWS behind it; its calls are this access key's.
+pub(crate) async fn asking(access_key: &str, arguments: &[&str]) -> Output {
+    let environment = tests::gate::aws(&super::AWS.endpoint, access_key);
+    let mut command = Command::new(place::binary("gate"));
+    let command = command.args(arguments).env_clear().envs(environment);
+    command.stdin(Stdio::null()).output().await.unwrap()
+}
+
 pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }

@@ -4,13 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use policies::{Deployment, Event, PolicyInForce, Stage};
+use probes::Invoker;
 use tokio::time::timeout;
 
 use crate::ask::Subject;
-use crate::aws::{Aws, OnDemand, Place};
+use crate::aws::{Aws, AwsError, Clouds, Failure, OnDemand, Place};
 use crate::cli::complain;
 use crate::intake::hooks::{check_deployment_id, check_service_deployment};
+use crate::invoke::Functions;
+use crate::journal::unix_millis;
 use crate::resolve::{self, Purpose, Resolved, Resolver};
+use crate::signals::{Desks, Sources};
 
 /// An instance whose role may not ask must not wait for long.
 const ASK_TIMEOUT: Duration = Duration::from_secs(5);
@@ -19,14 +23,18 @@ const ASK_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) struct Found {
     resolver: Resolver,
+    clouds: Clouds,
+    place: Place,
     aws: Arc<dyn Aws>,
+    desks: Arc<Desks>,
+    accepted_unix_millis: u64,
 }
 
 impl Found {
     /// A deployment by its id.
     ///
     /// # Errors
-    /// It is no id of one.
+    /// It is no id of one, or there is none of this id.
     pub(super) async fn new(id: &str, aws: &OnDemand) -> Result<Self, String> {
         let (subject, place) = if id.starts_with("arn:") {
             check_service_deployment(id).map_err(|_told| {
@@ -39,8 +47,41 @@ impl Found {
                 .map_err(|_told| format!("`--deployment {id}` does not look like d-ABCDEF123"))?;
             (Subject::CodeDeploy { id: id.to_owned() }, Place::default())
         };
-        let aws = aws.clouds().await.at(&place).await;
-        Ok(Self { resolver: Resolver::new(subject), aws })
+        let clouds = aws.clouds().await;
+        let aws = clouds.at(&place).await;
+        // A mistyped id is no trouble that lasts 20 s. Any other is the run's to wait for, or to tell.
+        match timeout(ASK_TIMEOUT, seen(aws.as_ref(), &subject)).await {
+            Ok(Err(error)) if matches!(error.failure, Failure::Missing | Failure::Invalid) => {
+                let region = aws.region().unwrap_or_else(|| "this region".to_owned());
+                let story = error.plain_story();
+                return Err(format!("there is no deployment {id} in {region}: {story}"));
+            }
+            Ok(Ok(()) | Err(_)) | Err(_) => {}
+        }
+        Ok(Self {
+            resolver: Resolver::new(subject),
+            clouds,
+            place,
+            aws,
+            desks: Arc::default(),
+            accepted_unix_millis: unix_millis(),
+        })
+    }
+
+    /// Where what AWS sees of its real traffic is read.
+    pub(super) fn sources(&self) -> Sources {
+        Sources {
+            clouds: self.clouds.clone(),
+            place: self.place.clone(),
+            dimensions: self.resolver.dimensions.clone(),
+            desks: Arc::clone(&self.desks),
+            accepted_unix_millis: self.accepted_unix_millis,
+        }
+    }
+
+    /// What invokes its function, where it is one's.
+    pub(super) fn invoker(&self) -> Arc<dyn Invoker> {
+        Arc::new(Functions(Arc::clone(&self.aws)))
     }
 
     pub(super) async fn resolve(&self, policy: PolicyInForce) -> Event {
@@ -53,6 +94,15 @@ impl Found {
             Ok(Resolved::Ended(status) | Resolved::Answered(status)) => Event::Ended { status },
             Err(trouble) => Event::Unresolved { trouble },
         }
+    }
+}
+
+/// Whether there is such a deployment.
+async fn seen(aws: &dyn Aws, subject: &Subject) -> Result<(), AwsError> {
+    match subject {
+        Subject::CodeDeploy { id } => aws.deployment(id).await.map(drop),
+        Subject::Service { arn, .. } => aws.service_deployment(arn).await.map(drop),
+        Subject::Pipeline { .. } => Ok(()),
     }
 }
 

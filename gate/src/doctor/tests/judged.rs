@@ -44,6 +44,78 @@ async fn a_good_policy_must_apply() {
 }
 
 #[tokio::test]
+async fn a_policy_must_fit_what_is_deployed() {
+    let fitting = |change: fn(&mut Setup), policy: fn(&mut Setup)| {
+        move |setup: &mut Setup| {
+            change(setup);
+            policy(setup);
+        }
+    };
+    let probing = |setup: &mut Setup| {
+        setup.policies =
+            vec![("web.policy.yaml", POLICY.replace("applies-to: { application: web }\n", ""))];
+    };
+    let invoking = |setup: &mut Setup| invoking(setup, "application: web");
+    check(
+        Area::Policy,
+        fitting(function, invoking),
+        expect!["ok: web.policy.yaml judges at BeforeAllowTraffic, AfterAllowTraffic"],
+    )
+    .await;
+    check(Area::Policy, fitting(function, probing), expect![[r#"
+        ok: web.policy.yaml judges at BeforeAllowTraffic, AfterAllowTraffic
+        error: web.policy.yaml probes by `http`, and a version of a Lambda function has no address"#]]).await;
+    check(Area::Policy, fitting(|_| {}, invoking), expect![[r#"
+        ok: web.policy.yaml judges at AfterInstall, AfterAllowTestTraffic, BeforeAllowTraffic, AfterAllowTraffic
+        error: web.policy.yaml invokes functions (`lambda`), and what is deployed here is none"#]]).await;
+    check(
+        Area::Policy,
+        alone,
+        expect!["ok: web.policy.yaml judges at BeforeAllowTraffic, AfterAllowTraffic"],
+    )
+    .await;
+    check(
+        Area::Policy,
+        fitting(alone, invoking),
+        expect!["untested: no policy is for function checkout alone"],
+    )
+    .await;
+    check(
+        Area::Policy,
+        fitting(pipeline, probing),
+        expect![[r#"
+        ok: web.policy.yaml judges at Approval
+        error: web.policy.yaml names no targets, and whoever asks here knows none"#]],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn actions_that_hand_nothing_over_ask_for_no_policy() {
+    let acting = |function: &'static str| {
+        move |setup: &mut Setup| {
+            pipeline(setup);
+            let action = ActionFacts {
+                stage: "Test".into(),
+                name: "Invoke".into(),
+                provider: "Lambda".into(),
+                configuration: vec![("FunctionName".into(), function.into())],
+            };
+            setup.aws.pipelines.get_mut("web").unwrap().actions = vec![action];
+            setup.aws.functions.insert("migrate".into(), FunctionFacts::default());
+        }
+    };
+    check(Area::Policy, acting("migrate"), expect![[r#""#]]).await;
+    check(Area::Stages, acting("migrate"), expect!["warning: nobody asks gate"]).await;
+    check(
+        Area::Policy,
+        acting("CodeDeployHook_gate"),
+        expect!["error: no policy applies at Invoke"],
+    )
+    .await;
+}
+
+#[tokio::test]
 async fn alarms_must_be_there_and_not_be_red() {
     let alarm = |name: &str, state: &str| AlarmFacts {
         name: name.into(),
