@@ -309,15 +309,15 @@ impl Judged {
         if let Engine::Each(each) = &self.engine { each.suspect() } else { None }
     }
 
-    /// What it has no data of, and for how long.
+    /// What it has no data of, and for how long, of data that is waited for since `awaits`.
     pub(super) fn missing(
         &self,
         now: Moment,
-        began: Moment,
+        awaits: Moment,
         silence: Silence,
     ) -> Option<(Missing, Duration)> {
         if let Some(patience) = self.objective.measure.patience() {
-            let waited = now.since(self.read_at.unwrap_or(began));
+            let waited = now.since(self.read_at.map_or(awaits, |at| at.max(awaits)));
             return (waited >= patience).then_some((Missing::Reading, waited));
         }
         if silence.green >= NO_DATA_AFTER {
@@ -326,7 +326,7 @@ impl Judged {
         if !matches!(self.engine, Engine::Versus(_)) {
             return None;
         }
-        let silent = silence.blue.unwrap_or_else(|| now.since(began));
+        let silent = silence.blue.unwrap_or_else(|| now.since(awaits));
         (silent >= NO_DATA_AFTER).then_some((Missing::Blue, silent))
     }
 
