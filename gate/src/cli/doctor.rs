@@ -91,7 +91,7 @@ impl From<PatientArgs> for Patient {
 impl Doctor {
     pub(super) async fn run(self) -> u8 {
         let until = Instant::now() + self.timeout;
-        let visit = match self.visit(until).await {
+        let visit = match Box::pin(self.visit(until)).await {
             Ok(visit) => visit,
             Err(reason) => {
                 complain(&format!("error: {reason}"));
@@ -121,7 +121,7 @@ impl Doctor {
         let clouds = on_demand.clouds().await;
         let vault = Vault::new(on_demand, metrics);
         let settings_faults = match config {
-            Some(_) => self.settings_faults(layer(), vault.clone()).await,
+            Some(_) => Box::pin(self.settings_faults(layer(), vault.clone())).await,
             None => Vec::new(),
         };
         let patient = Patient::from(self.patient.clone());
