@@ -7,9 +7,10 @@ mod codedeploy;
 mod function;
 mod service;
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use policies::{Blame, Deployment, Trouble};
+use tokio::sync::watch;
 
 pub(crate) use self::codedeploy::is_rollback;
 use crate::ask::Subject;
@@ -36,9 +37,9 @@ pub(crate) struct Resolver {
     pub(crate) dimensions: Dimensions,
 }
 
-/// What CloudWatch calls green, where it measures it.
+/// What CloudWatch calls green, where it measures it; nothing before it is resolved.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Dimensions(std::sync::Arc<std::sync::Mutex<Measured>>);
+pub(crate) struct Dimensions(Arc<watch::Sender<Option<Measured>>>);
 
 /// Names of green's parts in CloudWatch's dimensions, and whose tasks are green's.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -82,11 +83,25 @@ impl GreenTasks {
 impl Dimensions {
     /// As last resolved.
     pub(crate) fn now(&self) -> Measured {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+        self.0.borrow().clone().unwrap_or_default()
     }
 
     pub(crate) fn set(&self, measured: Measured) {
-        *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = measured;
+        self.0.send_replace(Some(measured));
+    }
+
+    /// Notes that green was resolved: what is not set by then is not there.
+    fn settle(&self) {
+        self.0.send_if_modified(|measured| {
+            let news = measured.is_none();
+            measured.get_or_insert_default();
+            news
+        });
+    }
+
+    /// Waits until green is resolved. A run that is taken up again after a restart probes before it is.
+    pub(crate) async fn resolved(&self) {
+        drop(self.0.subscribe().wait_for(Option::is_some).await);
     }
 }
 
@@ -118,22 +133,24 @@ impl Resolver {
         aws: &dyn Aws,
         purpose: Purpose,
     ) -> Result<Resolved, Trouble> {
-        match &self.subject {
-            Subject::CodeDeploy { id } => codedeploy::resolve(self, aws, id, purpose).await,
+        let resolved = match &self.subject {
+            Subject::CodeDeploy { id } => codedeploy::resolve(self, aws, id, purpose).await?,
             Subject::Service { arn, hook_id, stage } => {
                 let asked = service::Asked { arn, hook_id: hook_id.as_deref(), stage: *stage };
-                service::resolve(self, aws, asked, purpose).await
+                service::resolve(self, aws, asked, purpose).await?
             }
             Subject::Pipeline { pipeline, stage, .. } => {
-                Ok(Resolved::Deployment(Box::new(Deployment {
+                Resolved::Deployment(Box::new(Deployment {
                     id: pipeline.clone(),
                     pipeline: pipeline.clone(),
                     stage: *stage,
                     rolls_back_on_failure: true,
                     ..Deployment::default()
-                })))
+                }))
             }
-        }
+        };
+        self.dimensions.settle();
+        Ok(resolved)
     }
 }
 

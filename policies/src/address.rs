@@ -50,6 +50,7 @@ pub fn target(url: &str) -> Result<Target, String> {
         tls,
         route: Route::Url,
         health: None,
+        name: None,
     })
 }
 

@@ -181,6 +181,10 @@ pub struct Target {
     /// What the load balancer's own health check says of it, where it says anything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<String>,
+    /// What it is called in a request, where a policy names no host, in place of where it is: what the rule of its
+    /// listener asks for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
 }
 
 /// A deployment as gate sees it: who, where, and what can be probed.

@@ -43,7 +43,8 @@ pub struct Judge {
     rates: ErrorRates,
     no_data: Answer,
     tick: Duration,
-    began: Moment,
+    /// From when data is waited for: since the judging began, or gate was last started.
+    awaits: Moment,
     /// From when readings count: since a probe found green and was judged.
     reached: Option<Moment>,
     /// Targets of green to probe: those that share the error rate of an objective of each target.
@@ -181,7 +182,7 @@ impl Judge {
             rates: scope.rates,
             no_data: policy.decide.no_data,
             tick: policy.decide.tick,
-            began: scope.began,
+            awaits: scope.began,
             reached: None,
             targets: 0,
             history: History::default(),
@@ -225,18 +226,19 @@ impl Judge {
         self
     }
 
+    /// Notes that gate was started again: nobody can say that there was no data while it was not there to look.
+    pub fn resume(&mut self, now: Moment) {
+        self.awaits = now;
+        for judged in &mut self.objectives {
+            judged.forget_condition(now);
+        }
+    }
+
     /// Counts a tick of the warm-up, which is shown and never judged.
     pub fn warm_up(&mut self, tick: &Tick) {
         self.warm_up += u64::from(tick.green.total().due);
         if let Some(blue) = &tick.blue {
             self.remember(blue);
-        }
-    }
-
-    /// Nothing was read until now, because gate was away: silence and conditions begin anew.
-    pub(crate) fn absent_until(&mut self, now: Moment) {
-        for judged in &mut self.objectives {
-            judged.absent_until(now);
         }
     }
 
@@ -329,7 +331,7 @@ impl Judge {
         if let Some((objective, _)) = broken {
             return Standing::Rollback { objective, basis: Basis::Condition };
         }
-        let missing = |o: &Judged| o.missing(now, self.began, silence);
+        let missing = |o: &Judged| o.missing(now, self.awaits, silence);
         let excused = |o: &Judged| self.excused(o, now, silence);
         let hold = conditions().all(|(_, o)| o.verdict(now) == Verdict::Kept || excused(o));
         let leaning = self.standing_evidence(now, silence).leaning(self.rates, seen_enough && hold);
@@ -357,7 +359,7 @@ impl Judge {
 
     /// Whether an objective has no data and its rule is to let go of it.
     pub(crate) fn excused(&self, judged: &Judged, now: Moment, silence: Silence) -> bool {
-        let missing = judged.missing(now, self.began, silence);
+        let missing = judged.missing(now, self.awaits, silence);
         missing.is_some_and(|(what, _)| judged.rule(what, self.no_data) == Answer::Continue)
     }
 

@@ -487,7 +487,6 @@ impl Run {
 
     fn resumed(&mut self) -> Vec<Action> {
         self.lasting_since = None;
-        self.absent();
         self.timeline.note(self.now, "gate restarted; resuming with the evidence on disk");
         let mut actions = vec![Action::WakeAt(self.deadline())];
         if self.phase != Phase::Resolving {
@@ -495,14 +494,6 @@ impl Run {
         }
         actions.push(Action::Resolve { after: Duration::ZERO });
         actions
-    }
-
-    /// Gate was away: what it did not read meanwhile says nothing of the release.
-    fn absent(&mut self) {
-        let now = self.now;
-        for judge in self.judge.iter_mut().chain(self.watching.iter_mut().map(|w| &mut w.judge)) {
-            judge.absent_until(now);
-        }
     }
 
     /// Whether its policy would have it judge on after Continue.

@@ -35,6 +35,7 @@ fn version(number: u32) -> Target {
         tls: true,
         route: Route::Function,
         health: None,
+        name: None,
     }
 }
 

@@ -137,6 +137,26 @@ fn an_objective_without_data_follows_its_own_rule() {
 }
 
 #[test]
+fn a_gate_that_was_down_has_not_missed_data() {
+    let good = [(Outcome::Ok, 40)];
+    let mut run = Run::new(question());
+    let objectives = format!("{ERRORS}  - sidecar: {{ at-most: 1% }}\n");
+    run.step(resolved_to(deployment(), &policy(&objectives)), at(0));
+    run.step(tick(0, &good, &good), at(2));
+    run.step(Event::Resumed, at(60));
+    for index in 30..34 {
+        run.step(tick(index, &good, &good), at(2 * index + 2));
+        assert_eq!(run.decision(), None);
+    }
+    run.step(tick(34, &good, &good), at(70));
+    expect![[r#"
+        rollback, no-data: no data: nothing was read for `errors of sidecars at most 1 %` for 10 s; answering rollback by the policy's `no-data` rule
+        would have continued if no-data were continue
+    "#]]
+    .assert_eq(&told(&run));
+}
+
+#[test]
 fn a_series_beside_its_baseline_can_only_veto() {
     let series = "  - cloudwatch: { metric: TargetResponseTime, at-most: +20% }\n";
     let objectives = format!("{ERRORS}{series}");

@@ -50,7 +50,7 @@ impl Route {
     /// Host, with a port where it is not the usual one: what stands in a `Host` header.
     pub(crate) fn authority(&self, attempt: &Attempt<'_>) -> String {
         let target = attempt.target;
-        if let Some(host) = &self.host {
+        if let Some(host) = self.host.as_ref().or(target.name.as_ref()) {
             return host.clone();
         }
         let is_v6 = target.host.contains(':');
@@ -63,7 +63,8 @@ impl Route {
     /// The name for the TLS handshake.
     pub(crate) fn name<'a>(&'a self, attempt: &Attempt<'a>) -> &'a str {
         let written = self.server_name.as_deref().or(self.host.as_deref());
-        let name = written.unwrap_or(attempt.target.host.as_str());
+        let target = attempt.target;
+        let name = written.or(target.name.as_deref()).unwrap_or(target.host.as_str());
         // A port is no part of it; an IPv6 address has colons of its own.
         match name.rsplit_once(':') {
             Some((host, port)) if !host.contains(':') || host.ends_with(']') => {

@@ -67,6 +67,7 @@ fn version() -> Target {
         tls: true,
         route: Route::Function,
         health: None,
+        name: None,
     }
 }
 

@@ -55,7 +55,7 @@ async fn sidecar(host: u8, port: u16, failing: u32) -> (u16, Arc<AtomicU32>) {
 
 fn target(host: u8, port: u16, route: Route) -> Target {
     let host = Ipv4Addr::new(127, 0, 0, host).to_string();
-    Target { id: format!("{host}:{port}"), host, port, tls: false, route, health: None }
+    Target { id: format!("{host}:{port}"), host, port, tls: false, route, health: None, name: None }
 }
 
 #[tokio::test]

@@ -1,8 +1,7 @@
 //! The emulated AWS as a process, and services in it, set up and deployed as a pipeline would.
 
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -33,7 +32,7 @@ impl EmulatedAws {
     }
 
     fn spawn(arguments: &[&str], stdin: Stdio) -> Self {
-        let mut process = python()
+        let mut process = place::python()
             .args(["-m", "emulated_aws", "--port", "0"])
             .args(arguments)
             .stdin(stdin)
@@ -56,7 +55,7 @@ impl EmulatedAws {
 
     /// Runs the scenario tool and returns what it prints.
     pub async fn scenario(&self, arguments: &[&str]) -> Value {
-        let mut command = python();
+        let mut command = place::python();
         command.args(["-m", "emulated_aws.scenario", "--endpoint", &self.endpoint]).args(arguments);
         let output = tokio::task::spawn_blocking(move || command.output()).await.expect("joined");
         let output = output.expect("python runs");
@@ -153,7 +152,7 @@ client = botocore.session.get_session().create_client(
 print(json.dumps(client._make_api_call(operation, json.loads(parameters)), default=str))
 ";
         let parameters = parameters.to_string();
-        let mut command = python();
+        let mut command = place::python();
         command.args(["-c", CALL, &self.endpoint, service, operation, &parameters]);
         let output = tokio::task::spawn_blocking(move || command.output()).await.expect("joined");
         let output = output.expect("python runs");
@@ -310,12 +309,4 @@ fn command_line(arguments: &[&str]) -> String {
     let service = place::binary("service").display().to_string();
     let words = std::iter::once(service.as_str()).chain(arguments.iter().copied());
     json!(words.collect::<Vec<_>>()).to_string()
-}
-
-fn python() -> Command {
-    let root = place::root();
-    let python: PathBuf = root.join(".venv/bin/python");
-    let mut command = Command::new(python);
-    command.env("PYTHONPATH", root.join("tests/aws"));
-    command
 }

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
@@ -159,6 +159,28 @@ impl Gate {
             drop(process.kill());
             drop(process.wait());
         }
+    }
+
+    /// Kills it, and moves what it has on disk into the past: as if it had accepted its questions so long ago and then been
+    /// down. When they were accepted, in seconds since 1970.
+    pub fn kill_and_age(&mut self, age: Duration) -> u64 {
+        const AGE: &str = "
+import json, sqlite3, sys
+path, accepted = sys.argv[1], int(sys.argv[2])
+with sqlite3.connect(path) as journal:
+    for id, body in journal.execute('SELECT id, body FROM questions').fetchall():
+        body = json.dumps(json.loads(body) | {'accepted_unix_millis': accepted})
+        changed = (accepted, body, id)
+        journal.execute('UPDATE questions SET accepted_unix_millis = ?, body = ? WHERE id = ?', changed)
+";
+        self.kill();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970");
+        let accepted = now - age;
+        let mut command = place::python();
+        command.args(["-c", AGE]).arg(self.folder.path().join("journal.db"));
+        let aged = command.arg(accepted.as_millis().to_string()).status();
+        assert!(aged.expect("python runs").success(), "the journal is not aged");
+        accepted.as_secs()
     }
 
     /// Asks it to stop (SIGTERM) and returns its exit code.

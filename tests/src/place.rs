@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Root of the checkout.
@@ -16,6 +17,13 @@ pub fn binary(name: &str) -> PathBuf {
     let folder = folder
         .unwrap_or_else(|| panic!("no `{name}` beside {here:?}; run `cargo build --workspace`"));
     folder.join(name)
+}
+
+/// Python, with what the emulated AWS needs.
+pub(crate) fn python() -> Command {
+    let mut command = Command::new(root().join(".venv/bin/python"));
+    command.env("PYTHONPATH", root().join("tests/aws"));
+    command
 }
 
 /// A fresh address of the loopback network, so that a fixed port never clashes: not with another test,

@@ -48,7 +48,7 @@ pub(crate) struct Listener {
     pub(crate) protocol: String,
     /// Where it forwards to: of one rule where a rule was asked for, else of the whole listener.
     pub(crate) forwards_to: Vec<Forward>,
-    /// Host names that its rule asks for, where a rule was asked for.
+    /// Patterns of host names, of which the rule that forwards there asks for one; empty where it takes any.
     pub(crate) hosts: Vec<String>,
 }
 

@@ -25,6 +25,7 @@ fn version(number: &str) -> Target {
         tls: true,
         route: Route::Function,
         health: None,
+        name: None,
     }
 }
 

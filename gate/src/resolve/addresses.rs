@@ -93,6 +93,7 @@ async fn tasks(
             tls: speaks_tls(&group.protocol),
             route: Route::Task,
             health: Some(health),
+            name: None,
         });
     }
     Ok(targets)
@@ -104,12 +105,21 @@ fn speaks_tls(protocol: &str) -> bool {
 }
 
 fn through(listener: &Listener) -> Target {
+    let name = listener.hosts.first().map(|pattern| taken_by(pattern));
+    let called = name.as_ref().map_or_else(String::new, |name| format!(" as {name}"));
     Target {
-        id: format!("listener {}:{}", listener.dns_name, listener.port),
+        id: format!("listener {}:{}{called}", listener.dns_name, listener.port),
         host: listener.dns_name.clone(),
         port: listener.port,
         tls: speaks_tls(&listener.protocol),
         route: Route::Listener,
         health: None,
+        name,
     }
+}
+
+/// A host name that a pattern takes. Asked for another one, a listener answers by another rule: maybe with blue.
+//= https://docs.aws.amazon.com/elasticloadbalancing/latest/application/rule-condition-types.html
+fn taken_by(pattern: &str) -> String {
+    pattern.replace('*', "gate").replace('?', "x")
 }

@@ -55,6 +55,7 @@ fn version(name: &str, function: &str, version: &str) -> Target {
         tls: true,
         route: Route::Function,
         health: None,
+        name: None,
     }
 }
 

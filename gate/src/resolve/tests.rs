@@ -114,6 +114,28 @@ async fn instance_targets_are_reached_by_their_listener() {
 }
 
 #[tokio::test]
+async fn a_listener_is_asked_for_a_host_that_its_rule_takes() {
+    for (pattern, name) in [
+        ("shop.example.com", "shop.example.com"),
+        ("*.example.com", "gate.example.com"),
+        ("shop-?.example.com", "shop-x.example.com"),
+    ] {
+        let mut aws = FakeAws::new();
+        for listener in aws.listeners.values_mut() {
+            listener.hosts = vec![pattern.into(), "other.example.com".into()];
+        }
+        let resolver = Resolver::new(Subject::CodeDeploy { id: "d-1".into() });
+        let Ok(Resolved::Deployment(found)) = resolver.resolve(&aws, Purpose::Question).await
+        else {
+            panic!("not resolved");
+        };
+        let named: Vec<_> = found.green.iter().map(|target| target.name.as_deref()).collect();
+        assert_eq!(named, [None, Some(name)], "{:?}", found.green);
+        assert_eq!(found.green[1].id, format!("listener web.elb:9000 as {name}"));
+    }
+}
+
+#[tokio::test]
 async fn after_the_shift_the_production_listener_belongs_to_green() {
     check(
         |aws| {

@@ -90,6 +90,7 @@ pub(super) async fn read(
     if tracked.is_empty() {
         return;
     }
+    reader.sources.dimensions.resolved().await;
     let (not_before, trouble) = (Instant::now(), Trouble::default());
     let mut cloudwatch = CloudWatch { reader, tracked, not_before, trouble };
     loop {
@@ -327,7 +328,6 @@ impl CloudWatch {
             tracked.tell(format!("CloudWatch says {why}"));
             return Vec::new();
         }
-        tracked.told = None;
         let clock = self.reader.clock;
         let reading = |objective: &str, began: i64, seen: Seen| Reading {
             objective: objective.to_owned(),
@@ -348,7 +348,7 @@ impl CloudWatch {
             return Vec::new();
         }
         let Some(periods) = &mut tracked.periods else { return Vec::new() };
-        let mut readings = Vec::new();
+        let (mut readings, mut absent) = (Vec::new(), None);
         for began in periods.until(asked.span.1) {
             let seen = match (&tracked.what, found) {
                 (What::Counts(bad, _), [bads, all]) => answer::counts(&bad.name, bads, all, began),
@@ -359,10 +359,18 @@ impl CloudWatch {
             };
             match seen {
                 Some(seen) => readings.push(reading(&tracked.objective, began, seen)),
-                None => self.reader.lost("cloudwatch", "absent"),
+                None => {
+                    self.reader.lost("cloudwatch", "absent");
+                    absent = Some(began);
+                }
             }
         }
         periods.next = asked.span.1;
+        // Said once for as long as it lasts: a misspelt metric looks like this, and ends as no data.
+        match absent.filter(|_| readings.is_empty()) {
+            Some(began) => tracked.tell(answer::absence(&asked.queries, found, began)),
+            None => tracked.told = None,
+        }
         readings
     }
 }

@@ -44,6 +44,7 @@ pub(super) async fn read(reader: Reader, observed: &[Observed]) {
     }
     let mut seen = Stopped::default();
     let mut trouble = Trouble::default();
+    reader.sources.dimensions.resolved().await;
     loop {
         let mut wait = TASKS_PERIOD;
         let readings = match look(&reader, &mut seen).await {

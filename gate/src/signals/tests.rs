@@ -83,14 +83,24 @@ impl Bench {
         known: &[(&str, Known)],
         traffic_since: Option<Moment>,
     ) -> Self {
+        let dimensions = Dimensions::default();
+        dimensions.set(measured());
+        Self::of_green(objectives, aws, known, traffic_since, dimensions)
+    }
+
+    fn of_green(
+        objectives: &[&str],
+        aws: FakeAws,
+        known: &[(&str, Known)],
+        traffic_since: Option<Moment>,
+        dimensions: Dimensions,
+    ) -> Self {
         let text = format!(
             "gate: v1\nprobe: {{ http: {{ path: / }} }}\nobjectives: [ {{ errors: {{ at-most: 1% }} }}, {} ]",
             objectives.join(", ")
         );
         let policy = PolicyFile::parse("web.policy.yaml", &text).policy.unwrap();
         let aws = Arc::new(aws);
-        let dimensions = Dimensions::default();
-        dimensions.set(measured());
         let sources = Sources {
             clouds: Clouds::only(Arc::<FakeAws>::clone(&aws)),
             place: Place::default(),
@@ -227,6 +237,25 @@ async fn a_restart_goes_on_after_what_was_read() {
             expect![[r#"
         10:06:00: HTTPCode_Target_5XX_Count of RequestCount at most 1 %, from 10:03:00: 0 of 500
         10:06:00: TargetResponseTime Average at most +20 %, from 10:03:00: 0.1
+    "#]],
+        )
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_restart_nothing_is_read_before_green_is_resolved_again() {
+    let (since, dimensions) = (Some(Moment::ZERO), Dimensions::default());
+    let mut bench = Bench::of_green(&[LATENCY, STOPPED], traffic(), &[], since, dimensions.clone());
+    bench.until(300, expect![""]).await;
+    assert_eq!((bench.queried(), bench.counted("gate_readings_lost_total")), Default::default());
+    dimensions.set(measured());
+    bench
+        .until(
+            301,
+            expect![[r#"
+        10:05:30: TargetResponseTime Average at most +20 %, from 07:00:00: 180 points of before
+        10:05:30: TargetResponseTime Average at most +20 %, from 10:01:00: 0.1
+        10:05:30: TargetResponseTime Average at most +20 %, from 10:02:00: 0.1
     "#]],
         )
         .await;

@@ -220,6 +220,7 @@ mod tests {
             tls: true,
             route: Route::Function,
             health: None,
+            name: None,
         };
         let deployment = Deployment {
             function: "checkout".to_owned(),

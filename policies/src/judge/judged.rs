@@ -309,25 +309,22 @@ impl Judged {
         if let Engine::Each(each) = &self.engine { each.suspect() } else { None }
     }
 
-    /// Nothing was read until now, for no fault of the release's.
-    pub(super) fn absent_until(&mut self, now: Moment) {
-        if self.objective.measure.patience().is_some() {
-            self.read_at = Some(now);
-        }
+    /// A condition that was seen before gate was away is too old to go by.
+    pub(super) fn forget_condition(&mut self, now: Moment) {
         if let Engine::Condition(condition) = &mut self.engine {
             condition.forget(now);
         }
     }
 
-    /// What it has no data of, and for how long.
+    /// What it has no data of, and for how long, of data that is waited for since `awaits`.
     pub(super) fn missing(
         &self,
         now: Moment,
-        began: Moment,
+        awaits: Moment,
         silence: Silence,
     ) -> Option<(Missing, Duration)> {
         if let Some(patience) = self.objective.measure.patience() {
-            let waited = now.since(self.read_at.unwrap_or(began));
+            let waited = now.since(self.read_at.map_or(awaits, |at| at.max(awaits)));
             return (waited >= patience).then_some((Missing::Reading, waited));
         }
         if silence.green >= NO_DATA_AFTER {
@@ -336,7 +333,7 @@ impl Judged {
         if !matches!(self.engine, Engine::Versus(_)) {
             return None;
         }
-        let silent = silence.blue.unwrap_or_else(|| now.since(began));
+        let silent = silence.blue.unwrap_or_else(|| now.since(awaits));
         (silent >= NO_DATA_AFTER).then_some((Missing::Blue, silent))
     }
 

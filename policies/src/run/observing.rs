@@ -21,6 +21,12 @@ impl Run {
                     *newest = reading.began_millis.max(*newest);
                 }
             }
+            Event::Resumed => {
+                let watch = self.watching.as_mut().map(|watching| &mut watching.judge);
+                for judge in self.judge.iter_mut().chain(watch) {
+                    judge.resume(self.now);
+                }
+            }
             Event::Resolved { .. }
             | Event::Unchanged
             | Event::Unresolved { .. }
@@ -29,8 +35,7 @@ impl Run {
             | Event::TakenOver
             | Event::Ended { .. }
             | Event::Delivered { .. }
-            | Event::Undelivered { .. }
-            | Event::Resumed => {}
+            | Event::Undelivered { .. } => {}
         }
     }
 

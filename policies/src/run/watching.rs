@@ -125,7 +125,6 @@ impl Run {
             (_, Event::Unchanged) => self.unchanged(),
             (_, Event::Unresolved { trouble }) => self.unresolved(trouble),
             (_, Event::Resumed) => {
-                self.absent();
                 self.timeline
                     .note(self.now, "gate restarted; watching on with the evidence on disk");
                 let probe = self.plan().map(|plan| Action::Probe(Box::new(plan)));

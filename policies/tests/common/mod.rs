@@ -37,6 +37,7 @@ pub(crate) fn target(id: &str) -> Target {
         tls: false,
         route: Route::Task,
         health: None,
+        name: None,
     }
 }
 

@@ -35,6 +35,7 @@ pub(crate) fn target(address: SocketAddr, tls: bool) -> Target {
         tls,
         route: Route::Url,
         health: None,
+        name: None,
     }
 }
 

@@ -10,8 +10,8 @@ import uuid
 import pytest
 from botocore.exceptions import ClientError
 
-from conftest import eventually
-from emulated_aws.scenario.setup import free_ports
+from conftest import SERVICE, eventually
+from emulated_aws.scenario.setup import free_ports, register
 
 
 class Greeter(socketserver.BaseRequestHandler):
@@ -282,3 +282,50 @@ def test_what_does_not_go_together_is_refused(aws, network):
         assert code(loose.create_target_group, **params) == wanted, change
     subnet = aws.clients().ec2.describe_subnets()["Subnets"][0]["SubnetId"]
     assert code(loose.create_load_balancer, Name="x", Type="gateway", Subnets=[subnet]) == "NotImplemented"
+
+
+@pytest.mark.parametrize("balancer", ["application", "network"])
+def test_tasks_in_a_bridge_are_targets_by_the_instance_they_run_on(new_stack, balancer):
+    stack = new_stack(balancer=balancer, targets="instance", count=1)
+    elbv2, ecs = stack.clients.elbv2, stack.clients.ecs
+    (described,) = elbv2.describe_target_health(TargetGroupArn=stack.out["blue_target_group"])[
+        "TargetHealthDescriptions"
+    ]
+    assert described["Target"]["Id"].startswith("i-") and described["TargetHealth"]["State"] == "healthy"
+    (arn,) = ecs.list_tasks(cluster=stack.out["cluster"])["taskArns"]
+    (task,) = ecs.describe_tasks(cluster=stack.out["cluster"], tasks=[arn])["tasks"]
+    assert task["launchType"] == "EC2" and task["containerInstanceArn"] and not task.get("attachments")
+    (binding,) = task["containers"][0]["networkBindings"]
+    assert binding["hostPort"] == described["Target"]["Port"]
+    assert stack.wait(stack.deploy())["status"] == "Succeeded"
+    assert stack.get() == (200, "green")
+    with pytest.raises(ClientError, match="does not support launch_type FARGATE"):
+        ecs.create_service(
+            cluster=stack.out["cluster"], serviceName="other", taskDefinition=stack.name, launchType="FARGATE",
+            deploymentController={"type": "CODE_DEPLOY"}, desiredCount=1, loadBalancers=[
+                {"targetGroupArn": stack.out["blue_target_group"], "containerName": "app", "containerPort": 8080}
+            ],
+        )  # fmt: skip
+
+
+def test_tasks_in_a_bridge_are_no_targets_by_address(stack):
+    definition = register(stack.clients, stack.name, SERVICE, 8080, {}, "bridge")
+    group = {"targetGroupArn": stack.out["blue_target_group"], "containerName": "app", "containerPort": 8080}
+    with pytest.raises(ClientError, match="target type ip, which is incompatible with the bridge network mode"):
+        stack.clients.ecs.create_service(
+            cluster=stack.out["cluster"], serviceName="other", taskDefinition=definition, launchType="EC2",
+            deploymentController={"type": "CODE_DEPLOY"}, desiredCount=1, loadBalancers=[group],
+        )  # fmt: skip
+
+
+def test_a_service_shifts_traffic_on_the_listeners_of_a_network_load_balancer(new_native):
+    one = new_native(balancer="network", pause=("POST_TEST_TRAFFIC_SHIFT",), wait=False)
+    assert ":listener/net/" in one.out["test_rule"]
+    one.go(one.out["service_deployment_arn"])
+    assert one.wait(one.out["service_deployment_arn"])["status"] == "SUCCESSFUL"
+    arn = one.deploy()
+    one.paused(arn)
+    assert one.get("test") == (200, "green") and one.get("prod") == (200, "blue")
+    one.go(arn)
+    assert one.wait(arn)["status"] == "SUCCESSFUL"
+    assert one.get("prod") == (200, "green")

@@ -1,5 +1,6 @@
 //! End-to-end tests: the real binary, the emulated AWS, real services; one file for each promise.
 
+mod balancing;
 mod crash;
 mod deployments;
 mod doctor;

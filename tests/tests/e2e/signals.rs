@@ -1,6 +1,8 @@
 //! What AWS itself has to say of a release: alarms, tasks that stop.
 
-use serde_json::json;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde_json::{Value, json};
 use tests::{Gate, eventually};
 
 use super::{AWS, ENDED, LIMIT, POLICY, finished, reason};
@@ -81,4 +83,93 @@ async fn a_task_that_stops_by_itself_is_named_with_its_exit_code() {
     let judged = judged.unwrap_or_else(|| panic!("{outcome:#}"));
     assert_eq!(judged["verdict"], "Broken", "{}", gate.logged());
     assert!(reason(&outcome).contains("exit"), "{outcome:#}");
+}
+
+/// How long gate is down in the tests of real traffic: without waiting, several minutes of green's traffic lie
+/// between its acceptance and now. Longer than the five minutes after which nothing read is no data.
+const DOWN: Duration = Duration::from_secs(9 * 60);
+
+/// Writes points of a metric of each minute that `value` has one for, from long before the question on.
+async fn points(
+    name: &str,
+    dimensions: &Value,
+    minutes: &[u64],
+    value: impl Fn(u64) -> Option<u32>,
+) {
+    let points: Vec<Value> = minutes
+        .iter()
+        .filter_map(|minute| Some(json!({ "at": minute, "value": value(*minute)? })))
+        .collect();
+    let body = json!({
+        "namespace": "AWS/ApplicationELB", "name": name, "dimensions": dimensions, "points": points,
+    });
+    AWS.control("metrics/points", &body).await;
+}
+
+/// The outcome of a release that answers every probe, and of whose 1000 real requests a minute so many are 5XX; all of them
+/// are in minutes that must not be read.
+async fn with_real_traffic(name: &str, failed: Option<u32>) -> Value {
+    let objective =
+        "cloudwatch: { metric: HTTPCode_Target_5XX_Count, of: RequestCount, at-most: 1% }";
+    let policy = with(objective).replace("deadline: 10m", "deadline: 20m");
+    let mut gate = Gate::new(&AWS.endpoint, name).policy(&policy).start().await;
+    let site = AWS.site(name, &gate.url(), &[], &[]).await;
+    let id = site.deploy_with_hooks(&[], "AfterAllowTraffic").await;
+    let reached = eventually(LIMIT, async || {
+        let seen = gate.evaluation(&id).await?;
+        seen["series"].as_array().filter(|ticks| !ticks.is_empty()).map(drop)
+    });
+    reached.await.unwrap_or_else(|| panic!("green is not judged: {}", gate.logged()));
+    let accepted = gate.kill_and_age(DOWN);
+
+    let text = |key: &str| site.made[key].as_str().unwrap();
+    let group = text("green_target_group").rsplit(':').next().unwrap();
+    // `listener/app/web/1/2` is a listener of `app/web/1`.
+    let listener = text("prod_listener").rsplit(':').next().unwrap();
+    let balancer = listener.trim_start_matches("listener/").rsplit_once('/').unwrap().0;
+    let dimensions = json!({ "TargetGroup": group, "LoadBalancer": balancer });
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let first = accepted - accepted % 60;
+    let minutes: Vec<u64> = (first - 300..=now).step_by(60).collect();
+    // The minute of acceptance began before green had traffic; one that ended within the last two is not settled. What is
+    // about to be settled may be read or not.
+    let counts = |minute: u64| minute > first && minute + 60 <= now - 60;
+    points("RequestCount", &dimensions, &minutes, |_| Some(1000)).await;
+    let bad = |minute| if counts(minute) { failed } else { Some(1000) };
+    points("HTTPCode_Target_5XX_Count", &dimensions, &minutes, bad).await;
+
+    gate.restart().await;
+    let outcome = gate.outcome(&id, LIMIT).await;
+    let asked = AWS.requests("GetMetricData", name).await;
+    assert_eq!(asked.len(), 1, "all minutes in one call: {asked:#?}");
+    assert!(!gate.logged().contains("WARN"), "{}", gate.logged());
+    let metrics = tests::http::get(&format!("{}/metrics", gate.admin())).await.unwrap().text;
+    assert!(metrics.contains("gate_cloudwatch_metrics_requested_total 2"), "{metrics}");
+    outcome
+}
+
+/// Bad events and all that were judged of the first objective.
+fn counted(outcome: &Value) -> (u64, u64) {
+    let counts = &outcome["objectives"][0]["counts"];
+    (counts["bad"].as_u64().unwrap(), counts["total"].as_u64().unwrap())
+}
+
+#[tokio::test]
+async fn real_requests_that_fail_roll_a_release_back_that_answers_every_probe() {
+    let outcome = with_real_traffic("traffic-bad", Some(200)).await;
+    let decided = (&outcome["decision"], &outcome["basis"]);
+    assert_eq!(decided, (&json!("rollback"), &json!("proven")), "{outcome:#}");
+    assert!(reason(&outcome).contains("HTTPCode_Target_5XX_Count"), "{outcome:#}");
+    let (bad, all) = counted(&outcome);
+    assert!(all >= 3000 && bad * 5 == all, "no minute but green's own: {bad} of {all}");
+}
+
+#[tokio::test]
+async fn real_requests_that_succeed_let_a_release_through() {
+    // Load balancers publish no zeros.
+    let outcome = with_real_traffic("traffic-good", None).await;
+    let decided = (&outcome["decision"], &outcome["basis"]);
+    assert_eq!(decided, (&json!("continue"), &json!("proven")), "{outcome:#}");
+    let (bad, all) = counted(&outcome);
+    assert!(all >= 3000 && bad == 0, "no minute but green's own: {bad} of {all}");
 }

@@ -2,31 +2,25 @@
 
 use std::collections::BTreeMap;
 
-use aws_sdk_elasticloadbalancingv2::types::{Action, DescribeTargetHealthInputIncludeEnum};
+use aws_sdk_elasticloadbalancingv2::types::{
+    Action, DescribeTargetHealthInputIncludeEnum, HostHeaderConditionConfig, Rule, RuleCondition,
+};
 
 use super::super::balancing::{Balancing, Forward, Listener, Registered, TargetGroup};
 use super::super::{AwsError, Call, Reply};
 use super::{RealAws, absent, text};
 
 impl RealAws {
-    /// Where a listener, or one of its rules, forwards to, and which host names that rule asks for.
-    async fn rules(&self, arn: &str, rule: bool) -> Result<(Vec<Action>, Vec<String>), AwsError> {
-        let call = self.elb.describe_rules();
-        let call = if rule { call.rule_arns(arn) } else { call.listener_arn(arn) };
-        let reply = self.seen(Call::DescribeRules, arn, call.send().await)?;
-        let (mut actions, mut hosts) = (Vec::new(), Vec::new());
-        for found in reply.rules.unwrap_or_default() {
-            for condition in found.conditions.unwrap_or_default() {
-                hosts.extend(
-                    condition
-                        .host_header_config
-                        .and_then(|config| config.values)
-                        .unwrap_or_default(),
-                );
-            }
-            actions.extend(found.actions.unwrap_or_default());
+    /// The rules of a listener, its default among them, or one of them.
+    async fn rules(&self, arn: &str, is_rule: bool) -> Result<Vec<Rule>, AwsError> {
+        // A network load balancer reads no requests: it has nothing to tell them apart by.
+        if arn.contains(":listener/net/") {
+            return Ok(Vec::new());
         }
-        Ok((actions, hosts))
+        let call = self.elb.describe_rules();
+        let call = if is_rule { call.rule_arns(arn) } else { call.listener_arn(arn) };
+        let reply = self.seen(Call::DescribeRules, arn, call.send().await)?;
+        Ok(reply.rules.unwrap_or_default())
     }
 }
 
@@ -89,17 +83,16 @@ impl Balancing for RealAws {
             let dns_name = described.load_balancers.unwrap_or_default().into_iter().next();
             let dns_name = dns_name.and_then(|balancer| balancer.dns_name);
             let is_rule = whole != arn;
-            let (mut actions, hosts) = self.rules(arn, is_rule).await?;
-            if !is_rule {
-                actions.extend(listener.default_actions.unwrap_or_default());
-            }
+            let rules = self.rules(arn, is_rule).await?;
+            let default = if is_rule { None } else { listener.default_actions };
+            let (forwards_to, hosts) = led(&rules, &default.unwrap_or_default());
             let port = listener.port.and_then(|port| u16::try_from(port).ok());
             Ok(Listener {
                 dns_name: dns_name
                     .ok_or_else(|| absent(Call::DescribeLoadBalancers, &balancer, "DNSName"))?,
                 port: port.ok_or_else(|| absent(CALL, &whole, "Port"))?,
                 protocol: text!(listener.protocol).unwrap_or_default(),
-                forwards_to: forwards(&actions),
+                forwards_to,
                 hosts,
             })
         })
@@ -115,6 +108,23 @@ fn listener_of(arn: &str) -> String {
         }
         None => arn.to_owned(),
     }
+}
+
+/// Where rules and a default action forward to, and the host names by which one gets there: any, where the default
+/// action leads there.
+fn led(rules: &[Rule], default: &[Action]) -> (Vec<Forward>, Vec<String>) {
+    let forwarding = || rules.iter().filter(|rule| !forwards(rule.actions()).is_empty());
+    let actions: Vec<Action> =
+        rules.iter().flat_map(Rule::actions).chain(default).cloned().collect();
+    let any = !forwards(default).is_empty() || forwarding().any(|rule| hosts(rule).is_empty());
+    let hosts = if any { Vec::new() } else { forwarding().flat_map(hosts).collect() };
+    (forwards(&actions), hosts)
+}
+
+/// Patterns of host names that a rule asks for.
+fn hosts(rule: &Rule) -> Vec<String> {
+    let configs = rule.conditions().iter().filter_map(RuleCondition::host_header_config);
+    configs.flat_map(HostHeaderConditionConfig::values).cloned().collect()
 }
 
 /// Target groups with their share, each once: a default action is a rule as well, and names its group twice.
@@ -147,7 +157,41 @@ fn forwards(actions: &[Action]) -> Vec<Forward> {
 
 #[cfg(test)]
 mod tests {
+    use aws_sdk_elasticloadbalancingv2::types::ActionTypeEnum;
+
     use super::*;
+
+    fn forward(group: &str) -> Action {
+        Action::builder().r#type(ActionTypeEnum::Forward).target_group_arn(group).build()
+    }
+
+    fn rule(action: Action, hosts: &[&str]) -> Rule {
+        let config = HostHeaderConditionConfig::builder();
+        let config = hosts.iter().fold(config, |config, host| config.values(*host)).build();
+        let condition = RuleCondition::builder().field("host-header").host_header_config(config);
+        let rule = Rule::builder().actions(action);
+        if hosts.is_empty() { rule.build() } else { rule.conditions(condition.build()).build() }
+    }
+
+    #[test]
+    fn a_rule_is_got_to_by_the_hosts_it_asks_for_and_a_default_by_any() {
+        let nothing = Action::builder().r#type(ActionTypeEnum::FixedResponse).build();
+        let named = || rule(forward("green"), &["shop.example.com", "*.shop.example.com"]);
+        let both: &[&str] = &["shop.example.com", "*.shop.example.com"];
+        for (rules, default, hosts) in [
+            (vec![named()], None, both),
+            (vec![named(), rule(nothing.clone(), &[])], Some(nothing.clone()), both),
+            (vec![named(), rule(forward("green"), &[])], Some(forward("green")), &[]),
+            (vec![rule(nothing, &["old.example.com"]), named()], None, both),
+            (vec![rule(forward("green"), &[])], None, &[]),
+            (Vec::new(), Some(forward("green")), &[]),
+        ] {
+            let default: Vec<Action> = default.into_iter().collect();
+            let (to, found) = led(&rules, &default);
+            assert_eq!((to.len(), found), (1, hosts.iter().map(|h| (*h).to_owned()).collect()));
+            assert_eq!(to[0].group_arn, "green");
+        }
+    }
 
     #[test]
     fn a_rule_belongs_to_a_listener() {

@@ -48,6 +48,7 @@ fn run(application: &str, outcome: Outcome, veto: bool) -> Run {
         tls: false,
         route: Route::Task,
         health: None,
+        name: None,
     };
     let deployment = Deployment {
         id: "d-1".into(),

@@ -2,7 +2,7 @@
 
 use policies::reading::Seen;
 
-use crate::aws::measurements::Series;
+use crate::aws::measurements::{MetricQuery, Series};
 
 /// The end of the name of a metric that counts: `HTTPCode_Target_5XX_Count`, `TargetConnectionErrorCount`.
 const COUNT: &str = "Count";
@@ -25,6 +25,21 @@ pub(super) fn counts(bad_name: &str, bad: &Series, all: &Series, began: i64) -> 
         None => return None,
     };
     Some(Seen::Counts { bad, all })
+}
+
+/// What has no point of the period that began then, in words: all events before bad ones, for without them none counts.
+pub(super) fn absence(queries: &[MetricQuery], found: &[Series], began: i64) -> String {
+    let mut asked = queries.iter().zip(found).rev();
+    let Some((query, _)) = asked.find(|(_, series)| at(series, began).is_none()) else {
+        return String::new();
+    };
+    let dimensions: Vec<String> =
+        query.dimensions.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let of = if dimensions.is_empty() { "no dimensions".to_owned() } else { dimensions.join(", ") };
+    format!(
+        "there is no point of `{}` with {of} in a whole period: no traffic, or a metric that is not there",
+        query.name
+    )
 }
 
 /// The points of a span, the oldest first.
@@ -72,6 +87,32 @@ mod tests {
             let found = counts(name, &bad, &all, began);
             let expected = expected.map(|(bad, all)| Seen::Counts { bad, all });
             assert_eq!(found, expected, "{name} {bad:?} at {began}");
+        }
+    }
+
+    #[test]
+    fn what_is_absent_is_named_with_its_dimensions() {
+        let query = |name: &str, dimensions: &[(&str, &str)]| MetricQuery {
+            name: name.into(),
+            dimensions: dimensions.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect(),
+            ..MetricQuery::default()
+        };
+        let (none, some) = (series(&[]), series(&[(60, 5.0)]));
+        let group = [("TargetGroup", "targetgroup/green/1"), ("LoadBalancer", "app/web/1")];
+        for (queries, found, named) in [
+            (
+                vec![query("HTTPCode_Target_5XX_Count", &group), query("RequestCount", &group)],
+                vec![none.clone(), none.clone()],
+                "`RequestCount` with TargetGroup=targetgroup/green/1, LoadBalancer=app/web/1",
+            ),
+            (
+                vec![query("failed", &[]), query("orders", &[])],
+                vec![none, some],
+                "`failed` with no dimensions",
+            ),
+        ] {
+            let told = absence(&queries, &found, 60);
+            assert!(told.starts_with(&format!("there is no point of {named} in")), "{told}");
         }
     }
 

@@ -143,7 +143,7 @@ def _container(task: Task, one: Container) -> dict[str, Any]:
         "CreatedAt": _stamp(task.created_at),
         "Type": "NORMAL",
         "ContainerARN": f"{task.arn.replace(':task/', ':container/')}/{one.id}",
-        "Networks": [{"NetworkMode": "awsvpc", "IPv4Addresses": [task.address]}],
+        "Networks": [{"NetworkMode": "bridge" if task.instance else "awsvpc", "IPv4Addresses": [task.address]}],
     }
     if task.started_at:
         shown["StartedAt"] = _stamp(task.started_at)

@@ -33,7 +33,7 @@ class Ecs:
         self._dispatch = dispatch
         self._elb = elb
         self.book = TaskBook()
-        self._host = Host(settings, dispatch, processes, addresses, self.book)
+        self._host = Host(settings, dispatch, processes, addresses, self.book, elb.targets.instances)
         self.services: dict[tuple[str, str, str], Service | NativeService] = {}
         self._background: set[asyncio.Task[None]] = set()
         self._agent = Agent(dispatch, self.book)
@@ -69,17 +69,18 @@ class Ecs:
         definition = await checks.task_definition(self._dispatch, call, params.get("taskDefinition"))
         network = params.get("networkConfiguration") or {}
         balancers = params.get("loadBalancers") or []
-        self._check(definition, network, balancers)
+        launch_type = params.get("launchType", "FARGATE")
+        self._check(definition, network, balancers, launch_type)
         checks.balanced(self._elb, balancers)
-        # moto wants the list of groups, AWS falls back to the VPC's default group
-        network["awsvpcConfiguration"].setdefault("securityGroups", [])
+        _complete(network)
         cluster = last(params.get("cluster") or "default")
         self._new(call, cluster)
-        result = await self._dispatch.moto(call, params | {"networkConfiguration": network})
+        # moto takes none, or a whole one
+        result = await self._dispatch.moto(call, params | ({"networkConfiguration": network} if network else {}))
         record = result["service"]
         service = Service(
             call.region, cluster, params["serviceName"], record["serviceArn"], desired, network,
-            params.get("launchType", "FARGATE"),
+            launch_type,
         )  # fmt: skip
         self.services[call.region, cluster, service.name] = service
         initial = await self._add(service, {
@@ -149,7 +150,8 @@ class Ecs:
         service = self._with_task_sets(call)
         definition = await checks.task_definition(self._dispatch, call, call.params["taskDefinition"])
         balancers = call.params.get("loadBalancers") or []
-        self._check(definition, call.params.get("networkConfiguration") or service.network, balancers)
+        network = call.params.get("networkConfiguration") or service.network
+        self._check(definition, network, balancers, call.params.get("launchType", service.launch_type))
         task_set = await self._add(service, {k: v for k, v in call.params.items() if k != "scale"}, definition)
         return {"taskSet": describe_task_set(service, task_set)}
 
@@ -191,10 +193,12 @@ class Ecs:
             raise checks.invalid("Task sets are not supported on services with an ECS deployment controller.")
         return service
 
-    def _check(self, definition: dict[str, Any], network: dict[str, Any], balancers: list[dict[str, Any]]) -> None:
+    def _check(
+        self, definition: dict[str, Any], network: dict[str, Any], balancers: list[dict[str, Any]], launch_type: str
+    ) -> None:
         if not balancers:
             raise checks.invalid("Services with the CODE_DEPLOY controller need a load balancer.")
-        checks.runnable(self._elb, definition, network, balancers)
+        checks.runnable(self._elb, definition, network, balancers, launch_type)
 
     @staticmethod
     def _task_set(service: Service, wanted: str) -> TaskSet:
@@ -211,7 +215,9 @@ class Ecs:
             "cluster": service.cluster,
             "service": service.name,
         }
-        asked["networkConfiguration"]["awsvpcConfiguration"].setdefault("securityGroups", [])
+        _complete(asked["networkConfiguration"])
+        if not asked["networkConfiguration"]:
+            del asked["networkConfiguration"]
         # The scale is ours: given one, moto would make up tasks of its own.
         call = Call("ecs", "CreateTaskSet", asked, service.region, PRINCIPAL)
         record = (await self._dispatch.moto(call))["taskSet"]
@@ -246,3 +252,9 @@ class Ecs:
         await task_set.runner.drain(seconds, force)
         if task_set in service.task_sets:
             service.task_sets.remove(task_set)
+
+
+def _complete(network: dict[str, Any]) -> None:
+    """Moto wants the list of groups, AWS falls back to the VPC's default group."""
+    if network:
+        network["awsvpcConfiguration"].setdefault("securityGroups", [])

@@ -39,12 +39,17 @@ async def task_definition(dispatch: Dispatch, call: Call, name: str | None) -> d
     return definition
 
 
-def runnable(elb: Elb, definition: dict[str, Any], network: dict[str, Any], balancers: list[dict[str, Any]]) -> None:
+def runnable(
+    elb: Elb, definition: dict[str, Any], network: dict[str, Any], balancers: list[dict[str, Any]], launch_type: str
+) -> None:
     """Raises when tasks of this kind cannot be run, or cannot be reached."""
-    if definition.get("networkMode") != "awsvpc":
-        raise not_emulated("task definitions whose networkMode is not awsvpc")
-    if not (network.get("awsvpcConfiguration") or {}).get("subnets"):
+    mode = definition.get("networkMode")
+    if mode not in ("awsvpc", "bridge"):
+        raise not_emulated("task definitions whose networkMode is neither awsvpc nor bridge")
+    if mode == "awsvpc" and not (network.get("awsvpcConfiguration") or {}).get("subnets"):
         raise invalid("Network Configuration must be provided when networkMode 'awsvpc' is specified.")
+    if mode == "bridge":
+        _bridged(definition, network, launch_type)
     containers = {one["name"]: one for one in definition["containerDefinitions"]}
     for container in containers.values():
         if container.get("secrets") or container.get("environmentFiles"):
@@ -55,14 +60,28 @@ def runnable(elb: Elb, definition: dict[str, Any], network: dict[str, Any], bala
             raise invalid(f"The container {name} does not exist in the task definition.")
         if port not in [mapping.get("containerPort") for mapping in containers[name].get("portMappings", [])]:
             raise invalid(f"The container {name} did not have a container port {port} defined.")
-        reachable(elb, one.get("targetGroupArn", ""))
+        reachable(elb, one.get("targetGroupArn", ""), mode)
 
 
-def reachable(elb: Elb, group: str) -> None:
-    """Raises for a target group that tasks with addresses of their own cannot be registered with."""
-    if elb.group(group).by_instance:
+def _bridged(definition: dict[str, Any], network: dict[str, Any], launch_type: str) -> None:
+    """Raises for tasks that share an instance's address in a way AWS does not take, or we do not."""
+    if network.get("awsvpcConfiguration"):
+        raise invalid("Network Configuration is not valid for the given networkMode of this task definition.")
+    if launch_type != "EC2":
+        raise invalid(f"Task definition does not support launch_type {launch_type}.")
+    for container in definition["containerDefinitions"]:
+        for mapping in container.get("portMappings", []):
+            if mapping.get("hostPort", 0) not in (0, mapping.get("containerPort")):
+                raise not_emulated("host ports other than 0 and the container's")
+
+
+def reachable(elb: Elb, group: str, mode: str = "awsvpc") -> None:
+    """Raises for a target group that tasks of this network mode cannot be registered with."""
+    by_instance = elb.group(group).by_instance
+    if by_instance != (mode == "bridge"):
+        kind = "instance" if by_instance else "ip"
         raise invalid(
-            f"The provided target group {group} has target type instance, which is incompatible with the awsvpc "
+            f"The provided target group {group} has target type {kind}, which is incompatible with the {mode} "
             "network mode specified in the task definition."
         )
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from ..addresses import Addresses, NoAddress
 from ..dispatch import Dispatch
+from ..elb.instances import Instances
 from ..errors import AwsError
 from ..processes import Child, Processes, TooManyProcesses
 from ..settings import Settings
@@ -37,6 +38,7 @@ class Host:
     processes: Processes
     addresses: Addresses
     book: TaskBook
+    instances: Instances
     agent_url: str = ""  # of the agent's endpoints, once they are there
 
 
@@ -116,6 +118,8 @@ class Runner:
             if me in self._slots:
                 self._slots[me] = task
             self._host.book.add(task)
+            if task.instance:
+                self._host.instances.place(task.instance, address)
             try:
                 await self._run(task)
             finally:
@@ -189,11 +193,16 @@ class Runner:
         task.protected_until = 0.0
         self.tasks.pop(task.id, None)
         self._host.book.stopped(task)
+        if task.instance:
+            self._host.instances.forget(task.instance)
         self._host.addresses.release(task.address)
 
     def _targets(self, task: Task) -> list[dict[str, Any]]:
         return [
-            {"TargetGroupArn": one["targetGroupArn"], "Targets": [{"Id": task.address, "Port": one["containerPort"]}]}
+            {
+                "TargetGroupArn": one["targetGroupArn"],
+                "Targets": [{"Id": task.instance or task.address, "Port": one["containerPort"]}],
+            }
             for one in self.owner.balancers
         ]
 

@@ -82,6 +82,11 @@ class Task:
         return f"arn:aws:ecs:{self.owner.region}:{ACCOUNT}:task/{self.owner.cluster}/{self.id}"
 
     @property
+    def instance(self) -> str | None:
+        """The container instance it runs on, where its address is the instance's: one for each task."""
+        return f"i-{self.id[:17]}" if self.owner.definition.get("networkMode") == "bridge" else None
+
+    @property
     def desired(self) -> str:
         return "RUNNING" if self.status in ("PENDING", "RUNNING") else "STOPPED"
 
@@ -186,15 +191,20 @@ def describe_task(task: Task) -> dict[str, Any]:
         "memory": str(owner.definition.get("memory", "512")),
         "createdAt": moment(task.created_at),
         "containers": [_describe_container(task, one) for one in task.containers.values()],
-        "attachments": [
+    }
+    if task.instance:
+        described["containerInstanceArn"] = (
+            f"arn:aws:ecs:{owner.region}:{ACCOUNT}:container-instance/{owner.cluster}/{task.id}"
+        )
+    else:
+        described["attachments"] = [
             {
                 "id": task.id,
                 "type": "ElasticNetworkInterface",
                 "status": "DELETED" if task.status == "STOPPED" else "ATTACHED",
                 "details": [{"name": "privateIPv4Address", "value": task.address}],
             }
-        ],
-    }
+        ]
     times = (("startedAt", task.started_at), ("stoppingAt", task.stopping_at), ("stoppedAt", task.stopped_at))
     described |= {key: moment(value) for key, value in times if value}
     if task.stop_code:
@@ -213,8 +223,14 @@ def _describe_container(task: Task, container: Container) -> dict[str, Any]:
         "imageDigest": digest(container.definition["image"]),
         "lastStatus": container.status,
         "healthStatus": container.health_status,
-        "networkInterfaces": [{"attachmentId": task.id, "privateIpv4Address": task.address}],
     }
+    if task.instance:
+        ports = [one["containerPort"] for one in container.definition.get("portMappings", [])]
+        shown["networkBindings"] = [
+            {"bindIP": "0.0.0.0", "containerPort": port, "hostPort": port, "protocol": "tcp"} for port in ports
+        ]
+    else:
+        shown["networkInterfaces"] = [{"attachmentId": task.id, "privateIpv4Address": task.address}]
     if container.exit_code is not None:
         shown["exitCode"] = container.exit_code
     if container.reason:

@@ -33,6 +33,15 @@ class Instances:
         """Where the instance is reached."""
         return self._addresses.get(instance, _NOWHERE)
 
+    def place(self, instance: str, address: str) -> None:
+        """Says where the instance is reached."""
+        self._addresses[instance] = address
+        self._changed(instance, address)
+
+    def forget(self, instance: str) -> None:
+        """The instance is gone."""
+        self._addresses.pop(instance, None)
+
     async def check(self, call: Call, instance: str) -> None:
         """Refuses an instance neither the table nor EC2 knows as running."""
         if instance in self._addresses:
@@ -60,7 +69,6 @@ class Instances:
                     raise ValueError(f"{address} is not a loopback address")
         except (ValueError, TypeError, AttributeError) as error:
             return web.json_response({"error": str(error)}, status=400)
-        self._addresses |= body
         for instance, address in body.items():
-            self._changed(instance, address)
+            self.place(instance, address)
         return web.json_response(self._addresses)

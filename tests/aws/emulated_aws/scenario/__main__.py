@@ -59,6 +59,8 @@ def _arguments() -> argparse.Namespace:
     make.add_argument("--port", type=int, default=8080)
     make.add_argument("--health-path", default="/healthz")
     make.add_argument("--env", nargs="*", default=[], action="extend", metavar="K=V")
+    make.add_argument("--balancer", choices=("application", "network"), default="application")
+    make.add_argument("--targets", choices=("ip", "instance"), default="ip", help="instance: tasks on EC2, in a bridge")
     make.add_argument("--function-env", nargs="*", default=[], action="extend", metavar="K=V")
     make.add_argument("--function-timeout", type=int, default=60, help="real seconds")
     make.add_argument("--no-auto-rollback", action="store_true")
@@ -99,6 +101,8 @@ def _ecs_arguments(verbs: Any) -> None:
     make.add_argument("--port", type=int, default=8080)
     make.add_argument("--health-path", default="/healthz")
     make.add_argument("--env", nargs="*", default=[], action="extend", metavar="K=V")
+    make.add_argument("--balancer", choices=("application", "network"), default="application")
+    make.add_argument("--rule-host", metavar="HOST", help="what the rules ask for in place of the path /*")
     make.add_argument("--pause", type=_names, default=(), metavar="STAGE,...", help="stages with a PAUSE hook")
     make.add_argument("--pause-timeout-minutes", type=int, default=1440)
     make.add_argument("--pause-timeout-action", choices=("ROLLBACK", "CONTINUE"), default="ROLLBACK")
@@ -165,6 +169,7 @@ def _run(arguments: argparse.Namespace) -> dict[str, Any]:
         return setup(clients, Wanted(
             name=arguments.name, command=arguments.command, bootstrap=arguments.bootstrap, count=arguments.count,
             port=arguments.port, health_path=arguments.health_path, environment=_pairs(arguments.env),
+            balancer=arguments.balancer, targets=arguments.targets,
             function_environment=_pairs(arguments.function_env), function_timeout=arguments.function_timeout,
             auto_rollback=not arguments.no_auto_rollback, deployment_config=arguments.deployment_config,
             ready_wait_minutes=arguments.ready_wait_minutes,

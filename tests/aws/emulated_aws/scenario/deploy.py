@@ -21,9 +21,9 @@ def deploy(
     config: str | None = None,
 ) -> str:
     """Registers the revision and creates the deployment; its id."""
-    before = clients.ecs.describe_task_definition(taskDefinition=name)["taskDefinition"]["containerDefinitions"][0]
-    port = before["portMappings"][0]["containerPort"]
-    definition = register(clients, name, command, port, environment)
+    before = clients.ecs.describe_task_definition(taskDefinition=name)["taskDefinition"]
+    port = before["containerDefinitions"][0]["portMappings"][0]["containerPort"]
+    definition = register(clients, name, command, port, environment, before["networkMode"])
     spec = {
         "version": 0.0,
         "Resources": [

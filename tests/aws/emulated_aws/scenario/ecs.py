@@ -23,6 +23,8 @@ class WantedEcs:
     strategy: str = "BLUE_GREEN"
     count: int = 2
     port: int = 8080
+    balancer: str = "application"
+    rule_host: str | None = None
     health_path: str = "/healthz"
     environment: dict[str, str] = dataclasses.field(default_factory=dict)
     pause: tuple[str, ...] = ()
@@ -50,8 +52,10 @@ def setup_ecs(clients: Clients, wanted: WantedEcs) -> dict[str, Any]:
     if wanted.lambda_hooks and not wanted.bootstrap:
         raise ValueError("--lambda-hooks needs --bootstrap")
     subnets, security_group, vpc = network(clients)
-    made = balancer(clients, name, wanted.port, wanted.health_path, subnets, security_group, vpc)
-    rules = [_rule(clients, listener, made["groups"]) for listener in made["listeners"]]
+    made = balancer(clients, name, wanted.port, wanted.health_path, subnets, security_group, vpc, wanted.balancer)
+    rules = made["listeners"]  # "listener (in the case for an Network Load Balancer)" (AdvancedConfiguration)
+    if wanted.balancer == "application":
+        rules = [_rule(clients, listener, made["groups"], wanted.rule_host) for listener in made["listeners"]]
     cluster = clients.ecs.create_cluster(clusterName=f"{name}-cluster")["cluster"]
     out = {"name": name, "cluster": f"{name}-cluster", "cluster_arn": cluster["clusterArn"]}
     if wanted.events_queue:
@@ -106,7 +110,7 @@ def setup_ecs(clients: Clients, wanted: WantedEcs) -> dict[str, Any]:
     return out
 
 
-def _rule(clients: Clients, listener: str, groups: list[str]) -> str:
+def _rule(clients: Clients, listener: str, groups: list[str], host: str | None) -> str:
     forward = {
         "Type": "forward",
         "ForwardConfig": {
@@ -116,8 +120,10 @@ def _rule(clients: Clients, listener: str, groups: list[str]) -> str:
             ]
         },
     }
-    everything = {"Field": "path-pattern", "PathPatternConfig": {"Values": ["/*"]}}
-    made = clients.elbv2.create_rule(ListenerArn=listener, Priority=1, Conditions=[everything], Actions=[forward])
+    condition: dict[str, Any] = {"Field": "path-pattern", "PathPatternConfig": {"Values": ["/*"]}}
+    if host:
+        condition = {"Field": "host-header", "HostHeaderConfig": {"Values": [host]}}
+    made = clients.elbv2.create_rule(ListenerArn=listener, Priority=1, Conditions=[condition], Actions=[forward])
     return made["Rules"][0]["RuleArn"]
 
 

@@ -14,6 +14,8 @@ from .clients import Clients
 from .events import make_queue, of_codedeploy, remove_queue
 
 _HEALTH_SECONDS = 60
+# In a bridge the instance's port is Docker's to choose.
+_HOST_PORT: dict[str, dict[str, int]] = {"awsvpc": {}, "bridge": {"hostPort": 0}}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +27,8 @@ class Wanted:
     bootstrap: str
     count: int = 2
     port: int = 8080
+    balancer: str = "application"
+    targets: str = "ip"
     health_path: str = "/healthz"
     environment: dict[str, str] = dataclasses.field(default_factory=dict)
     function_environment: dict[str, str] = dataclasses.field(default_factory=dict)
@@ -86,12 +90,14 @@ def rollback_on(auto_rollback: bool) -> dict[str, Any]:
     return {"enabled": auto_rollback, "events": events}
 
 
-def register(clients: Clients, name: str, command: list[str], port: int, environment: dict[str, str]) -> str:
+def register(
+    clients: Clients, name: str, command: list[str], port: int, environment: dict[str, str], mode: str = "awsvpc"
+) -> str:
     """A new task-definition revision; its ARN."""
     made = clients.ecs.register_task_definition(
         family=name,
-        networkMode="awsvpc",
-        requiresCompatibilities=["FARGATE"],
+        networkMode=mode,
+        requiresCompatibilities=["FARGATE" if mode == "awsvpc" else "EC2"],
         cpu="256",
         memory="512",
         containerDefinitions=[
@@ -101,7 +107,7 @@ def register(clients: Clients, name: str, command: list[str], port: int, environ
                 "essential": True,
                 "command": command,
                 "environment": [{"name": k, "value": v} for k, v in environment.items()],
-                "portMappings": [{"containerPort": port, "protocol": "tcp"}],
+                "portMappings": [{"containerPort": port, "protocol": "tcp", **_HOST_PORT[mode]}],
             }
         ],
     )
@@ -112,20 +118,26 @@ def setup(clients: Clients, wanted: Wanted) -> dict[str, Any]:
     """Returns once blue is healthy."""
     name = wanted.name
     subnets, security_group, vpc = network(clients)
-    made = balancer(clients, name, wanted.port, wanted.health_path, subnets, security_group, vpc)
+    made = balancer(
+        clients, name, wanted.port, wanted.health_path, subnets, security_group, vpc, wanted.balancer, wanted.targets
+    )
     groups, listeners, ports = made["groups"], made["listeners"], made["ports"]
     cluster = f"{name}-cluster"
     clients.ecs.create_cluster(clusterName=cluster)
-    definition = register(clients, name, wanted.command, wanted.port, wanted.environment)
+    mode = "awsvpc" if wanted.targets == "ip" else "bridge"
+    definition = register(clients, name, wanted.command, wanted.port, wanted.environment, mode)
+    where: dict[str, Any] = {"launchType": "EC2"}
+    if mode == "awsvpc":
+        network_of = {"awsvpcConfiguration": {"subnets": subnets, "securityGroups": [security_group]}}
+        where = {"launchType": "FARGATE", "networkConfiguration": network_of}
     service = f"{name}-service"
     clients.ecs.create_service(
         cluster=cluster,
         serviceName=service,
         taskDefinition=definition,
         desiredCount=wanted.count,
-        launchType="FARGATE",
         deploymentController={"type": "CODE_DEPLOY"},
-        networkConfiguration={"awsvpcConfiguration": {"subnets": subnets, "securityGroups": [security_group]}},
+        **where,
         loadBalancers=[{"targetGroupArn": groups[0], "containerName": "app", "containerPort": wanted.port}],
     )
     hook_name = hook(clients, name, wanted.bootstrap, wanted.function_environment, wanted.function_timeout)
@@ -167,19 +179,22 @@ def network(clients: Clients) -> tuple[list[str], str, str]:
 
 
 def balancer(
-    clients: Clients, name: str, port: int, health_path: str, subnets: list[str], security_group: str, vpc: str
-) -> dict[str, Any]:
+    clients: Clients, name: str, port: int, health_path: str, subnets: list[str], security_group: str, vpc: str,
+    kind: str = "application", targets: str = "ip",
+) -> dict[str, Any]:  # fmt: skip
     """A load balancer with two target groups, and listeners for production and test whose default is the first."""
-    made = clients.elbv2.create_load_balancer(Name=name, Subnets=subnets, SecurityGroups=[security_group])
+    protocol = "HTTP" if kind == "application" else "TCP"
+    made = clients.elbv2.create_load_balancer(Name=name, Subnets=subnets, SecurityGroups=[security_group], Type=kind)
     balancer = made["LoadBalancers"][0]
     groups = []
     for colour in ("blue", "green"):
         group = clients.elbv2.create_target_group(
             Name=f"{name}-{colour}",
-            Protocol="HTTP",
+            Protocol=protocol,
             Port=port,
             VpcId=vpc,
-            TargetType="ip",
+            TargetType=targets,
+            HealthCheckProtocol="HTTP",
             HealthCheckPath=health_path,
             HealthCheckIntervalSeconds=5,
             HealthCheckTimeoutSeconds=2,
@@ -194,7 +209,7 @@ def balancer(
     listeners = [
         clients.elbv2.create_listener(
             LoadBalancerArn=balancer["LoadBalancerArn"],
-            Protocol="HTTP",
+            Protocol=protocol,
             Port=number,
             DefaultActions=[{"Type": "forward", "TargetGroupArn": groups[0]}],
         )["Listeners"][0]["ListenerArn"]

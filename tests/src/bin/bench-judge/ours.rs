@@ -121,6 +121,7 @@ fn deployment(has_blue: bool) -> Deployment {
         tls: false,
         route: Route::Task,
         health: None,
+        name: None,
     };
     Deployment {
         id: "d-bench".into(),

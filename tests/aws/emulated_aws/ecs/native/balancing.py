@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ...elb.api import Elb
+from ...elb.proxy import Listener
+from ...elb.rules import Rule
 from ...errors import AwsError, not_emulated
 from ..checks import invalid, reachable
 from ..runner import PRINCIPAL, Host
@@ -55,10 +57,17 @@ class Balancing:
 
     def _forwarded(self, rule_arn: str) -> list[str]:
         try:
-            listener, rule = self._elb.rules.find(rule_arn)
+            listener, rule = self._find(rule_arn)
         except AwsError:
             raise invalid(f"The listener rule {rule_arn} does not exist.") from None
         return [group.arn for group, _ in (rule.route if rule else listener.route).groups]
+
+    def _find(self, arn: str) -> tuple[Listener, Rule | None]:
+        """A rule, or a listener of a network load balancer: those have no rules, and are named themselves."""
+        listener = self._elb.listeners.get(arn)
+        if listener and listener.protocol != "HTTP":
+            return listener, None
+        return self._elb.rules.find(arn)
 
     async def shift(self, service: NativeService, kind: str, green: Revision, percent: float) -> None:
         """Points the production or test rule at green by so many percent, and at the other group by the rest."""
@@ -72,7 +81,7 @@ class Balancing:
             for arn in pair
         ]
         actions = [{"Type": "forward", "ForwardConfig": {"TargetGroups": tuples}}]
-        listener, rule = self._elb.rules.find(rule_arn)
+        listener, rule = self._find(rule_arn)
         if rule is None:  # a default rule is changed with its listener
             operation, params = "ModifyListener", {"ListenerArn": listener.arn, "DefaultActions": actions}
         else:

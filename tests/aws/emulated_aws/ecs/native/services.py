@@ -153,7 +153,9 @@ class NativeServices:
             raise not_emulated("the DAEMON scheduling strategy")
         definition = await checks.task_definition(self._host.dispatch, call, wanted.get("taskDefinition"))
         network, balancers = wanted.setdefault("networkConfiguration", {}), wanted.get("loadBalancers") or []
-        checks.runnable(self._elb, definition, network, balancers)
+        if definition.get("networkMode") != "awsvpc":
+            raise not_emulated("task definitions of services under the ECS controller whose networkMode is not awsvpc")
+        checks.runnable(self._elb, definition, network, balancers, call.params.get("launchType", "FARGATE"))
         # moto wants the list of groups, AWS falls back to the VPC's default group
         network["awsvpcConfiguration"].setdefault("securityGroups", [])
         checks.balanced(self._elb, balancers)
