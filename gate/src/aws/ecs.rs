@@ -2,6 +2,10 @@
 
 use super::Reply;
 
+/// Code of the error for a deployment that cannot be stopped as it is now.
+//= https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_StopServiceDeployment.html
+pub(crate) const STOP_CONFLICT: &str = "ConflictException";
+
 /// The calls gate makes of ECS.
 pub(crate) trait Ecs {
     /// ARNs of a service's deployments that are under way.

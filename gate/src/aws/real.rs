@@ -232,9 +232,10 @@ fn classify(code: &str) -> Failure {
         | "MissingAuthenticationToken"
         | "MissingAuthenticationTokenException" => Failure::Denied,
         "QueueDoesNotExist" | "AWS.SimpleQueueService.NonExistentQueue" => Failure::Missing,
-        "LifecycleEventAlreadyCompletedException" | "DeploymentAlreadyCompletedException" => {
-            Failure::Completed
-        }
+        "LifecycleEventAlreadyCompletedException"
+        | "DeploymentAlreadyCompletedException"
+        | "ApprovalAlreadyCompletedException"
+        | "InvalidJobStateException" => Failure::Completed,
         "ValidationException"
         | "ValidationError"
         | "SerializationException"
@@ -280,6 +281,9 @@ mod tests {
             ("ResourceNotFoundException", Failure::Missing),
             ("ParameterNotFound", Failure::Missing),
             ("LifecycleEventAlreadyCompletedException", Failure::Completed),
+            ("ApprovalAlreadyCompletedException", Failure::Completed),
+            ("InvalidJobStateException", Failure::Completed),
+            ("InvalidApprovalTokenException", Failure::Invalid),
             ("InvalidLifecycleEventHookExecutionIdException", Failure::Invalid),
             ("ThrottlingException", Failure::Passing),
             ("InternalServerError", Failure::Passing),

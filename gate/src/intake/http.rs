@@ -8,13 +8,14 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
-use policies::{Answer, Decision};
+use policies::{Answer, Decision, Delivery};
 use serde_json::json;
 use tracing::{error, info, warn};
 
 use super::hooks::{self, CODEDEPLOY_PATH, CODEPIPELINE_PATH, ECS_PATH};
 use crate::app::{Gate, Intake};
 use crate::ask::Asked;
+use crate::aws::Failure;
 use crate::config::Key;
 use crate::journal::unix_millis;
 use crate::signature;
@@ -141,7 +142,7 @@ async fn ecs(State(gate): State<Arc<Gate>>, headers: HeaderMap, body: Bytes) -> 
                     Answer::Continue => "SUCCEEDED",
                     Answer::Rollback => "FAILED",
                 };
-                gate.told(&id).await;
+                gate.told(&id, Delivery::Confirmed).await;
                 json!({
                     "hookStatus": status,
                     "hookDetails": { "gate": { "evaluation": id, "url": url, "reason": decision.reason } },
@@ -176,13 +177,22 @@ async fn codepipeline(State(gate): State<Arc<Gate>>, headers: HeaderMap, body: B
             }
             (None, _) => Ok(()),
         };
-        if let Err(error) = told {
-            warn!(error = error.story(), "a job of CodePipeline is not answered yet");
-            let status = StatusCode::SERVICE_UNAVAILABLE;
-            return Err(refused(&gate, KIND, "unanswered", status, &error.to_string()));
-        }
+        let delivery = match told {
+            Ok(()) => Delivery::Confirmed,
+            // Delivered twice, or answered by other hands: nobody waits for this job, so that the relay need not
+            // try again.
+            Err(error) if matches!(error.failure, Failure::Completed | Failure::Missing) => {
+                info!(error = error.story(), "a job of CodePipeline is over already");
+                Delivery::AlreadyCompleted
+            }
+            Err(error) => {
+                warn!(error = error.story(), "a job of CodePipeline is not answered yet");
+                let status = StatusCode::SERVICE_UNAVAILABLE;
+                return Err(refused(&gate, KIND, "unanswered", status, &error.to_string()));
+            }
+        };
         if decision.is_some() {
-            gate.told(&id).await;
+            gate.told(&id, delivery).await;
         }
         let url = format!("/evaluations/{id}");
         Ok(Json(json!({ "evaluation": id, "url": url, "decided": decision.is_some() })))

@@ -12,6 +12,8 @@ use tracing::{debug, error, warn};
 
 use super::{Case, Doing, Notifier, Vault, sendable};
 use crate::ask::{Ask, Subject};
+use crate::aws::codedeploy::{NOT_READY, READY};
+use crate::aws::ecs::STOP_CONFLICT;
 use crate::aws::pipelines::Approval;
 use crate::aws::{Aws, AwsError, Clouds, Failure};
 use crate::invoke::Functions;
@@ -117,7 +119,15 @@ impl CloudCase {
         let aws = self.aws().await;
         let stopped = match self.resolver.subject() {
             Subject::CodeDeploy { id } => aws.stop_with_rollback(id).await,
-            Subject::Service { arn, .. } => aws.stop_service_deployment(arn).await.map(|()| true),
+            Subject::Service { arn, .. } => {
+                let told = aws.stop_service_deployment(arn).await.map(|()| true);
+                match told {
+                    Err(error) if error.code == STOP_CONFLICT => {
+                        return Ok(stop_refused(aws.as_ref(), arn, &error).await);
+                    }
+                    told => told,
+                }
+            }
             Subject::Pipeline { .. } => {
                 // A pipeline goes on by itself once it is answered; there is nothing to stop.
                 return Ok(Event::Delivered { delivery: Delivery::Confirmed });
@@ -184,7 +194,13 @@ impl CloudCase {
                 aws.answer_hook(deployment_id, &execution_id.0, proceed).await
             }
             Ask::CodedeployReady { deployment_id } if proceed => {
-                aws.end_ready_wait(deployment_id).await
+                let told = aws.end_ready_wait(deployment_id).await;
+                match told {
+                    Err(error) if error.code == NOT_READY => {
+                        return wait_refused(aws.as_ref(), deployment_id, &error).await;
+                    }
+                    told => told,
+                }
             }
             Ask::CodedeployReady { .. } => {
                 return self.stop().await.unwrap_or_else(|error| undelivered(&error));
@@ -238,7 +254,8 @@ impl CloudCase {
                 }
                 Event::Delivered { delivery: Delivery::AlreadyCompleted }
             }
-            Err(_unknown) => undelivered(&error),
+            // Whether it waits is not known: once more, later.
+            Err(unknown) => undelivered(&unknown),
         }
     }
 }
@@ -330,6 +347,27 @@ impl Case for CloudCase {
                 );
             }
         })
+    }
+}
+
+/// CodeDeploy will not end a wait: somebody else has, unless the deployment waits all the same.
+async fn wait_refused(aws: &dyn Aws, deployment_id: &str, error: &AwsError) -> Event {
+    match aws.deployment(deployment_id).await {
+        Ok(found) if found.status == READY => Event::Undelivered { trouble: trouble(error) },
+        Ok(_goes_on) => Event::Delivered { delivery: Delivery::AlreadyCompleted },
+        Err(unknown) => undelivered(&unknown),
+    }
+}
+
+/// ECS will not stop a deployment that is over, nor one that cleans up: the first needs no veto any more, and
+/// the second soon will not.
+async fn stop_refused(aws: &dyn Aws, arn: &str, error: &AwsError) -> Event {
+    match aws.service_deployment(arn).await {
+        Ok(found) if found.is_over() || found.is_rolling_back() => {
+            Event::Delivered { delivery: Delivery::AlreadyCompleted }
+        }
+        Ok(_goes_on) => Event::Undelivered { trouble: trouble(error) },
+        Err(unknown) => undelivered(&unknown),
     }
 }
 
