@@ -8,9 +8,7 @@ use super::{
 };
 use crate::aws::Aws;
 use crate::aws::balancing::TargetGroup;
-use crate::aws::codedeploy::{
-    DeploymentFacts, DeploymentTarget, EcsTarget, LifecycleEvent, READY,
-};
+use crate::aws::codedeploy::{DeploymentFacts, DeploymentTarget, EcsTarget, LifecycleEvent, READY};
 use crate::shell::trouble;
 
 /// `creator` of a deployment that CodeDeploy made to roll another one back.
