@@ -94,11 +94,11 @@ async fn an_approval_in_every_other_case() {
     );
 }
 
-/// The job that was told of last.
-async fn job(key: &str) -> String {
+/// The first job of an action, by which its question is known.
+async fn first_job(key: &str) -> String {
     let found = eventually(LIMIT, async || {
         let told = AWS.requests("PutJobSuccessResult", key).await;
-        let params: Value = serde_json::from_str(told.last()?["params"].as_str()?).ok()?;
+        let params: Value = serde_json::from_str(told.first()?["params"].as_str()?).ok()?;
         params["jobId"].as_str().map(str::to_owned)
     });
     found.await.expect("a job was told of")
@@ -128,7 +128,7 @@ async fn a_lambda_action_in_every_other_case() {
         };
         if befalls == Some(Befalls::Twice) {
             judging(&gate, "").await;
-            let again = deliver(&job(key).await).await;
+            let again = deliver(&first_job(key).await).await;
             assert_eq!((again.status, &again.json()["decided"]), (202, &json!(false)));
         }
         let outcome = outcome(&gate, "").await;
@@ -139,7 +139,7 @@ async fn a_lambda_action_in_every_other_case() {
             Some(Befalls::Throttling) => check_throttled_job(key).await,
             Some(Befalls::Twice) => {
                 assert_eq!((refused, failures), (1, 0), "what is over is let go at once");
-                let again = deliver(&job(key).await).await;
+                let again = deliver(&first_job(key).await).await;
                 assert_eq!((again.status, &again.json()["decided"]), (202, &json!(true)));
                 let told = AWS.requests("PutJobSuccessResult", key).await;
                 let ends = |call: &&Value| {
@@ -192,7 +192,7 @@ async fn a_job_that_was_answered_by_hand_is_let_go_by_gate_and_relay() {
     }));
     let fault = fault.await;
     start(key).await;
-    let job = job(key).await;
+    let job = first_job(key).await;
     AWS.call("codepipeline", "PutJobSuccessResult", json!({ "jobId": job })).await;
     AWS.heal(&fault).await;
     let told = eventually(LIMIT, async || {
