@@ -127,10 +127,8 @@ impl EmulatedAws {
 
     /// Waits until a service deployment is over.
     pub async fn service_deployed(&self, arn: &str, limit: Duration) -> Value {
-        let id = arn.rsplit('/').next().unwrap_or(arn);
-        let url = format!("{}/_emulated/service-deployments/{id}", self.endpoint);
         let over = ["SUCCESSFUL", "STOPPED", "ROLLBACK_SUCCESSFUL", "ROLLBACK_FAILED"];
-        let look = async || http::get(&url).await.expect("the control API answers").json();
+        let look = async || self.service_deployment(arn).await;
         let found = eventually(limit, async || {
             let seen = look().await;
             over.contains(&seen["status"].as_str().unwrap_or_default()).then_some(seen)
@@ -169,11 +167,23 @@ print(json.dumps(client._make_api_call(operation, json.loads(parameters)), defau
         answer.json()
     }
 
-    /// Injects a fault; see tests/aws/README.md for the keys.
-    pub async fn fault(&self, fault: Value) {
-        let url = format!("{}/_emulated/faults", self.endpoint);
-        let answer = http::post(&url, &fault).await.expect("the control API answers");
+    /// Injects a fault and returns its id; see tests/aws/README.md for the keys.
+    pub async fn fault(&self, fault: Value) -> String {
+        let made = self.control("faults", &fault).await;
+        made["id"].as_str().expect("an id").to_owned()
+    }
+
+    /// Takes a fault away.
+    pub async fn heal(&self, fault: &str) {
+        let url = format!("{}/_emulated/faults/{fault}", self.endpoint);
+        let answer = http::send("DELETE", &url, &[], "").await.expect("the control API answers");
         assert_eq!(answer.status, 200, "{}", answer.text);
+    }
+
+    /// Puts a message on a queue.
+    pub async fn send(&self, queue: &str, body: &Value) {
+        let parameters = json!({ "QueueUrl": queue, "MessageBody": body.to_string() });
+        self.call("sqs", "SendMessage", parameters).await;
     }
 
     /// Everything the emulator knows of a deployment.
@@ -182,9 +192,24 @@ print(json.dumps(client._make_api_call(operation, json.loads(parameters)), defau
         http::get(&url).await.expect("the control API answers").json()
     }
 
+    /// Everything the emulator knows of a service deployment.
+    pub async fn service_deployment(&self, arn: &str) -> Value {
+        let id = arn.rsplit('/').next().unwrap_or(arn);
+        let url = format!("{}/_emulated/service-deployments/{id}", self.endpoint);
+        http::get(&url).await.expect("the control API answers").json()
+    }
+
     /// Calls seen, newest last, by operation and access key.
     pub async fn requests(&self, operation: &str, access_key: &str) -> Vec<Value> {
-        let query = format!("operation={operation}&access_key={access_key}");
+        self.seen(&format!("operation={operation}&access_key={access_key}")).await
+    }
+
+    /// All calls seen of an access key, newest last.
+    pub async fn all_requests(&self, access_key: &str) -> Vec<Value> {
+        self.seen(&format!("access_key={access_key}")).await
+    }
+
+    async fn seen(&self, query: &str) -> Vec<Value> {
         let url = format!("{}/_emulated/requests?{query}", self.endpoint);
         let answer = http::get(&url).await.expect("the control API answers").json();
         answer["requests"].as_array().expect("a list").clone()

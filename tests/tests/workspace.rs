@@ -375,6 +375,31 @@ fn everything_to_apply_can_be_read() {
 }
 
 #[test]
+fn every_test_that_the_table_names_exists() {
+    let table = read("tests/README.md");
+    let mut module = "";
+    for name in table.split('`').skip(1).step_by(2) {
+        let (in_module, name) = name.split_once("::").unwrap_or((module, name));
+        if !name.contains('_') || name.contains(['/', ' ']) {
+            continue;
+        }
+        module = in_module;
+        let tests = read(&format!("tests/tests/e2e/{module}.rs"));
+        let mut names = tests.lines().filter_map(|line| line.strip_prefix("async fn "));
+        // `…` stands for any part of a name.
+        let parts: Vec<_> = name.split('…').collect();
+        let fits = |found: &str| {
+            let rest = parts
+                .iter()
+                .try_fold(found, |rest, part| rest.split_once(part).map(|(_before, rest)| rest));
+            rest.is_some_and(|rest| name.ends_with('…') || rest == "()")
+        };
+        let found = names.any(|found| fits(found.split(" {").next().unwrap_or_default()));
+        assert!(found, "{module}::{name} is in tests/README.md alone");
+    }
+}
+
+#[test]
 fn links_between_documents_lead_somewhere() {
     let root = place::root();
     for path in files(&root, &[".md"]) {

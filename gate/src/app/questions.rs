@@ -308,11 +308,11 @@ impl Gate {
         })
     }
 
-    /// Notes that whoever came back for the answer has it.
-    pub(crate) async fn told(&self, id: &str) {
+    /// Notes what became of the answer that somebody came back for.
+    pub(crate) async fn told(&self, id: &str, delivery: Delivery) {
         let live = self.lock().get(id).cloned();
         if let Some(live) = live.filter(|live| live.conducted.lock().phase() == Phase::Answering) {
-            live.conducted.tell(Event::Delivered { delivery: Delivery::Confirmed }).await;
+            live.conducted.tell(Event::Delivered { delivery }).await;
         }
     }
 

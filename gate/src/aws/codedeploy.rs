@@ -31,6 +31,12 @@ pub(crate) trait CodeDeploy {
     ) -> Reply<'a, GroupFacts>;
 }
 
+/// Status of a deployment in its READY wait.
+pub(crate) const READY: &str = "Ready";
+/// Code of the error for a wait that cannot be ended because the deployment does not wait.
+//= https://docs.aws.amazon.com/codedeploy/latest/APIReference/API_ContinueDeployment.html
+pub(crate) const NOT_READY: &str = "DeploymentIsNotInReadyStateException";
+
 /// Facts of a CodeDeploy deployment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct DeploymentFacts {

@@ -244,8 +244,8 @@ fn classify(code: &str) -> Failure {
         | "MissingAuthenticationToken"
         | "MissingAuthenticationTokenException" => Failure::Denied,
         "QueueDoesNotExist" | "AWS.SimpleQueueService.NonExistentQueue" => Failure::Missing,
-        // Somebody else was there first: a hook, a deployment, an approval; a wait that is over.
-        "DeploymentIsNotInReadyStateException" => Failure::Completed,
+        // Somebody else was there first: a hook, a deployment, an approval; a wait or a job that is over.
+        "DeploymentIsNotInReadyStateException" | "InvalidJobStateException" => Failure::Completed,
         code if code.ends_with("AlreadyCompletedException") => Failure::Completed,
         // ECS's word for a request that cannot be: what it is about is read again where that matters.
         "ClientException" | "UnsupportedFeatureException" => Failure::Invalid,
@@ -298,6 +298,8 @@ mod tests {
             ("DeploymentIsNotInReadyStateException", Failure::Completed),
             ("ClientException", Failure::Invalid),
             ("UnsupportedFeatureException", Failure::Invalid),
+            ("InvalidJobStateException", Failure::Completed),
+            ("InvalidApprovalTokenException", Failure::Invalid),
             ("InvalidLifecycleEventHookExecutionIdException", Failure::Invalid),
             ("ThrottlingException", Failure::Passing),
             ("InternalServerError", Failure::Passing),

@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
-use policies::Answer;
+use policies::{Answer, Delivery};
 use serde_json::json;
 use tracing::{error, info, warn};
 
@@ -154,7 +154,7 @@ async fn ecs(State(gate): State<Arc<Gate>>, headers: HeaderMap, body: Bytes) -> 
                     Answer::Continue => "SUCCEEDED",
                     Answer::Rollback => "FAILED",
                 };
-                gate.told(&id).await;
+                gate.told(&id, Delivery::Confirmed).await;
                 json!({
                     "hookStatus": status,
                     "hookDetails": { "gate": { "evaluation": id, "url": url, "reason": decision.reason } },
@@ -189,16 +189,22 @@ async fn codepipeline(State(gate): State<Arc<Gate>>, headers: HeaderMap, body: B
             }
             (Heard::Waiting | Heard::Ended, _) => (false, Ok(())),
         };
-        if let Err(error) = told
-            // A job that is over takes no answer: an earlier try arrived, or a person stopped it.
-            && !matches!(error.failure, Failure::Completed | Failure::Missing | Failure::Invalid)
-        {
-            warn!(error = error.story(), "a job of CodePipeline is not answered yet");
-            let status = StatusCode::SERVICE_UNAVAILABLE;
-            return Err(refused(&gate, KIND, "unanswered", status, &error.to_string()));
-        }
+        let delivery = match told {
+            Ok(()) => Delivery::Confirmed,
+            // Delivered twice, or answered by other hands: nobody waits for this job, so that the relay need not
+            // try again.
+            Err(error) if matches!(error.failure, Failure::Completed | Failure::Missing) => {
+                info!(error = error.story(), "a job of CodePipeline is over already");
+                Delivery::AlreadyCompleted
+            }
+            Err(error) => {
+                warn!(error = error.story(), "a job of CodePipeline is not answered yet");
+                let status = StatusCode::SERVICE_UNAVAILABLE;
+                return Err(refused(&gate, KIND, "unanswered", status, &error.to_string()));
+            }
+        };
         if decided {
-            gate.told(&id).await;
+            gate.told(&id, delivery).await;
         }
         let url = format!("/evaluations/{id}");
         Ok(Json(json!({ "evaluation": id, "url": url, "decided": decided })))

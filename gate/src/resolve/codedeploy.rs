@@ -8,7 +8,7 @@ use super::{
 };
 use crate::aws::Aws;
 use crate::aws::balancing::TargetGroup;
-use crate::aws::codedeploy::{DeploymentFacts, DeploymentTarget, EcsTarget, LifecycleEvent};
+use crate::aws::codedeploy::{DeploymentFacts, DeploymentTarget, EcsTarget, LifecycleEvent, READY};
 use crate::shell::trouble;
 
 /// `creator` of a deployment that CodeDeploy made to roll another one back.
@@ -39,7 +39,7 @@ pub(super) async fn resolve(
     }
     if facts.platform == "Server" {
         // Instances are reached by what the policy names; no hook of theirs can ask gate but READY.
-        deployment.stage = if facts.status == "Ready" { Stage::Ready } else { Stage::Unknown };
+        deployment.stage = if facts.status == READY { Stage::Ready } else { Stage::Unknown };
         return Ok(Resolved::Deployment(Box::new(deployment)));
     }
     let target = aws.deployment_target(id).await.map_err(|error| trouble(&error))?;
@@ -82,10 +82,10 @@ fn blank(id: &str, facts: &DeploymentFacts) -> Deployment {
         stage: Stage::Unknown,
         is_rollback: is_rollback(&facts.creator),
         // A READY wait is answered by stopping the deployment: nothing is left to roll back by itself.
-        rolls_back_on_failure: facts.rolls_back_on_failure || facts.status == "Ready",
+        rolls_back_on_failure: facts.rolls_back_on_failure || facts.status == READY,
         waits_seconds: facts
             .ready_wait_minutes
-            .filter(|_| facts.status == "Ready")
+            .filter(|_| facts.status == READY)
             .map(|minutes| minutes * 60),
         ..Deployment::default()
     }
@@ -98,7 +98,7 @@ fn stage(
     events: &[LifecycleEvent],
     purpose: Purpose,
 ) -> Result<Stage, Trouble> {
-    if facts.status == "Ready" {
+    if facts.status == READY {
         return Ok(Stage::Ready);
     }
     if let Some(stage) = LifecycleEvent::in_progress(events).find_map(Stage::named) {

@@ -13,6 +13,7 @@ use tracing::{debug, error, warn};
 
 use super::{Case, Doing, Notifier, Vault, sendable};
 use crate::ask::{Ask, Subject};
+use crate::aws::codedeploy::{NOT_READY, READY};
 use crate::aws::pipelines::Approval;
 use crate::aws::{Aws, AwsError, Clouds, Failure};
 use crate::invoke::Functions;
@@ -211,7 +212,13 @@ impl CloudCase {
                 aws.answer_hook(deployment_id, &execution_id.0, proceed).await
             }
             Ask::CodedeployReady { deployment_id } if proceed => {
-                aws.end_ready_wait(deployment_id).await
+                let told = aws.end_ready_wait(deployment_id).await;
+                match told {
+                    Err(error) if error.code == NOT_READY => {
+                        return wait_refused(aws.as_ref(), deployment_id, &error).await;
+                    }
+                    told => told,
+                }
             }
             Ask::CodedeployReady { .. } => {
                 return self.stop().await.unwrap_or_else(|error| undelivered(&error));
@@ -285,7 +292,8 @@ impl CloudCase {
                 }
                 Event::Delivered { delivery: Delivery::AlreadyCompleted }
             }
-            Err(_unknown) => undelivered(&error),
+            // Whether it waits is not known: once more, later.
+            Err(unknown) => undelivered(&unknown),
         }
     }
 }
@@ -391,6 +399,15 @@ impl Case for CloudCase {
                 );
             }
         })
+    }
+}
+
+/// CodeDeploy will not end a wait: somebody else has, unless the deployment waits all the same.
+async fn wait_refused(aws: &dyn Aws, deployment_id: &str, error: &AwsError) -> Event {
+    match aws.deployment(deployment_id).await {
+        Ok(found) if found.status == READY => Event::Undelivered { trouble: trouble(error) },
+        Ok(_goes_on) => Event::Delivered { delivery: Delivery::AlreadyCompleted },
+        Err(unknown) => undelivered(&unknown),
     }
 }
 

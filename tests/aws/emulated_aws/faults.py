@@ -26,7 +26,8 @@ class Fault:
     delay_seconds: float
     drop: bool
     after: int
-    matched: int = 0
+    each: bool
+    matched: dict[str, int] = dataclasses.field(default_factory=dict)
 
     def matches(self, service: str, operation: str, access_key: str, params: dict[str, Any]) -> bool:
         """Whether the rule is about this call, used up or not."""
@@ -36,6 +37,15 @@ class Fault:
             and self.access_key in (None, access_key)
             and self.deployment_id in (None, params.get("deploymentId"))
         )
+
+    def hits(self, service: str, operation: str) -> bool:
+        """Counts a call it is about; whether it strikes this one."""
+        counted = f"{service}.{operation}" if self.each else "*"
+        seen = self.matched.get(counted, 0)
+        if self.count is not None and seen >= self.after + self.count:
+            return False
+        self.matched[counted] = seen + 1
+        return seen >= self.after
 
 
 _TYPES: dict[str, tuple[type | tuple[type, ...], Any]] = {
@@ -50,6 +60,7 @@ _TYPES: dict[str, tuple[type | tuple[type, ...], Any]] = {
     "delay_seconds": ((int, float), 0),
     "drop": (bool, False),
     "after": (int, 0),
+    "each": (bool, False),
 }
 
 
@@ -71,7 +82,7 @@ class Faults:
             if key not in _TYPES:
                 raise ValueError(f"unknown member {key}; known: {', '.join(_TYPES)}")
             if value is not None and (
-                not isinstance(value, _TYPES[key][0]) or isinstance(value, bool) != (key == "drop")
+                not isinstance(value, _TYPES[key][0]) or isinstance(value, bool) != (_TYPES[key][0] is bool)
             ):
                 raise ValueError(f"{key} has the wrong type")
             if value is not None:
@@ -97,11 +108,6 @@ class Faults:
     def strike(self, service: str, operation: str, access_key: str, params: dict[str, Any]) -> Fault | None:
         """The first rule this call falls under, counted."""
         for fault in self.rules.values():
-            if not fault.matches(service, operation, access_key, params):
-                continue
-            if fault.count is not None and fault.matched >= fault.after + fault.count:
-                continue
-            fault.matched += 1
-            if fault.matched > fault.after:
+            if fault.matches(service, operation, access_key, params) and fault.hits(service, operation):
                 return fault
         return None

@@ -40,6 +40,15 @@ def test_fault_strikes_after_some_and_for_a_count(aws, fault):
     assert calls(aws.loose("codedeploy"), 5) == [None, throttled, throttled, None, None]
 
 
+def test_fault_counts_each_operation_by_itself(aws, fault):
+    fault(service="*", operation="*", access_key="each", error="ThrottlingException", count=1, each=True)
+    throttled = "ThrottlingException"
+    assert calls(aws.loose("codedeploy", "each"), 2) == [throttled, None]
+    with pytest.raises(ClientError, match=throttled):
+        aws.loose("codepipeline", "each").list_pipelines()
+    aws.loose("codepipeline", "each").list_pipelines()
+
+
 def test_fault_is_for_one_access_key(aws, fault):
     fault(service="*", operation="*", access_key="victim", error="AccessDeniedException", status=403)
     assert calls(aws.loose("codedeploy", "victim"), 1) == ["AccessDeniedException"]

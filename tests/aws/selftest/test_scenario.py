@@ -79,15 +79,6 @@ def test_a_service_is_set_up_deployed_to_watched_and_removed(aws, scenario, name
     assert code == 0 and made["service_deployment_arn"] != first
 
 
-def test_the_queue_of_a_service_hears_of_every_deployment_by_codedeploy(aws, new_native, release):
-    queue = new_native(strategy="ROLLING", events_queue=f"{release.name}-events").out["queue_url"]
-    deployment = release.deploy()
-    events = eventually(
-        lambda: [state for which, state in heard(aws, queue, "aws.codedeploy", 1) if which == deployment]
-    )
-    assert events[0] == "START"
-
-
 def test_a_queue_goes_with_the_last_scenario_that_hears_by_it(aws):
     clients = aws.clients()
     for scenario in ("shared-a", "shared-b"):

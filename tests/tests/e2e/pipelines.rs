@@ -20,14 +20,14 @@ async fn piped(name: &str, green: &str, more: &[&str]) -> Gate {
     gate.settings(&format!("intake: {{ queue: \"{queue}\" }}\n")).start().await
 }
 
-async fn start(name: &str) -> String {
+pub(crate) async fn start(name: &str) -> String {
     let started = AWS.scenario(&["start-pipeline", "--name", name]).await;
     let id = started["execution_id"].as_str().or(started["pipeline_execution_id"].as_str());
     id.unwrap_or_else(|| panic!("{started:#}")).to_owned()
 }
 
 /// Waits until an execution is over.
-async fn over(name: &str, execution: &str) -> Value {
+pub(crate) async fn over(name: &str, execution: &str) -> Value {
     let look = ["pipeline-status", "--name", name, "--execution", execution];
     let over = eventually(LIMIT, async || {
         let seen = AWS.scenario(&look).await;

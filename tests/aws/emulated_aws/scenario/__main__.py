@@ -117,7 +117,7 @@ def _ecs_arguments(verbs: Any) -> None:
     make.add_argument("--canary-bake-minutes", type=int, default=1)
     make.add_argument("--step-percent", type=float, default=25.0)
     make.add_argument("--step-bake-minutes", type=int, default=1)
-    make.add_argument("--events-queue", metavar="NAME", help="a queue that hears of hooks and CodeDeploy deployments")
+    make.add_argument("--events-queue", metavar="NAME", help="a queue that hears of the service's hooks")
     make.add_argument("--no-wait", action="store_true", help="return before the first deployment is over")
     make.add_argument("--timeout", type=float, default=60, help="seconds the first deployment is waited for")
 

@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from .clients import Clients
-from .events import make_queue, of_codedeploy, of_ecs, remove_queue
+from .events import make_queue, of_ecs, remove_queue
 from .setup import balancer, function, network, register, role
 
 _OVER = ("SUCCESSFUL", "STOPPED", "ROLLBACK_SUCCESSFUL", "ROLLBACK_FAILED")
@@ -59,8 +59,7 @@ def setup_ecs(clients: Clients, wanted: WantedEcs) -> dict[str, Any]:
     cluster = clients.ecs.create_cluster(clusterName=f"{name}-cluster")["cluster"]
     out = {"name": name, "cluster": f"{name}-cluster", "cluster_arn": cluster["clusterArn"]}
     if wanted.events_queue:
-        heard = of_ecs(cluster["clusterArn"]) | of_codedeploy()
-        out["queue_url"] = make_queue(clients, name, wanted.events_queue, heard)
+        out["queue_url"] = make_queue(clients, name, wanted.events_queue, of_ecs(cluster["clusterArn"]))
     config = _configuration(clients, wanted)
     definition = register(clients, name, wanted.command, wanted.port, wanted.environment)
     target: dict[str, Any] = {

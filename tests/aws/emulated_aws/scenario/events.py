@@ -11,13 +11,12 @@ from .clients import Clients
 _KINDS = ("ecs-hooks", "codedeploy")
 
 
-def of_codedeploy(application: str | None = None) -> dict[str, dict[str, Any]]:
-    """The rule for deployments of one application, or of all."""
-    pattern: dict[str, Any] = {
+def of_codedeploy(application: str) -> dict[str, dict[str, Any]]:
+    """The rule for deployments of one application: who heard of others' would watch them, too."""
+    pattern = {
         "source": ["aws.codedeploy"], "detail-type": ["CodeDeploy Deployment State-change Notification"],
+        "detail": {"application": [application]},
     }  # fmt: skip
-    if application:
-        pattern["detail"] = {"application": [application]}
     return {"codedeploy": pattern}
 
 
