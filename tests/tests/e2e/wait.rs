@@ -16,8 +16,12 @@ async fn check(key: &str, deployment: &str, more: &[&str], code: i32, status: &s
     assert_eq!(output.status.code(), Some(code), "{told}");
     let stdout = text(&output.stdout);
     let last = stdout.lines().last().unwrap_or_default();
-    let expected = if status.is_empty() { String::new() } else { format!("deployment: {status}") };
-    assert_eq!(last, expected, "{told}");
+    if status.is_empty() {
+        assert_eq!(last, "", "{told}");
+    } else {
+        // The stage that a deployment is at may follow.
+        assert!(last.starts_with(&format!("deployment: {status}")), "{told}");
+    }
     told
 }
 
@@ -89,13 +93,13 @@ async fn the_end_of_a_codedeploy_deployment_is_the_exit_code() {
 async fn aws_that_does_not_answer_is_waited_for_no_longer_than_said() {
     AWS.fault(json!({ "service": "*", "access_key": "wait-dead", "drop": true })).await;
     AWS.fault(json!({ "service": "*", "access_key": "wait-slow", "delay_seconds": 60 })).await;
-    let more = ["--timeout", "2s"];
     let began = std::time::Instant::now();
+    // Before it is told that AWS is dead, it was asked three times.
     let (dead, slow) = tokio::join!(
-        check("wait-dead", "d-ABCDEF123", &more, 3, "unknown"),
-        check("wait-slow", "d-ABCDEF123", &more, 3, "unknown")
+        check("wait-dead", "d-ABCDEF123", &["--timeout", "8s"], 3, "unknown"),
+        check("wait-slow", "d-ABCDEF123", &["--timeout", "2s"], 3, "unknown")
     );
-    assert!(began.elapsed().as_secs() < 10, "{:?}", began.elapsed());
+    assert!(began.elapsed().as_secs() < 20, "{:?}", began.elapsed());
     assert!(dead.contains("GetDeployment of d-ABCDEF123 failed: Unreachable"), "{dead}");
     assert!(slow.contains("AWS had not answered by then"), "{slow}");
 }
@@ -141,7 +145,7 @@ async fn the_end_of_a_service_deployment_is_the_exit_code() {
     assert!(by_name.contains(&format!("following {}", paused.first)), "{by_name}");
     assert!(first.contains("not known now: DescribeServiceDeployments"), "{first}");
     let second = paused.deploy(&[]).await;
-    let late = check("wait-late", &second, &["--timeout", "1s"], 3, "").await;
+    let late = check("wait-early", &second, &["--timeout", "1s"], 3, "IN_PROGRESS").await;
     assert!(late.contains("it is still under way") && late.contains(" s IN_PROGRESS"), "{late}");
     let (_, ()) = tokio::join!(
         check("wait-back", &second, &[], 1, "ROLLBACK_SUCCESSFUL"),
