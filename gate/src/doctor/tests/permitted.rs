@@ -7,15 +7,15 @@ use super::*;
 #[tokio::test]
 async fn every_missing_permission_is_named_at_once_with_the_statement_to_add() {
     let nothing = |_: &mut Setup| {};
-    check_denied(nothing, &[Call::PutLifecycleEventHookExecutionStatus, Call::StopDeployment, Call::DescribeTaskSets, Call::DescribeListeners], expect![[r#"
+    check_denied(nothing, &[Call::PutLifecycleEventHookExecutionStatus, Call::StopDeployment, Call::ListTasks, Call::DescribeListeners], expect![[r#"
         error: codedeploy:PutLifecycleEventHookExecutionStatus is refused: answers a hook
           add to the role's policy: {"Effect": "Allow", "Action": "codedeploy:PutLifecycleEventHookExecutionStatus", "Resource": "arn:aws:codedeploy:eu-west-1:123456789012:deploymentgroup:web/web-group"}
         error: codedeploy:StopDeployment is refused: vetoes; and rolls back where a failed hook alone would not
           add to the role's policy: {"Effect": "Allow", "Action": "codedeploy:StopDeployment", "Resource": "*"}
         error: elasticloadbalancing:DescribeListeners is refused: port and protocol of the test and production listeners
           add to the role's policy: {"Effect": "Allow", "Action": "elasticloadbalancing:DescribeListeners", "Resource": "*"}
-        warning: ecs:DescribeTaskSets is refused: which tasks are green's
-          add to the role's policy: {"Effect": "Allow", "Action": "ecs:DescribeTaskSets", "Resource": "arn:aws:ecs:eu-west-1:123456789012:task-set/prod/web/*"}"#]]).await;
+        warning: ecs:ListTasks is refused: tasks of green, stopped ones included
+          add to the role's policy: {"Effect": "Allow", "Action": "ecs:ListTasks", "Resource": "*"}"#]]).await;
     // Not needed where nothing waits at READY, and nothing is polled.
     check_denied(nothing, &[Call::ContinueDeployment, Call::ListDeployments], expect![[r#""#]])
         .await;
@@ -34,7 +34,7 @@ async fn every_missing_permission_is_named_at_once_with_the_statement_to_add() {
         warning: lambda:GetAlias is refused: traffic weights of the two versions
           add to the role's policy: {"Effect": "Allow", "Action": "lambda:GetAlias", "Resource": "arn:aws:lambda:eu-west-1:123456789012:function:checkout*"}"#]]).await;
     check_denied(service, &[Call::ContinueServiceDeployment, Call::StopServiceDeployment, Call::ListServiceDeployments, Call::DescribeServiceRevisions], expect![[r#"
-        error: ecs:ListServiceDeployments is refused: finds deployments that wait, where `intake.poll` names a service
+        error: ecs:ListServiceDeployments is refused: finds deployments that wait, where `intake.poll` names a service; the one a sidecar is part of
           add to the role's policy: {"Effect": "Allow", "Action": "ecs:ListServiceDeployments", "Resource": "arn:aws:ecs:eu-west-1:123456789012:service/prod/web"}
         error: ecs:DescribeServiceRevisions is refused: target groups and listener rules of green and blue
           add to the role's policy: {"Effect": "Allow", "Action": "ecs:DescribeServiceRevisions", "Resource": "arn:aws:ecs:eu-west-1:123456789012:service-revision/prod/web/*"}
@@ -80,7 +80,7 @@ async fn a_refusal_for_what_is_not_there_proves_nothing_where_permissions_can_be
         setup.aws.failures = [(Call::PutLifecycleEventHookExecutionStatus, Failure::Denied)].into();
     };
     check(Area::Permissions, under_way, expect![[r#"
-        ok: CodeDeploy on ECS: not refused: GetDeployment, ListDeploymentTargets, BatchGetDeploymentTargets, GetDeploymentConfig, StopDeployment, DescribeTargetGroups, DescribeTargetHealth, DescribeListeners, DescribeLoadBalancers, DescribeRules, ListTasks, DescribeTaskSets
+        ok: CodeDeploy on ECS: not refused: GetDeployment, ListDeploymentTargets, BatchGetDeploymentTargets, GetDeploymentConfig, StopDeployment, DescribeTargetGroups, DescribeTargetHealth, DescribeListeners, DescribeLoadBalancers, DescribeRules, ListTasks
         untested: CodeDeploy on ECS: not known: PutLifecycleEventHookExecutionStatus, DescribeTasks"#]]).await;
 }
 
@@ -136,7 +136,7 @@ async fn a_service_that_does_not_answer_is_an_error_only_where_the_daemon_needs_
         warning: sts cannot be reached from here"#]],
     )
     .await;
-    let ecs = &[Call::DescribeServices, Call::ListTasks, Call::DescribeTaskSets];
+    let ecs = &[Call::DescribeServices, Call::ListTasks, Call::DescribeTasks];
     check(
         Area::Endpoints,
         silent(ecs),
