@@ -37,12 +37,14 @@ pub(crate) enum Purpose {
     Doctor,
     /// A sidecar that finds out who it is.
     Sidecar,
+    /// A daemon in a task of ECS, which is not to be taken away while questions wait.
+    Protection,
 }
 
 impl Purpose {
     /// Every purpose, as the documents order them.
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::CodeDeployEcs,
         Self::CodeDeployLambda,
         Self::EcsNative,
@@ -56,6 +58,7 @@ impl Purpose {
         Self::Wait,
         Self::Doctor,
         Self::Sidecar,
+        Self::Protection,
     ];
 
     /// How documents call it.
@@ -74,6 +77,7 @@ impl Purpose {
             Self::Wait => "`gate wait`",
             Self::Doctor => "`gate doctor`",
             Self::Sidecar => "A sidecar",
+            Self::Protection => "Task protection",
         }
     }
 }
@@ -96,8 +100,6 @@ pub(crate) enum Scope {
     ServiceRevision,
     /// Tasks of an ECS cluster.
     Task,
-    /// Task sets of an ECS cluster.
-    TaskSet,
     /// `*`, with the condition `ecs:cluster`.
     Cluster,
     /// A Lambda function and its versions and aliases.
@@ -137,7 +139,6 @@ impl Scope {
                 "arn:aws:ecs:REGION:ACCOUNT:service-revision/CLUSTER/SERVICE/*"
             }
             Self::Task => "arn:aws:ecs:REGION:ACCOUNT:task/CLUSTER/*",
-            Self::TaskSet => "arn:aws:ecs:REGION:ACCOUNT:task-set/CLUSTER/SERVICE/*",
             Self::Function => "arn:aws:lambda:REGION:ACCOUNT:function:FUNCTION*",
             Self::Alarm => "arn:aws:cloudwatch:REGION:ACCOUNT:alarm:*",
             Self::PipelineArn => "arn:aws:codepipeline:REGION:ACCOUNT:PIPELINE",
@@ -241,13 +242,11 @@ calls! {
     StopServiceDeployment = "ecs:StopServiceDeployment" on ServiceDeployment
         for [EcsNative]: "vetoes";
     DescribeServices = "ecs:DescribeServices" on Service
-        for [Doctor]: "controller, hooks and strategy of a service";
+        for [Doctor, Sidecar]: "controller, hooks and strategy of a service; its task sets";
     ListTasks = "ecs:ListTasks" on Cluster
         for [CodeDeployEcs, EcsNative]: "tasks of green, stopped ones included";
     DescribeTasks = "ecs:DescribeTasks" on Task
         for [CodeDeployEcs, EcsNative, Sidecar]: "exit codes and reasons of stopped tasks; a sidecar's own colour";
-    DescribeTaskSets = "ecs:DescribeTaskSets" on TaskSet
-        for [CodeDeployEcs, Sidecar]: "which tasks are green's";
     Invoke = "lambda:InvokeFunction" on Function
         for [CodeDeployLambda]: "probes a version";
     GetAlias = "lambda:GetAlias" on Function
@@ -286,6 +285,8 @@ calls! {
         for [Notify]: "tells a topic of a decision";
     AssumeRole = "sts:AssumeRole" on Role
         for [OtherAccounts]: "takes on the roles that `aws.assume-role` names";
+    UpdateTaskProtection = "ecs:UpdateTaskProtection" on Task
+        for [Protection]: "keeps ECS from taking the daemon's task away while a question waits";
     GetCallerIdentity = "sts:GetCallerIdentity" on Any
         for [Doctor]: "who gate is; needs no permission";
 }

@@ -64,6 +64,9 @@ fn about(purpose: Purpose) -> &'static str {
         Purpose::Sidecar => {
             "The task role of a sidecar that is to know whether it is green. A sidecar that only judges its container calls nothing."
         }
+        Purpose::Protection => {
+            "The task role of a daemon in ECS. The agent makes the call for gate. Without it a deployment of gate itself, or scaling in, may take the task away while a question waits; the next task takes the question up."
+        }
     }
 }
 
@@ -182,9 +185,9 @@ fn every_entry_of_the_table_is_a_call_that_an_adapter_makes() {
     };
     let made = words(&code);
     for entry in CALLS {
-        // `aws-config` takes on roles by itself.
-        let is_made =
-            entry.call == Call::AssumeRole || made.iter().any(|call| call == entry.call.name());
+        // `aws-config` takes on roles by itself, the agent of ECS protects tasks.
+        let is_made = matches!(entry.call, Call::AssumeRole | Call::UpdateTaskProtection)
+            || made.iter().any(|call| call == entry.call.name());
         assert!(is_made, "no adapter makes {}", entry.call);
     }
     for call in made {
