@@ -96,6 +96,10 @@ impl AwsError {
     /// The whole story in one line, with what to do where that is known.
     pub(crate) fn story(&self) -> String {
         let advice = match self.failure {
+            Failure::Denied if self.call == Call::AssumeRole => {
+                "; allow `sts:AssumeRole` on it to the role gate runs with, and have its trust policy name that role"
+                    .to_owned()
+            }
             Failure::Denied => {
                 format!(
                     "; allow `{}` to the role gate runs with, see docs/permissions.md",
