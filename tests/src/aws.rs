@@ -1,5 +1,6 @@
 //! The emulated AWS as a process, and services in it, set up and deployed as a pipeline would.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -67,8 +68,19 @@ impl EmulatedAws {
 
     /// Creates a service called `name` with blue tasks running `command`, its hook relayed to `gate_url`.
     pub async fn site(&self, name: &str, gate_url: &str, blue: &[&str], more: &[&str]) -> Site<'_> {
+        let route = format!("GATE_URL={gate_url}");
+        self.relayed_site(name, &route, blue, more).await
+    }
+
+    /// As [`EmulatedAws::site`], with its hook relayed by the way that this variable of the relay names.
+    pub async fn relayed_site(
+        &self,
+        name: &str,
+        route: &str,
+        blue: &[&str],
+        more: &[&str],
+    ) -> Site<'_> {
         let bootstrap = format!("exec {} relay", place::binary("gate").display());
-        let url = format!("GATE_URL={gate_url}");
         let key = format!("EMULATED_ACCESS_KEY_ID={name}");
         let command = command_line(blue);
         let mut arguments = vec!["setup", "--name", name, "--command", &command];
@@ -76,7 +88,7 @@ impl EmulatedAws {
             "--bootstrap",
             &bootstrap,
             "--function-env",
-            &url,
+            route,
             "--function-env",
             &key,
         ]);
@@ -106,11 +118,21 @@ impl EmulatedAws {
         (gate_url, stages): (&str, &str),
         more: &[&str],
     ) -> Service<'_> {
+        let route = format!("GATE_URL={gate_url}");
+        self.relayed_service(name, (&route, stages), more).await
+    }
+
+    /// As [`EmulatedAws::hooked_service`], relayed by the way that this variable of the relay names.
+    pub async fn relayed_service(
+        &self,
+        name: &str,
+        (route, stages): (&str, &str),
+        more: &[&str],
+    ) -> Service<'_> {
         let bootstrap = format!("exec {} relay", place::binary("gate").display());
-        let url = format!("GATE_URL={gate_url}");
         let key = format!("EMULATED_ACCESS_KEY_ID={name}");
         let hooks = ["--lambda-hooks", stages, "--bootstrap", &bootstrap];
-        let environment = ["--function-env", &url, "--function-env", &key];
+        let environment = ["--function-env", route, "--function-env", &key];
         self.service(name, &[], &[&hooks[..], &environment, more].concat()).await
     }
 
@@ -170,11 +192,45 @@ print(json.dumps(client._make_api_call(operation, json.loads(parameters)), defau
         answer.json()
     }
 
-    /// Injects a fault; see tests/aws/README.md for the keys.
-    pub async fn fault(&self, fault: Value) {
+    /// Injects a fault; see tests/aws/README.md for the keys. Returns its id.
+    pub async fn fault(&self, fault: Value) -> String {
         let url = format!("{}/_emulated/faults", self.endpoint);
         let answer = http::post(&url, &fault).await.expect("the control API answers");
         assert_eq!(answer.status, 200, "{}", answer.text);
+        answer.json()["id"].as_str().expect("an id").to_owned()
+    }
+
+    /// Takes a fault away.
+    pub async fn mend(&self, fault: &str) {
+        let url = format!("{}/_emulated/faults/{fault}", self.endpoint);
+        let answer = http::send("DELETE", &url, &[], "").await.expect("the control API answers");
+        assert_eq!(answer.status, 200, "{}", answer.text);
+    }
+
+    /// Running tasks of a service.
+    pub async fn tasks(&self, service: &str) -> Vec<Value> {
+        let url = format!("{}/_emulated/tasks", self.endpoint);
+        let answer = http::get(&url).await.expect("the control API answers").json();
+        let tasks = answer["tasks"].as_array().expect("a list");
+        tasks.iter().filter(|task| task["service"] == service).cloned().collect()
+    }
+
+    /// Makes a queue; its URL.
+    pub async fn queue(&self, name: &str) -> String {
+        let made = self.call("sqs", "CreateQueue", json!({ "QueueName": name })).await;
+        made["QueueUrl"].as_str().expect("a URL").to_owned()
+    }
+
+    /// How many messages of a queue can be received, and how many somebody holds.
+    pub async fn depth(&self, queue: &str) -> (u64, u64) {
+        let names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"];
+        let asked = json!({ "QueueUrl": queue, "AttributeNames": names });
+        let found = self.call("sqs", "GetQueueAttributes", asked).await;
+        let [waiting, held] = names.map(|name| {
+            let text = found["Attributes"][name].as_str().expect("a number");
+            text.parse().expect("a number")
+        });
+        (waiting, held)
     }
 
     /// Everything the emulator knows of a deployment.
@@ -189,6 +245,15 @@ print(json.dumps(client._make_api_call(operation, json.loads(parameters)), defau
         let url = format!("{}/_emulated/requests?{query}", self.endpoint);
         let answer = http::get(&url).await.expect("the control API answers").json();
         answer["requests"].as_array().expect("a list").clone()
+    }
+
+    /// What this access key has called, each once.
+    pub async fn operations(&self, access_key: &str) -> BTreeSet<String> {
+        let url = format!("{}/_emulated/requests?access_key={access_key}", self.endpoint);
+        let answer = http::get(&url).await.expect("the control API answers").json();
+        let requests = answer["requests"].as_array().expect("a list");
+        let name = |request: &Value| request["operation"].as_str().expect("a name").to_owned();
+        requests.iter().map(name).collect()
     }
 
     /// Waits until the deployment has one of these statuses; fails with its whole state otherwise.

@@ -1,10 +1,13 @@
 //! End-to-end tests: the real binary, the emulated AWS, real services; one file for each promise.
 
+mod accounts;
 mod crash;
 mod deployments;
 mod ecs;
 mod functions;
+mod notify;
 mod observability;
+mod own_task;
 mod pipelines;
 mod probe;
 mod records;
