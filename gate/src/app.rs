@@ -12,6 +12,7 @@ use std::time::Duration;
 use probes::Prober;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
@@ -87,7 +88,7 @@ pub(crate) async fn build(
     let clouds = if needs_aws { Some(vault.aws().clouds().await) } else { None };
     let (known, task) = watch::channel(None);
     if let Some(clouds) = clouds.as_ref().filter(|_| in_ecs) {
-        tokio::spawn(own_task::know(clouds.home(), known, stop.clone()));
+        tokio::spawn(own_task::know(clouds.clone(), known, stop.clone()));
     }
     let asked = match opened.zip(clouds) {
         Some(((journal, hooks), clouds)) => {
@@ -151,9 +152,14 @@ impl Bound {
         let fetching = intake::fetch(&gate);
         let protecting = tokio::spawn(own_task::protect(Arc::clone(&gate)));
         server::serve(hooks, router, Arc::clone(&gate.metrics), self.stop).await;
-        // What was fetched and not yet answered goes back to its queue before the runs are put down.
-        fetching.end().await;
-        if !gate.drained(DRAIN_TIMEOUT).await {
+        // What was fetched and not yet answered goes back to its queue. An AWS that does not answer must not
+        // keep gate longer than ECS waits.
+        let (returned, drained) =
+            tokio::join!(timeout(DRAIN_TIMEOUT, fetching.end()), gate.drained(DRAIN_TIMEOUT),);
+        if returned.is_err() {
+            warn!("not all messages went back to the queue in time; it shows them again by itself");
+        }
+        if !drained {
             warn!("some runs did not stop in time; the next start resumes them");
         }
         // The agent answers at once or not at all.

@@ -98,8 +98,11 @@ impl AwsError {
     /// The whole story in one line, with what to do where that is known.
     pub(crate) fn story(&self) -> String {
         let advice = match self.failure {
+            Failure::Denied if self.call == Call::AssumeRole => {
+                "; allow `sts:AssumeRole` on it to the role gate runs with, and have its trust policy name that role"
+                    .to_owned()
+            }
             Failure::Denied => match self.code.as_str() {
-                "RoleDenied" => "; allow `sts:AssumeRole` to the role gate runs with, and let the other account's role trust it, see docs/permissions.md".to_owned(),
                 "NotConfigured" => "; set AWS_REGION".to_owned(),
                 "NoCredentials" => {
                     "; give gate credentials: a role, AWS_PROFILE or AWS_ACCESS_KEY_ID".to_owned()

@@ -1,5 +1,6 @@
 //! The emulated AWS as a process, and services in it, set up and deployed as a pipeline would.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStdin, Stdio};
 use std::time::Duration;
@@ -66,8 +67,19 @@ impl EmulatedAws {
 
     /// Creates a service called `name` with blue tasks running `command`, its hook relayed to `gate_url`.
     pub async fn site(&self, name: &str, gate_url: &str, blue: &[&str], more: &[&str]) -> Site<'_> {
+        let route = format!("GATE_URL={gate_url}");
+        self.relayed_site(name, &route, blue, more).await
+    }
+
+    /// As [`EmulatedAws::site`], with its hook relayed by the way that this variable of the relay names.
+    pub async fn relayed_site(
+        &self,
+        name: &str,
+        route: &str,
+        blue: &[&str],
+        more: &[&str],
+    ) -> Site<'_> {
         let bootstrap = format!("exec {} relay", place::binary("gate").display());
-        let url = format!("GATE_URL={gate_url}");
         let key = format!("EMULATED_ACCESS_KEY_ID={name}");
         let command = command_line(blue);
         let mut arguments = vec!["setup", "--name", name, "--command", &command];
@@ -75,7 +87,7 @@ impl EmulatedAws {
             "--bootstrap",
             &bootstrap,
             "--function-env",
-            &url,
+            route,
             "--function-env",
             &key,
         ]);
@@ -105,11 +117,21 @@ impl EmulatedAws {
         (gate_url, stages): (&str, &str),
         more: &[&str],
     ) -> Service<'_> {
+        let route = format!("GATE_URL={gate_url}");
+        self.relayed_service(name, (&route, stages), more).await
+    }
+
+    /// As [`EmulatedAws::hooked_service`], relayed by the way that this variable of the relay names.
+    pub async fn relayed_service(
+        &self,
+        name: &str,
+        (route, stages): (&str, &str),
+        more: &[&str],
+    ) -> Service<'_> {
         let bootstrap = format!("exec {} relay", place::binary("gate").display());
-        let url = format!("GATE_URL={gate_url}");
         let key = format!("EMULATED_ACCESS_KEY_ID={name}");
         let hooks = ["--lambda-hooks", stages, "--bootstrap", &bootstrap];
-        let environment = ["--function-env", &url, "--function-env", &key];
+        let environment = ["--function-env", route, "--function-env", &key];
         self.service(name, &[], &[&hooks[..], &environment, more].concat()).await
     }
 
@@ -180,6 +202,32 @@ print(json.dumps(client._make_api_call(operation, json.loads(parameters)), defau
         assert_eq!(answer.status, 200, "{}", answer.text);
     }
 
+    /// Running tasks of a service.
+    pub async fn tasks(&self, service: &str) -> Vec<Value> {
+        let url = format!("{}/_emulated/tasks", self.endpoint);
+        let answer = http::get(&url).await.expect("the control API answers").json();
+        let tasks = answer["tasks"].as_array().expect("a list");
+        tasks.iter().filter(|task| task["service"] == service).cloned().collect()
+    }
+
+    /// Makes a queue; its URL.
+    pub async fn queue(&self, name: &str) -> String {
+        let made = self.call("sqs", "CreateQueue", json!({ "QueueName": name })).await;
+        made["QueueUrl"].as_str().expect("a URL").to_owned()
+    }
+
+    /// How many messages of a queue can be received, and how many somebody holds.
+    pub async fn depth(&self, queue: &str) -> (u64, u64) {
+        let names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"];
+        let asked = json!({ "QueueUrl": queue, "AttributeNames": names });
+        let found = self.call("sqs", "GetQueueAttributes", asked).await;
+        let [waiting, held] = names.map(|name| {
+            let text = found["Attributes"][name].as_str().expect("a number");
+            text.parse().expect("a number")
+        });
+        (waiting, held)
+    }
+
     /// Puts a message on a queue.
     pub async fn send(&self, queue: &str, body: &Value) {
         let parameters = json!({ "QueueUrl": queue, "MessageBody": body.to_string() });
@@ -215,11 +263,11 @@ print(json.dumps(client._make_api_call(operation, json.loads(parameters)), defau
         answer["requests"].as_array().expect("a list").clone()
     }
 
-    /// Every call that was seen by this access key, newest last.
-    pub async fn asked(&self, access_key: &str) -> Vec<Value> {
-        let url = format!("{}/_emulated/requests?access_key={access_key}", self.endpoint);
-        let answer = http::get(&url).await.expect("the control API answers").json();
-        answer["requests"].as_array().expect("a list").clone()
+    /// What this access key has called, each once.
+    pub async fn operations(&self, access_key: &str) -> BTreeSet<String> {
+        let requests = self.all_requests(access_key).await;
+        let name = |request: &Value| request["operation"].as_str().expect("a name").to_owned();
+        requests.iter().map(name).collect()
     }
 
     /// Waits until the deployment has one of these statuses; fails with its whole state otherwise.

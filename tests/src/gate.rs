@@ -14,6 +14,8 @@ use crate::{eventually, http};
 
 /// How long a start may take on a busy machine.
 const START_LIMIT: Duration = Duration::from_secs(20);
+/// ECS kills so long after SIGTERM, where a task definition names no other time.
+const STOP_LIMIT: Duration = Duration::from_secs(30);
 
 /// What has a process ask the AWS at this endpoint, by this access key.
 pub fn aws(endpoint: &str, access_key: &str) -> Vec<(String, String)> {
@@ -185,10 +187,25 @@ with sqlite3.connect(path) as journal:
 
     /// Asks it to stop (SIGTERM) and returns its exit code.
     pub async fn stop(&mut self) -> Option<i32> {
-        let mut process = self.process.take().expect("it runs");
-        let status = Command::new("kill").arg(process.id().to_string()).status();
+        self.terminate();
+        self.ended().await
+    }
+
+    /// Asks it to stop (SIGTERM), and does not wait.
+    pub fn terminate(&self) {
+        let status = Command::new("kill").arg(self.pid().to_string()).status();
         assert!(status.expect("kill runs").success());
-        let ended = eventually(START_LIMIT, async || process.try_wait().ok().flatten()).await;
+    }
+
+    /// Whether it has not ended yet.
+    pub fn runs(&mut self) -> bool {
+        self.process.as_mut().is_some_and(|process| matches!(process.try_wait(), Ok(None)))
+    }
+
+    /// Waits for its end: its exit code; `None` where it had to be killed, as ECS would.
+    pub async fn ended(&mut self) -> Option<i32> {
+        let mut process = self.process.take().expect("it runs");
+        let ended = eventually(STOP_LIMIT, async || process.try_wait().ok().flatten()).await;
         if ended.is_none() {
             drop(process.kill());
             drop(process.wait());

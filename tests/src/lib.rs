@@ -5,11 +5,13 @@
 
 pub mod agent;
 pub mod aws;
+pub mod endpoint;
 pub mod gate;
 pub mod http;
 pub mod place;
 
 pub use aws::{EmulatedAws, Function, Service, Site};
+pub use endpoint::{Endpoint, Manner};
 pub use gate::Gate;
 
 use std::time::{Duration, Instant};

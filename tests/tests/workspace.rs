@@ -345,8 +345,8 @@ fn the_permissions_to_apply_are_the_calls_gate_makes_and_no_other() {
         ("iam-cloudwatch.json", "CloudWatch metrics and alarms"),
         ("iam-queue.json", "Questions from a queue"),
         ("iam-secrets.json", "Secrets"),
+        ("iam-protection.json", "Task protection"),
         ("iam-policy-relay.json", "The relay"),
-        ("iam-own-task.json", "The daemon's own task"),
     ] {
         assert_eq!(allowed(file), permitted(Some(section)), "{file}");
     }

@@ -37,8 +37,8 @@ pub(crate) enum Purpose {
     Doctor,
     /// A sidecar that finds out who it is.
     Sidecar,
-    /// The daemon's own task, kept while somebody waits.
-    OwnTask,
+    /// A daemon in a task of ECS, which is not to be taken away while questions wait.
+    Protection,
 }
 
 impl Purpose {
@@ -58,7 +58,7 @@ impl Purpose {
         Self::Wait,
         Self::Doctor,
         Self::Sidecar,
-        Self::OwnTask,
+        Self::Protection,
     ];
 
     /// How documents call it.
@@ -77,7 +77,7 @@ impl Purpose {
             Self::Wait => "`gate wait`",
             Self::Doctor => "`gate doctor`",
             Self::Sidecar => "A sidecar",
-            Self::OwnTask => "The daemon's own task",
+            Self::Protection => "Task protection",
         }
     }
 }
@@ -101,8 +101,6 @@ pub(crate) enum Scope {
     ServiceAndItsDeployments,
     /// Tasks of an ECS cluster.
     Task,
-    /// Task sets of an ECS cluster.
-    TaskSet,
     /// `*`, with the condition `ecs:cluster`.
     Cluster,
     /// A Lambda function and its versions and aliases.
@@ -139,7 +137,6 @@ impl Scope {
             Self::ServiceDeployment => &[SERVICE, SERVICE_DEPLOYMENT],
             Self::ServiceAndItsDeployments => &[SERVICE, SERVICE_DEPLOYMENT, SERVICE_REVISION],
             Self::Task => &["arn:aws:ecs:REGION:ACCOUNT:task/CLUSTER/*"],
-            Self::TaskSet => &["arn:aws:ecs:REGION:ACCOUNT:task-set/CLUSTER/SERVICE/*"],
             Self::Function => &[
                 "arn:aws:lambda:REGION:ACCOUNT:function:FUNCTION",
                 "arn:aws:lambda:REGION:ACCOUNT:function:FUNCTION:*",
@@ -250,15 +247,11 @@ calls! {
     StopServiceDeployment = "ecs:StopServiceDeployment" on ServiceDeployment
         for [EcsNative]: "vetoes";
     DescribeServices = "ecs:DescribeServices" on Service
-        for [Doctor]: "controller, hooks and strategy of a service";
+        for [Doctor, Sidecar]: "controller, hooks and strategy of a service; its task sets";
     ListTasks = "ecs:ListTasks" on Cluster
         for [CodeDeployEcs, EcsNative]: "tasks of green, stopped ones included";
     DescribeTasks = "ecs:DescribeTasks" on Task
         for [CodeDeployEcs, EcsNative, Sidecar]: "exit codes and reasons of stopped tasks; a sidecar's own colour";
-    DescribeTaskSets = "ecs:DescribeTaskSets" on TaskSet
-        for [CodeDeployEcs, Sidecar]: "which tasks are green's";
-    UpdateTaskProtection = "ecs:UpdateTaskProtection" on Task
-        for [OwnTask]: "keeps gate's task while a question waits; ECS's agent calls it with the task's role";
     Invoke = "lambda:InvokeFunction" on Function
         for [CodeDeployLambda]: "probes a version";
     GetAlias = "lambda:GetAlias" on Function
@@ -297,6 +290,8 @@ calls! {
         for [Notify]: "tells a topic of a decision";
     AssumeRole = "sts:AssumeRole" on Role
         for [OtherAccounts]: "takes on the roles that `aws.assume-role` names";
+    UpdateTaskProtection = "ecs:UpdateTaskProtection" on Task
+        for [Protection]: "keeps ECS from taking the daemon's task away while a question waits";
     GetCallerIdentity = "sts:GetCallerIdentity" on Any
         for [Doctor]: "who gate is; needs no permission";
 }

@@ -27,13 +27,6 @@ pub(crate) trait Ecs {
     ) -> Reply<'a, Vec<TaskFacts>>;
     /// One task by its ARN.
     fn task<'a>(&'a self, cluster: &'a str, arn: &'a str) -> Reply<'a, Option<TaskFacts>>;
-    /// The status of a task set: `PRIMARY`, `ACTIVE`, `DRAINING`.
-    fn task_set_status<'a>(
-        &'a self,
-        cluster: &'a str,
-        service: &'a str,
-        id: &'a str,
-    ) -> Reply<'a, Option<String>>;
     /// What is set up for a service.
     fn service<'a>(&'a self, cluster: &'a str, service: &'a str) -> Reply<'a, ServiceFacts>;
 }
@@ -168,4 +161,14 @@ pub(crate) struct ServiceFacts {
     pub(crate) target_groups: Vec<String>,
     /// Names of its deployment alarms, where they are enabled.
     pub(crate) alarms: Vec<String>,
+    /// Those that CodeDeploy has made of it.
+    pub(crate) task_sets: Vec<TaskSetFacts>,
+}
+
+/// A task set of a service that CodeDeploy deploys.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct TaskSetFacts {
+    /// `ecs-svc/...`, as its tasks have it in `startedBy`.
+    pub(crate) id: String,
+    pub(crate) created_unix_millis: Option<i64>,
 }

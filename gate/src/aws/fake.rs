@@ -282,15 +282,6 @@ impl Ecs for FakeAws {
         self.reply(Call::DescribeTasks, arn, Some(found))
     }
 
-    fn task_set_status<'a>(
-        &'a self,
-        _: &'a str,
-        _: &'a str,
-        id: &'a str,
-    ) -> Reply<'a, Option<String>> {
-        self.reply(Call::DescribeTaskSets, id, Some(Some("ACTIVE".to_owned())))
-    }
-
     fn service<'a>(&'a self, _: &'a str, service: &'a str) -> Reply<'a, ServiceFacts> {
         self.reply(Call::DescribeServices, service, self.services.get(service).cloned())
     }

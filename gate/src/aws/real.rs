@@ -22,6 +22,7 @@ use aws_config::sts::AssumeRoleProvider;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{Region, SdkConfig};
 use aws_sdk_codedeploy::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_sts::operation::assume_role::AssumeRoleError;
 
 use super::{Aws, AwsError, Call, Failure};
 use crate::telemetry::Metrics;
@@ -72,6 +73,8 @@ pub(crate) struct RealAws {
     sts: aws_sdk_sts::Client,
     clock: identity::Clock,
     config: SdkConfig,
+    /// The role of another account that it takes on.
+    role: Option<String>,
     metrics: Arc<Metrics>,
 }
 
@@ -89,10 +92,10 @@ impl RealAws {
         if let Some(endpoint) = endpoint {
             loader = loader.endpoint_url(endpoint);
         }
-        Self::with(loader.load().await, metrics)
+        Self::with(loader.load().await, None, metrics)
     }
 
-    fn with(config: SdkConfig, metrics: Arc<Metrics>) -> Self {
+    fn with(config: SdkConfig, role: Option<String>, metrics: Arc<Metrics>) -> Self {
         let clock = identity::Clock::default();
         /// A client of one service, whose answers are looked at for the time.
         macro_rules! client {
@@ -116,6 +119,7 @@ impl RealAws {
             sts: client!(aws_sdk_sts),
             clock,
             config,
+            role,
             metrics,
         }
     }
@@ -143,7 +147,7 @@ impl RealAws {
                 aws_credential_types::provider::SharedCredentialsProvider::new(provider),
             );
         }
-        Self::with(config.build(), Arc::clone(&self.metrics))
+        Self::with(config.build(), role.map(str::to_owned), Arc::clone(&self.metrics))
     }
 
     /// Counts the call and puts a failure into our words.
@@ -156,7 +160,11 @@ impl RealAws {
     where
         E: ProvideErrorMetadata + Error + 'static,
     {
-        let result = result.map_err(|error| failed(call, subject, &error));
+        let result = result.map_err(|error| match (&self.role, not_taken_on(&error)) {
+            // The call was never made: what is to be mended is another permission than its own.
+            (Some(role), Some(why)) => failed(Call::AssumeRole, role, why),
+            _ => failed(call, subject, &error),
+        });
         let outcome = result.as_ref().map_or_else(|error| error.code.as_str(), |_ok| "ok");
         self.metrics.aws_call(call.name(), outcome);
         result
@@ -199,6 +207,18 @@ where
     AwsError { call, subject: subject.to_owned(), code, message, failure }
 }
 
+/// Why the role whose credentials a call was to be signed with could not be taken on, where that is what failed.
+fn not_taken_on<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a SdkError<AssumeRoleError>> {
+    let mut next = Some(error);
+    while let Some(cause) = next {
+        if let Some(found) = cause.downcast_ref() {
+            return Some(found);
+        }
+        next = cause.source();
+    }
+    None
+}
+
 /// The chain of causes in one line: the SDK's own `Display` says only "dispatch failure".
 fn causes(error: &dyn Error) -> String {
     let mut texts = vec![error.to_string()];
@@ -216,9 +236,6 @@ fn causes(error: &dyn Error) -> String {
 fn unreached(causes: &str) -> &'static str {
     if !causes.contains("credential") {
         return "Unreachable";
-    }
-    if causes.contains("AccessDenied") {
-        return "RoleDenied";
     }
     // The words of `aws-credential-types`.
     let nobody = ["was not enabled", "not properly configured", "no providers in chain"];
@@ -239,7 +256,6 @@ fn classify(code: &str) -> Failure {
         | "InvalidSignatureException"
         | "SignatureDoesNotMatch"
         | "NoCredentials"
-        | "RoleDenied"
         | "NotConfigured"
         | "MissingAuthenticationToken"
         | "MissingAuthenticationTokenException" => Failure::Denied,
@@ -318,10 +334,6 @@ mod tests {
             ),
             ("dispatch failure: credentials provider timed out", Failure::Passing),
             ("dispatch failure: the credential provider was not enabled", Failure::Denied),
-            (
-                "an error occurred while loading credentials: AssumeRole: AccessDenied",
-                Failure::Denied,
-            ),
             ("dispatch failure: connection refused", Failure::Passing),
         ] {
             assert_eq!(classify(unreached(causes)), failure, "{causes}");

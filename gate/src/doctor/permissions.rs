@@ -117,7 +117,6 @@ fn badness(visit: &Visit, facts: &Facts, call: Call) -> Option<Level> {
         Call::GetDeploymentConfig
             | Call::ListTasks
             | Call::DescribeTasks
-            | Call::DescribeTaskSets
             | Call::GetAlias
             | Call::Publish
     );

@@ -312,7 +312,7 @@ async fn a_set_up_that_is_right_has_nothing_to_mend() {
                                why: nobody said where it is
                                fix: --gate http://gate.internal:9090, where operators look
         ok        credentials  gate runs as arn:aws:sts::123456789012:assumed-role/gate/task in eu-west-1
-        ok        permissions  CodeDeploy on ECS: not refused: GetDeployment, ListDeploymentTargets, BatchGetDeploymentTargets, GetDeploymentConfig, PutLifecycleEventHookExecutionStatus, StopDeployment, DescribeTargetGroups, DescribeTargetHealth, DescribeListeners, DescribeLoadBalancers, DescribeRules, ListTasks, DescribeTaskSets
+        ok        permissions  CodeDeploy on ECS: not refused: GetDeployment, ListDeploymentTargets, BatchGetDeploymentTargets, GetDeploymentConfig, PutLifecycleEventHookExecutionStatus, StopDeployment, DescribeTargetGroups, DescribeTargetHealth, DescribeListeners, DescribeLoadBalancers, DescribeRules, ListTasks
         untested  permissions  CodeDeploy on ECS: not known: DescribeTasks
                                why: there is nothing to try it on
                                fix: aws iam simulate-principal-policy --policy-source-arn arn:aws:iam::123456789012:role/gate --action-names ecs:DescribeTasks

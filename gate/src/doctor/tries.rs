@@ -11,7 +11,7 @@ use super::ledger::About;
 use super::measured::reads_cloudwatch;
 use super::policy::Judged;
 use super::{Finding, Level, Patient, Visit, together};
-use crate::aws::codedeploy::{DeploymentTarget, EcsTarget, GroupFacts};
+use crate::aws::codedeploy::{DeploymentTarget, GroupFacts};
 use crate::aws::pipelines::Approval;
 use crate::aws::{Call, Failure, Place};
 use crate::intake::queue::region_of;
@@ -32,8 +32,6 @@ const NO_RECEIPT: &str = "gate-doctor";
 const NO_TARGET_GROUP: &str = "gate-doctor-none";
 /// An alarm that nobody has.
 const NO_ALARM: &str = "gate-doctor-none";
-/// What a task set's tasks name, where none is known.
-const NO_TASK_SET: &str = "ecs-svc/0000000000000000000";
 /// Manual approvals of a pipeline that are tried: each is a permission of its own.
 const APPROVALS_MAX: usize = 5;
 
@@ -151,8 +149,8 @@ fn of_group<'a>(visit: &'a Visit, facts: &'a Facts, group: &'a GroupFacts, work:
                 noted(visit.ask(&[Call::Invoke], aws.may_invoke(&qualified)).await)
             }));
         }
-        Some(DeploymentTarget::Ecs(target)) => tasks(visit, facts, Some(target), work),
-        None if group.platform == "ECS" => tasks(visit, facts, None, work),
+        Some(DeploymentTarget::Ecs(_)) => tasks(visit, facts, work),
+        None if group.platform == "ECS" => tasks(visit, facts, work),
         None => {}
     }
     if group.platform == "ECS" {
@@ -161,16 +159,9 @@ fn of_group<'a>(visit: &'a Visit, facts: &'a Facts, group: &'a GroupFacts, work:
 }
 
 /// What is asked of ECS about the tasks of a deployment.
-fn tasks<'a>(
-    visit: &'a Visit,
-    facts: &'a Facts,
-    target: Option<&'a EcsTarget>,
-    work: &mut Trying<'a>,
-) {
+fn tasks<'a>(visit: &'a Visit, facts: &'a Facts, work: &mut Trying<'a>) {
     let aws = visit.aws.as_ref();
     let Some((cluster, service)) = facts.deployment.service.split_once(':') else { return };
-    let set = target.and_then(|target| target.task_sets.first());
-    let set = set.map_or(NO_TASK_SET, |set| set.id.as_str());
     work.push(Box::pin(async move {
         // Of no tasks none are described.
         match visit.ask(&[Call::ListTasks], aws.tasks(cluster, service, false)).await {
@@ -181,12 +172,6 @@ fn tasks<'a>(
             other => noted(other),
         }
     }));
-    if matches!(visit.patient, Patient::Group { .. }) {
-        work.push(Box::pin(async move {
-            let reply = aws.task_set_status(cluster, service, set);
-            noted(visit.ask(&[Call::DescribeTaskSets], reply).await)
-        }));
-    }
 }
 
 /// Where nothing is known to ask about, whether anything may be asked.
@@ -206,7 +191,7 @@ fn of_service<'a>(visit: &'a Visit, facts: &'a Facts, work: &mut Trying<'a>) {
         let reply = aws.deployments_under_way(cluster, service);
         noted(visit.ask(&[Call::ListServiceDeployments], reply).await)
     }));
-    tasks(visit, facts, None, work);
+    tasks(visit, facts, work);
     balancing(visit, facts, work);
     let Place { region: Some(region), account: Some(account) } = &facts.place else { return };
     // The scope of the permissions is this service's, so a refusal is one; the deployment in it is not there.

@@ -236,12 +236,13 @@ impl Kept {
         let began = Instant::now();
         let mut hidden = Instant::now();
         loop {
+            if self.gate.stop.is_cancelled() {
+                // Another gate, or the next start, takes it up at once. Runs are put down at the same time, so
+                // that one that is not open any more need not be answered.
+                return self.give_back(0).await;
+            }
             if open.iter().all(|id| !self.gate.is_open(id)) {
                 return self.let_go().await;
-            }
-            if self.gate.stop.is_cancelled() {
-                // Another gate, or the next start, takes it up at once.
-                return self.give_back(0).await;
             }
             if began.elapsed() >= KEPT_MAX {
                 return;

@@ -90,9 +90,14 @@ fn what(report: &Report) -> String {
     report.decision.unwrap_or("no decision").to_uppercase()
 }
 
+/// What CodeDeploy deploys is called by its application and group, as people know it.
 fn about(deployment: &Deployment) -> String {
     let Deployment { application, group, service, function, pipeline, id, stage, .. } = deployment;
-    let named = [application, group, service, function, pipeline].map(String::as_str);
+    let named = if application.is_empty() {
+        [service, function, pipeline].map(String::as_str)
+    } else {
+        [application.as_str(), group.as_str(), ""]
+    };
     let mut names: Vec<&str> = named.into_iter().filter(|name| !name.is_empty()).collect();
     if names.is_empty() {
         names.push(id);

@@ -13,6 +13,7 @@ from .codedeploy import views
 from .codedeploy.deployments import Deployments
 from .ecs.api import Ecs
 from .ecs.native import views as native_views
+from .ecs.task import endpoints
 from .errors import AwsError
 from .faults import Faults
 from .functions.api import Lambda
@@ -118,6 +119,7 @@ class Control:
                 "service": task.owner.service, "task_set": task.owner.started_by, "ip": task.address, "arn": task.arn,
                 "status": task.status,
                 "pids": [one.child.pid for one in task.containers.values() if one.child],
+                "endpoints": {one.name: endpoints(self._ecs.agent_url, one) for one in task.containers.values()},
             }
             for task in self._ecs.book.alive()
         ]  # fmt: skip

@@ -163,6 +163,10 @@ def test_a_task_learns_who_it_is(sidecar):
         status, body = sidecar.get(path=f"/ECS_CONTAINER_METADATA_URI_V4/{path}")
         assert status == 200 and json.loads(body)
     assert sidecar.get(path="/ECS_CONTAINER_METADATA_URI_V4/nothing")[0] == 404
+    (told,) = [one for one in sidecar.aws.control("tasks")[1]["tasks"] if one["arn"] == task["taskArn"]]
+    outside = told["endpoints"]["app"]["ECS_CONTAINER_METADATA_URI_V4"]
+    with urllib.request.urlopen(f"{outside}/task", timeout=5) as answer:
+        assert json.loads(answer.read()) == shown
 
 
 def test_a_task_protects_itself(sidecar):

@@ -1,7 +1,7 @@
 //! Nothing is lost: kill -9 and graceful stops cost at most a tick of evidence, never the answer.
 
 use serde_json::{Value, json};
-use tests::{Gate, eventually};
+use tests::{Gate, eventually, http};
 
 use super::{AWS, LIMIT, accepted, finished, gate};
 
@@ -61,6 +61,58 @@ async fn a_graceful_stop_leaves_the_question_to_the_next_start() {
     let id = site.deploy(&[]).await;
     until(&gate, &id, |seen| !ticks(seen).is_empty()).await;
     assert_eq!(gate.stop().await, Some(0), "{}", gate.logged());
+    gate.restart().await;
+    let (outcome, deployment) = finished(&gate, &id).await;
+    assert_eq!(outcome["decision"], "continue", "{outcome:#}");
+    assert_eq!(accepted(&deployment).len(), 1, "{deployment:#}");
+}
+
+#[tokio::test]
+async fn a_stop_refuses_questions_and_lets_the_answer_under_way_arrive() {
+    let mut gate = gate("draining").await;
+    AWS.fault(json!({
+        "operation": "PutLifecycleEventHookExecutionStatus", "access_key": "draining",
+        "delay_seconds": 3,
+    }))
+    .await;
+    let site = AWS.site("draining", &gate.url(), &[], &[]).await;
+    let id = site.deploy(&["--errors", "60%"]).await;
+    until(&gate, &id, |seen| seen["phase"] == "answering").await;
+    gate.terminate();
+    let hook = json!({ "DeploymentId": "d-TOOLATE01", "LifecycleEventHookExecutionId": "token" });
+    let refused = eventually(LIMIT, async || {
+        let answer = http::post(&format!("{}/hooks/codedeploy", gate.url()), &hook).await;
+        answer.is_none_or(|answer| answer.status == 503).then_some(())
+    });
+    refused.await.expect("it takes no question any more");
+    assert!(gate.runs(), "the answer is still under way: {}", gate.logged());
+    assert_eq!(gate.ended().await, Some(0), "{}", gate.logged());
+    let deployment = AWS.deployment(&id).await;
+    assert_eq!(accepted(&deployment).len(), 1, "{deployment:#}");
+    gate.restart().await;
+    let (outcome, deployment) = finished(&gate, &id).await;
+    assert_eq!(outcome["delivery"]["delivery"], "confirmed", "{outcome:#}");
+    assert_eq!(accepted(&deployment).len(), 1, "it is not answered twice: {deployment:#}");
+    assert!(gate.evaluation("d-TOOLATE01").await.is_none());
+}
+
+#[tokio::test]
+async fn an_aws_that_does_not_answer_keeps_no_gate_from_stopping_in_time() {
+    let queue = AWS.queue("stuck-events").await;
+    let settings = format!(
+        "intake: {{ queue: \"{queue}\", poll: [ {{ application: stuck, group: stuck-group }} ] }}\n"
+    );
+    let gate = Gate::new(&AWS.endpoint, "stuck").policy(super::POLICY).settings(&settings);
+    let mut gate = gate.start().await;
+    let route = format!("GATE_QUEUE={queue}");
+    let relay = ["--function-env", "EMULATED_ACCESS_KEY_ID=stuck-relay"];
+    let site = AWS.relayed_site("stuck", &route, &[], &relay).await;
+    let id = site.deploy(&[]).await;
+    until(&gate, &id, |seen| !ticks(seen).is_empty()).await;
+    let hanging = json!({ "access_key": "stuck", "delay_seconds": 120, "drop": true });
+    let fault = AWS.fault(hanging).await;
+    assert_eq!(gate.stop().await, Some(0), "not within 30 s: {}", gate.logged());
+    AWS.heal(&fault).await;
     gate.restart().await;
     let (outcome, deployment) = finished(&gate, &id).await;
     assert_eq!(outcome["decision"], "continue", "{outcome:#}");

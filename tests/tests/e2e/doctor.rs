@@ -50,7 +50,7 @@ fn findings(report: &Value) -> &Vec<Value> {
 
 /// Reads, and writes in the forms that docs/troubleshooting.md names: of things that are not there.
 async fn check_harmless(key: &str) {
-    let asked = AWS.asked(key).await;
+    let asked = AWS.all_requests(key).await;
     assert!(!asked.is_empty());
     for request in asked {
         let operation = request["operation"].as_str().unwrap();

@@ -1,5 +1,6 @@
 //! End-to-end tests: the real binary, the emulated AWS, real services; one file for each promise.
 
+mod accounts;
 mod balancing;
 mod crash;
 mod deployments;
@@ -11,7 +12,9 @@ mod matrix_codedeploy;
 mod matrix_ecs;
 mod matrix_pipelines;
 mod matrix_watch;
+mod notify;
 mod observability;
+mod own_task;
 mod pipelines;
 mod probe;
 mod records;

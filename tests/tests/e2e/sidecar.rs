@@ -2,13 +2,14 @@
 
 use std::net::SocketAddr;
 use std::process::{Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use policies::TargetTick;
 use policies::histogram::Interval;
 use serde_json::Value;
 use tests::place::{self, Folder};
-use tests::{Gate, eventually, http};
+use tests::{Endpoint, Gate, Manner, eventually, http};
+use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
 use super::{LIMIT, shell};
@@ -239,6 +240,20 @@ async fn verify_that_is_starved_never_proves_a_rollback_of_a_healthy_release() {
     let shown = text(&output.stdout) + &text(&output.stderr);
     assert!(matches!(output.status.code(), Some(0 | 3)), "{:?}: {shown}", output.status);
     assert!(!shown.contains("is broken"), "{shown}");
+}
+
+#[tokio::test]
+async fn a_sidecar_ends_at_once_when_it_is_told_to() {
+    let target = Endpoint::start(Manner::Hangs).await;
+    let address = target.url.trim_start_matches("http://").parse().unwrap();
+    let mut gate = sidecar("ended", address, true).await;
+    once(&gate, |seen| seen["ticks"].as_u64() >= Some(1)).await;
+    // Somebody keeps a connection to it, and says nothing.
+    let operators = gate.admin();
+    let _idle = TcpStream::connect(operators.trim_start_matches("http://")).await.unwrap();
+    let start = Instant::now();
+    assert_eq!(gate.stop().await, Some(0), "{}", gate.logged());
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
 }
 
 #[tokio::test]

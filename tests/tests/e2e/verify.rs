@@ -162,7 +162,7 @@ async fn judged(key: &str, policy: &str, id: &str, more: &[&str]) -> (i32, Value
 
 /// A shell only looks: whoever asked decides what becomes of the deployment.
 async fn check_only_reads(key: &str) {
-    for request in AWS.asked(key).await {
+    for request in AWS.all_requests(key).await {
         let operation = request["operation"].as_str().unwrap();
         let reads = ["Get", "List", "BatchGet", "Describe"];
         let is_probe = operation == "Invoke";

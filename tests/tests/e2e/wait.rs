@@ -84,7 +84,7 @@ async fn the_end_of_a_codedeploy_deployment_is_the_exit_code() {
     );
     assert!(ENDED.contains(&AWS.deployment(&well).await["status"].as_str().unwrap()));
     for key in ["wait-throttled", "wait-failed", "wait-late", "wait-stopped"] {
-        let asked = AWS.asked(key).await;
+        let asked = AWS.all_requests(key).await;
         assert!(asked.iter().all(|request| request["operation"] == "GetDeployment"), "{asked:#?}");
     }
 }
@@ -133,7 +133,7 @@ async fn the_end_of_a_service_deployment_is_the_exit_code() {
     // The first deployment of a service, by its ARN and by the service's name.
     let named = "wait-paused-cluster:wait-paused-service";
     let answering = async {
-        let looked = async || (!AWS.asked("wait-named").await.is_empty()).then_some(());
+        let looked = async || (!AWS.all_requests("wait-named").await.is_empty()).then_some(());
         tests::eventually(LIMIT, looked).await.expect("it looks for the deployment");
         answer(&paused.first, "CONTINUE").await;
     };

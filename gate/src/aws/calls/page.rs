@@ -68,8 +68,8 @@ fn about(purpose: Purpose) -> &'static str {
         Purpose::Sidecar => {
             "The task role of a sidecar that is to know whether it is green. A sidecar that only judges its container calls nothing."
         }
-        Purpose::OwnTask => {
-            "The daemon in an ECS task: neither scale-in nor a deployment of gate takes the task away while somebody waits. Without it gate says so in its log, and the next task takes the question up."
+        Purpose::Protection => {
+            "The task role of a daemon in ECS. The agent makes the call for gate. Without it a deployment of gate itself, or scaling in, may take the task away while a question waits; the next task takes the question up."
         }
     }
 }
@@ -196,9 +196,9 @@ fn every_entry_of_the_table_is_a_call_that_an_adapter_makes() {
     };
     let made = words(&code);
     for entry in CALLS {
-        // `aws-config` takes on roles by itself, ECS's agent protects the task it is asked for.
-        let by_others = matches!(entry.call, Call::AssumeRole | Call::UpdateTaskProtection);
-        let is_made = by_others || made.iter().any(|call| call == entry.call.name());
+        // `aws-config` takes on roles by itself, the agent of ECS protects tasks.
+        let is_made = matches!(entry.call, Call::AssumeRole | Call::UpdateTaskProtection)
+            || made.iter().any(|call| call == entry.call.name());
         assert!(is_made, "no adapter makes {}", entry.call);
     }
     for call in made {

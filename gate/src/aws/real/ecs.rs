@@ -4,12 +4,12 @@ use aws_sdk_ecs::config::Config;
 use aws_sdk_ecs::types::{
     DeploymentConfiguration, DeploymentLifecycleHookAction, DeploymentLifecycleHookDetail,
     DesiredStatus, ServiceDeployment as SdkDeployment, ServiceDeploymentStatus,
-    ServiceRevision as SdkRevision, StopServiceDeploymentStopType, Task,
+    ServiceRevision as SdkRevision, StopServiceDeploymentStopType, Task, TaskSet,
 };
 
 use super::super::ecs::{
     ContainerFacts, Ecs, HookFacts, Pause, ServiceDeployment, ServiceFacts, ServiceRevision,
-    TaskFacts,
+    TaskFacts, TaskSetFacts,
 };
 use super::super::{AwsError, Call, Reply};
 use super::{PAGES_MAX, RealAws, absent, once, text};
@@ -101,6 +101,13 @@ fn task(found: Task) -> TaskFacts {
                 reason: container.reason,
             })
             .collect(),
+    }
+}
+
+fn task_set(found: TaskSet) -> TaskSetFacts {
+    TaskSetFacts {
+        id: found.id.unwrap_or_default(),
+        created_unix_millis: found.created_at.and_then(|at| at.to_millis().ok()),
     }
 }
 
@@ -224,21 +231,6 @@ impl Ecs for RealAws {
         })
     }
 
-    fn task_set_status<'a>(
-        &'a self,
-        cluster: &'a str,
-        service: &'a str,
-        id: &'a str,
-    ) -> Reply<'a, Option<String>> {
-        Box::pin(async move {
-            let call =
-                self.ecs.describe_task_sets().cluster(cluster).service(service).task_sets(id);
-            let reply = self.seen(Call::DescribeTaskSets, id, call.send().await)?;
-            let found = reply.task_sets.unwrap_or_default().into_iter().next();
-            Ok(found.and_then(|set| set.status))
-        })
-    }
-
     fn service<'a>(&'a self, cluster: &'a str, service: &'a str) -> Reply<'a, ServiceFacts> {
         const CALL: Call = Call::DescribeServices;
         Box::pin(async move {
@@ -246,6 +238,7 @@ impl Ecs for RealAws {
             let reply = self.seen(CALL, service, call.send().await)?;
             let found = reply.services.unwrap_or_default().into_iter().next();
             let found = found.ok_or_else(|| AwsError::missing(CALL, service))?;
+            let task_sets = found.task_sets.unwrap_or_default().into_iter().map(task_set).collect();
             let config = found.deployment_configuration;
             let hooks = config.as_ref().map(|config| config.lifecycle_hooks()).unwrap_or_default();
             let (mut pauses, mut functions) = (Vec::new(), Vec::new());
@@ -292,6 +285,7 @@ impl Ecs for RealAws {
                 alarms: alarms.unwrap_or_default().to_vec(),
                 pauses,
                 functions,
+                task_sets,
             })
         })
     }

@@ -7,7 +7,7 @@ use super::*;
 #[tokio::test]
 async fn every_missing_permission_is_named_at_once_with_the_statement_to_add() {
     let nothing = |_: &mut Setup| {};
-    check_denied(nothing, &[Call::PutLifecycleEventHookExecutionStatus, Call::StopDeployment, Call::DescribeTaskSets, Call::DescribeListeners], expect![[r#"
+    check_denied(nothing, &[Call::PutLifecycleEventHookExecutionStatus, Call::StopDeployment, Call::ListTasks, Call::DescribeListeners], expect![[r#"
         error: codedeploy:PutLifecycleEventHookExecutionStatus is refused
           add to the role's policy: {"Effect": "Allow", "Action": "codedeploy:PutLifecycleEventHookExecutionStatus", "Resource": "arn:aws:codedeploy:eu-west-1:123456789012:deploymentgroup:web/web-group"}
         error: codedeploy:StopDeployment is refused
@@ -80,7 +80,7 @@ async fn a_refusal_for_what_is_not_there_proves_nothing_where_permissions_can_be
         setup.aws.failures = [(Call::PutLifecycleEventHookExecutionStatus, Failure::Denied)].into();
     };
     check(Area::Permissions, under_way, expect![[r#"
-        ok: CodeDeploy on ECS: not refused: GetDeployment, ListDeploymentTargets, BatchGetDeploymentTargets, GetDeploymentConfig, StopDeployment, DescribeTargetGroups, DescribeTargetHealth, DescribeListeners, DescribeLoadBalancers, DescribeRules, ListTasks, DescribeTaskSets
+        ok: CodeDeploy on ECS: not refused: GetDeployment, ListDeploymentTargets, BatchGetDeploymentTargets, GetDeploymentConfig, StopDeployment, DescribeTargetGroups, DescribeTargetHealth, DescribeListeners, DescribeLoadBalancers, DescribeRules, ListTasks
         untested: CodeDeploy on ECS: not known: PutLifecycleEventHookExecutionStatus, DescribeTasks"#]]).await;
 }
 
@@ -136,7 +136,7 @@ async fn a_service_that_does_not_answer_is_an_error_only_where_the_daemon_needs_
         warning: sts cannot be reached from here"#]],
     )
     .await;
-    let ecs = &[Call::DescribeServices, Call::ListTasks, Call::DescribeTaskSets];
+    let ecs = &[Call::DescribeServices, Call::ListTasks, Call::DescribeTasks];
     check(
         Area::Endpoints,
         silent(ecs),

@@ -46,6 +46,11 @@ class Ecs:
         """Opens the endpoints tasks ask about themselves."""
         self._host.agent_url = await self._agent.open()
 
+    @property
+    def agent_url(self) -> str:
+        """Where the endpoints are that tasks ask about themselves."""
+        return self._host.agent_url
+
     async def close(self) -> None:
         """Stops scheduling; the processes themselves are killed by their owner."""
         for job in self._background:

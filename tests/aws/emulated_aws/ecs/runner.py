@@ -19,7 +19,7 @@ from ..errors import AwsError
 from ..processes import Child, Processes, TooManyProcesses
 from ..settings import Settings
 from .container_health import watch
-from .task import Container, Owner, Task, TaskBook
+from .task import Container, Owner, Task, TaskBook, endpoints
 
 log = logging.getLogger(__name__)
 
@@ -222,6 +222,5 @@ class Runner:
         if ports:
             env["PORT"] = str(ports[0]["containerPort"])
         if self._host.agent_url:
-            env["ECS_CONTAINER_METADATA_URI_V4"] = f"{self._host.agent_url}/v4/{container.id}"
-            env["ECS_AGENT_URI"] = f"{self._host.agent_url}/api/{container.id}"
+            env |= endpoints(self._host.agent_url, container)
         return env

@@ -167,6 +167,14 @@ class TaskBook:
         return None
 
 
+def endpoints(agent_url: str, container: Container) -> dict[str, str]:
+    """Where a container asks about its task, by the environment variables that tell it."""
+    return {
+        "ECS_CONTAINER_METADATA_URI_V4": f"{agent_url}/v4/{container.id}",
+        "ECS_AGENT_URI": f"{agent_url}/api/{container.id}",
+    }
+
+
 def digest(image: str) -> str:
     """Made up, but the same for the same image: nothing is pulled here."""
     return "sha256:" + hashlib.sha256(image.encode()).hexdigest()
