@@ -14,8 +14,8 @@ async fn every_missing_permission_is_named_at_once_with_the_statement_to_add() {
           add to the role's policy: {"Effect": "Allow", "Action": "codedeploy:StopDeployment", "Resource": "*"}
         error: elasticloadbalancing:DescribeListeners is refused
           add to the role's policy: {"Effect": "Allow", "Action": "elasticloadbalancing:DescribeListeners", "Resource": "*"}
-        warning: ecs:DescribeTaskSets is refused
-          add to the role's policy: {"Effect": "Allow", "Action": "ecs:DescribeTaskSets", "Resource": "arn:aws:ecs:eu-west-1:123456789012:task-set/prod/web/*"}"#]]).await;
+        warning: ecs:ListTasks is refused
+          add to the role's policy: {"Effect": "Allow", "Action": "ecs:ListTasks", "Resource": "*"}"#]]).await;
     // Not needed where nothing waits at READY, and nothing is polled.
     check_denied(nothing, &[Call::ContinueDeployment, Call::ListDeployments], expect![[r#""#]])
         .await;
@@ -30,18 +30,18 @@ async fn every_missing_permission_is_named_at_once_with_the_statement_to_add() {
     .await;
     check_denied(function, &[Call::Invoke, Call::GetAlias], expect![[r#"
         error: lambda:InvokeFunction is refused
-          add to the role's policy: {"Effect": "Allow", "Action": "lambda:InvokeFunction", "Resource": "arn:aws:lambda:eu-west-1:123456789012:function:checkout*"}
+          add to the role's policy: {"Effect": "Allow", "Action": "lambda:InvokeFunction", "Resource": ["arn:aws:lambda:eu-west-1:123456789012:function:checkout", "arn:aws:lambda:eu-west-1:123456789012:function:checkout:*"]}
         warning: lambda:GetAlias is refused
-          add to the role's policy: {"Effect": "Allow", "Action": "lambda:GetAlias", "Resource": "arn:aws:lambda:eu-west-1:123456789012:function:checkout*"}"#]]).await;
+          add to the role's policy: {"Effect": "Allow", "Action": "lambda:GetAlias", "Resource": ["arn:aws:lambda:eu-west-1:123456789012:function:checkout", "arn:aws:lambda:eu-west-1:123456789012:function:checkout:*"]}"#]]).await;
     check_denied(service, &[Call::ContinueServiceDeployment, Call::StopServiceDeployment, Call::ListServiceDeployments, Call::DescribeServiceRevisions], expect![[r#"
         error: ecs:ListServiceDeployments is refused
-          add to the role's policy: {"Effect": "Allow", "Action": "ecs:ListServiceDeployments", "Resource": "arn:aws:ecs:eu-west-1:123456789012:service/prod/web"}
+          add to the role's policy: {"Effect": "Allow", "Action": "ecs:ListServiceDeployments", "Resource": ["arn:aws:ecs:eu-west-1:123456789012:service/prod/web", "arn:aws:ecs:eu-west-1:123456789012:service-deployment/prod/web/*", "arn:aws:ecs:eu-west-1:123456789012:service-revision/prod/web/*"]}
         error: ecs:DescribeServiceRevisions is refused
-          add to the role's policy: {"Effect": "Allow", "Action": "ecs:DescribeServiceRevisions", "Resource": "arn:aws:ecs:eu-west-1:123456789012:service-revision/prod/web/*"}
+          add to the role's policy: {"Effect": "Allow", "Action": "ecs:DescribeServiceRevisions", "Resource": ["arn:aws:ecs:eu-west-1:123456789012:service/prod/web", "arn:aws:ecs:eu-west-1:123456789012:service-deployment/prod/web/*", "arn:aws:ecs:eu-west-1:123456789012:service-revision/prod/web/*"]}
         error: ecs:ContinueServiceDeployment is refused
-          add to the role's policy: {"Effect": "Allow", "Action": "ecs:ContinueServiceDeployment", "Resource": "arn:aws:ecs:eu-west-1:123456789012:service-deployment/prod/web/*"}
+          add to the role's policy: {"Effect": "Allow", "Action": "ecs:ContinueServiceDeployment", "Resource": ["arn:aws:ecs:eu-west-1:123456789012:service/prod/web", "arn:aws:ecs:eu-west-1:123456789012:service-deployment/prod/web/*"]}
         error: ecs:StopServiceDeployment is refused
-          add to the role's policy: {"Effect": "Allow", "Action": "ecs:StopServiceDeployment", "Resource": "arn:aws:ecs:eu-west-1:123456789012:service-deployment/prod/web/*"}"#]]).await;
+          add to the role's policy: {"Effect": "Allow", "Action": "ecs:StopServiceDeployment", "Resource": ["arn:aws:ecs:eu-west-1:123456789012:service/prod/web", "arn:aws:ecs:eu-west-1:123456789012:service-deployment/prod/web/*"]}"#]]).await;
     check_denied(pipeline, &[Call::PutApprovalResult, Call::ListActionExecutions, Call::DeleteMessage], expect![[r#"
         error: codepipeline:PutApprovalResult is refused
           add to the role's policy: {"Effect": "Allow", "Action": "codepipeline:PutApprovalResult", "Resource": "arn:aws:codepipeline:eu-west-1:123456789012:web/STAGE/ACTION"}
