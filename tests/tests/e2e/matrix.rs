@@ -21,7 +21,7 @@ pub(crate) const QUICK: &str = "
 gate: v1
 probe: { http: { path: /shop }, rate: 40/s }
 objectives: [ { errors: { at-most: 10%, unacceptable: 30% } } ]
-decide: { at-least: 2s, deadline: 60s }
+decide: { at-least: 2s, deadline: 2m }
 ";
 
 /// What a release breaks [`QUICK`] by.
@@ -59,7 +59,7 @@ impl Befalls {
 
 /// A policy that judges on for longer than any test looks, even where green is taken away meanwhile.
 pub(crate) fn patient(quick: &str) -> String {
-    let patient = quick.replace("at-least: 2s, deadline: 60s", "at-least: 2m, deadline: 10m");
+    let patient = quick.replace("at-least: 2s, deadline: 2m", "at-least: 2m, deadline: 10m");
     patient.replace("at-most: 10%, unacceptable: 30%", "at-most: 95%, unacceptable: 99%")
 }
 

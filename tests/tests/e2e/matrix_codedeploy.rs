@@ -117,7 +117,7 @@ const INVOKED: &str = "
 gate: v1
 probe: { lambda: { payload: '{}' }, rate: 10/s, timeout: 5s }
 objectives: [ { errors: { at-most: 10%, unacceptable: 30% } } ]
-decide: { at-least: 2s, deadline: 60s }
+decide: { at-least: 2s, deadline: 2m }
 ";
 const BEFORE: [&str; 2] = ["--hooks", "BeforeAllowTraffic"];
 

@@ -120,7 +120,7 @@ async fn a_function_that_nobody_asks_about_is_vetoed() {
 gate: v1
 probe: { lambda: { payload: '{}' }, rate: 10/s, timeout: 5s }
 objectives: [ { errors: { at-most: 10%, unacceptable: 30% } } ]
-decide: { at-least: 2s, deadline: 60s }
+decide: { at-least: 2s, deadline: 2m }
 ";
     let key = "veto-function";
     let function = AWS.function(key, "http://127.0.0.1:1", &["--events-queue", key]).await;
