@@ -1,7 +1,8 @@
 //! The emulated AWS as a process, and services in it, set up and deployed as a pipeline would.
 
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::process::{Child, ChildStdin, Stdio};
 use std::time::Duration;
 
@@ -282,6 +283,43 @@ print(json.dumps(client._make_api_call(operation, json.loads(parameters)), defau
                 panic!("{id} is not {statuses:?} after {limit:?}: {:#}", self.deployment(id).await)
             }
         }
+    }
+}
+
+/// How long a service may take to be deleted.
+const DELETED_WITHIN: Duration = Duration::from_secs(10);
+
+/// Deletes a service with its tasks: a hundred tests leave no processes to the others, nor run out of addresses.
+/// What becomes of it is nobody's concern any more.
+fn delete_service(endpoint: &str, name: &str) {
+    let address = endpoint.trim_start_matches("http://");
+    let body = json!({
+        "cluster": format!("{name}-cluster"), "service": format!("{name}-service"), "force": true,
+    })
+    .to_string();
+    let request = format!(
+        "POST / HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-type: application/x-amz-json-1.1\r\n\
+         x-amz-target: AmazonEC2ContainerServiceV20141113.DeleteService\r\n\
+         authorization: AWS4-HMAC-SHA256 Credential=teardown/20260101/us-east-1/ecs/aws4_request, SignedHeaders=host, Signature=0\r\n\
+         content-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let Ok(mut connection) = TcpStream::connect(address) else { return };
+    let patience = connection.set_read_timeout(Some(DELETED_WITHIN));
+    if patience.is_ok() && connection.write_all(request.as_bytes()).is_ok() {
+        drop(connection.read_to_end(&mut Vec::new()));
+    }
+}
+
+impl Drop for Site<'_> {
+    fn drop(&mut self) {
+        delete_service(&self.aws.endpoint, &self.name);
+    }
+}
+
+impl Drop for Service<'_> {
+    fn drop(&mut self) {
+        delete_service(&self.aws.endpoint, &self.name);
     }
 }
 

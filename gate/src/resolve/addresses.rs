@@ -45,11 +45,15 @@ pub(super) async fn fill(
             Err(error) => return Err(trouble(&error)),
         };
         let unlisted = |targets: &[Target]| targets.iter().all(|t| t.route != Route::Listener);
-        if listener.leads_to(&arms.green.arn) && unlisted(&deployment.green) {
+        // Before a group of tasks is a load balancer that answers 503 by itself: no word of a release that has none.
+        let leads = |group: &TargetGroup, found: &[Target]| {
+            let tasks = group.target_type != "ip" || found.iter().any(|t| t.route == Route::Task);
+            tasks && listener.leads_to(&group.arn) && unlisted(found)
+        };
+        if leads(arms.green, &deployment.green) {
             deployment.green.push(through(&listener));
         }
-        let to_blue = arms.blue.is_some_and(|blue| listener.leads_to(&blue.arn));
-        if to_blue && unlisted(&deployment.blue) {
+        if arms.blue.is_some_and(|blue| leads(blue, &deployment.blue)) {
             deployment.blue.push(through(&listener));
         }
     }

@@ -290,6 +290,10 @@ impl CloudCase {
                     // It waits, and ECS will not have the answer: once more, later.
                     return Event::Undelivered { trouble: trouble(&error) };
                 }
+                if hook.is_some_and(|hook| hook.status == "TIMED_OUT") {
+                    let reason = format!("the pause had timed out: {}", error.story());
+                    return Event::Delivered { delivery: Delivery::TooLate { reason } };
+                }
                 Event::Delivered { delivery: Delivery::AlreadyCompleted }
             }
             // Whether it waits is not known: once more, later.

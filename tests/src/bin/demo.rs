@@ -53,6 +53,8 @@ async fn main() -> ExitCode {
         println!("{name}'s page: {url}, saved as {saved}");
     }
     if keep {
+        // Dropped, it would be deleted.
+        std::mem::forget(site);
         leave_running(aws, gate);
     }
     println!("good release: {}", good.answer);

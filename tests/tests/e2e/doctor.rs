@@ -412,7 +412,7 @@ async fn a_pipeline_is_looked_at_with_its_approvals_and_actions() {
 
 #[tokio::test]
 async fn a_visit_ends_in_time_and_names_what_was_not_known_by_then() {
-    AWS.site("fit-slow", "http://127.0.0.1:1", &[], &[]).await;
+    let _site = AWS.site("fit-slow", "http://127.0.0.1:1", &[], &[]).await;
     AWS.fault(json!({ "service": "*", "access_key": "slow-doctor", "delay_seconds": 60 })).await;
     let began = std::time::Instant::now();
     let patient = ["doctor", "codedeploy", "fit-slow", "fit-slow-group", "--timeout", "2s"];

@@ -50,9 +50,7 @@ impl Befalls {
     pub(crate) fn policy(self, quick: &str) -> String {
         match self {
             Self::Stopped => patient(quick),
-            // A load balancer answers for an empty target group, and that would be data.
-            Self::NoTargets => quick.replace("rate: 40/s", "rate: 40/s, via: tasks"),
-            Self::Throttling | Self::Twice | Self::Answered => quick.to_owned(),
+            Self::NoTargets | Self::Throttling | Self::Twice | Self::Answered => quick.to_owned(),
         }
     }
 }
