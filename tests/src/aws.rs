@@ -293,16 +293,8 @@ const DELETED_WITHIN: Duration = Duration::from_secs(10);
 /// What becomes of it is nobody's concern any more.
 fn delete_service(endpoint: &str, name: &str) {
     let address = endpoint.trim_start_matches("http://");
-    let body = json!({
-        "cluster": format!("{name}-cluster"), "service": format!("{name}-service"), "force": true,
-    })
-    .to_string();
     let request = format!(
-        "POST / HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-type: application/x-amz-json-1.1\r\n\
-         x-amz-target: AmazonEC2ContainerServiceV20141113.DeleteService\r\n\
-         authorization: AWS4-HMAC-SHA256 Credential=teardown/20260101/us-east-1/ecs/aws4_request, SignedHeaders=host, Signature=0\r\n\
-         content-length: {}\r\n\r\n{body}",
-        body.len()
+        "DELETE /_emulated/services/{name}-cluster/{name}-service HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n"
     );
     let Ok(mut connection) = TcpStream::connect(address) else { return };
     let patience = connection.set_read_timeout(Some(DELETED_WITHIN));

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from .codedeploy import views
 from .codedeploy.deployments import Deployments
+from .dispatch import Dispatch
 from .ecs.api import Ecs
 from .ecs.native import views as native_views
 from .ecs.task import endpoints
@@ -23,7 +24,16 @@ from .journal import Journal
 class Control:
     """Handlers; JSON in and out."""
 
-    def __init__(self, faults: Faults, journal: Journal, deployments: Deployments, ecs: Ecs, functions: Lambda) -> None:
+    def __init__(
+        self,
+        dispatch: Dispatch,
+        faults: Faults,
+        journal: Journal,
+        deployments: Deployments,
+        ecs: Ecs,
+        functions: Lambda,
+    ) -> None:
+        self._dispatch = dispatch
         self._faults = faults
         self._journal = journal
         self._deployments = deployments
@@ -47,6 +57,7 @@ class Control:
             web.get("/_emulated/functions", self._list_functions),
             web.get("/_emulated/tasks", self._tasks),
             web.post("/_emulated/tasks/{ip}/kill", self._kill_task),
+            web.delete("/_emulated/services/{cluster}/{service}", self._delete_service),
             web.post("/_emulated/hooks/{id}/redeliver", self._redeliver),
             web.route("*", "/_emulated/{rest:.*}", self._unknown),
         ]
@@ -134,6 +145,15 @@ class Control:
                 task.kill()
                 return web.json_response({"killed": task.arn})
         return _problem(404, f"no task runs at {wanted}")
+
+    async def _delete_service(self, request: web.Request) -> web.Response:
+        wanted = request.match_info
+        params = {"cluster": wanted["cluster"], "service": wanted["service"], "force": True}
+        try:
+            await self._dispatch.ask("ecs", "DeleteService", params, request.query.get("region", "us-east-1"), "person")
+        except AwsError as error:
+            return _problem(404 if error.status == 400 else error.status, str(error))
+        return web.json_response({"deleted": wanted["service"]})
 
     async def _redeliver(self, request: web.Request) -> web.Response:
         try:

@@ -57,7 +57,7 @@ class Emulator:
         application = web.Application(client_max_size=MAX_BODY, middlewares=[no_browsers])
         application.add_routes(CloudWatchControl(metrics, alarms).routes() + sts.routes())
         application.add_routes(self._elb.targets.instances.routes())
-        application.add_routes(Control(faults, journal, self._deployments, self._ecs, self._lambda).routes())
+        application.add_routes(Control(dispatch, faults, journal, self._deployments, self._ecs, self._lambda).routes())
         application.router.add_route("*", "/{path:.*}", front.handle)
         # what is signed is the body as it was sent, compressed or not
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1, auto_decompress=False)

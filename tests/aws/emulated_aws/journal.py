@@ -8,7 +8,7 @@ import json
 import time
 from typing import Any
 
-CAPACITY = 5000
+CAPACITY = 50_000
 _SUMMARY_CHARS = 400
 
 

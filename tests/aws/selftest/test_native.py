@@ -5,6 +5,7 @@ import datetime
 import pytest
 
 from conftest import eventually
+from native import Native
 
 SHIFTING_STAGES = [
     "PRE_SCALE_UP", "SCALE_UP", "POST_SCALE_UP", "TEST_TRAFFIC_SHIFT", "POST_TEST_TRAFFIC_SHIFT",
@@ -231,3 +232,16 @@ def test_a_deployment_waits_for_one_that_is_being_completed_and_can_be_stopped_m
     one.ecs.update_task_protection(**protect, protectionEnabled=False)
     assert one.wait(arn)["status"] == "SUCCESSFUL" and one.wait(waiting)["status"] == "ROLLBACK_SUCCESSFUL"
     assert one.get() == (200, "green")
+
+
+def test_a_service_can_be_deleted_with_its_tasks_whatever_it_does(aws):
+    service = Native(aws)
+    path = f"services/{service.out['cluster']}/{service.out['service']}"
+
+    def tasks():
+        return [one for one in aws.control("tasks")[1]["tasks"] if one["service"] == service.out["service"]]
+
+    assert tasks()
+    assert aws.control(path, "DELETE")[0] == 200
+    eventually(lambda: not tasks())
+    assert aws.control(f"services/{service.out['cluster']}/nobody", "DELETE")[0] == 404

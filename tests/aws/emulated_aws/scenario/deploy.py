@@ -98,4 +98,4 @@ def wait(clients: Clients, deployment_id: str, timeout: float) -> dict[str, Any]
             return shown
         if time.monotonic() > limit:
             raise TimeoutError(json.dumps(shown))
-        time.sleep(0.1)
+        time.sleep(0.25)

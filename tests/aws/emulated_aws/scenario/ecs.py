@@ -219,7 +219,7 @@ def wait_ecs(clients: Clients, arn: str, timeout: float) -> dict[str, Any]:
             return shown
         if time.monotonic() > limit:
             raise TimeoutError(json.dumps(shown))
-        time.sleep(0.1)
+        time.sleep(0.25)
 
 
 def is_ecs(clients: Clients, name: str) -> bool:

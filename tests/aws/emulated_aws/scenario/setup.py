@@ -288,4 +288,4 @@ def wait_healthy(clients: Clients, group: str, count: int) -> None:
             return
         if time.monotonic() > limit:
             raise TimeoutError(f"blue did not become healthy within {_HEALTH_SECONDS} s: {states}")
-        time.sleep(0.05)
+        time.sleep(0.2)
