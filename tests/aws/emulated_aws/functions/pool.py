@@ -13,7 +13,7 @@ from .report import Journal, Report, peak_mb
 from .sandbox import Invocation, Outcome, Sandbox, failure
 from .store import Version
 
-_IDLE_SECONDS = 300.0
+_IDLE_SECONDS = 20.0  # a burst of one version must not stand in the way of all others
 
 
 class Pool:
@@ -55,7 +55,8 @@ class Pool:
 
     async def run(self, version: Version, invocation: Invocation) -> tuple[Outcome, bytes]:
         """The outcome and the end of the log, whatever becomes of the process."""
-        self.retire(version)
+        for known in {version, *self._sandboxes}:
+            self.retire(known)
         sandboxes = self._sandboxes[version]
         sandbox = next((one for one in reversed(sandboxes) if one not in self._busy), None)
         cold = sandbox is None
