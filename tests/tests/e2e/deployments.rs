@@ -25,7 +25,9 @@ async fn a_healthy_release_continues() {
 #[tokio::test]
 async fn a_release_with_errors_is_rolled_back_and_its_rollback_is_let_through_at_once() {
     let gate = gate("errors").await;
-    let (outcome, deployment) = deploy(&gate, "errors", &["--errors", "12%"]).await;
+    let site = AWS.site("errors", &gate.url(), &[], &[]).await;
+    let id = site.deploy(&["--errors", "12%"]).await;
+    let (outcome, deployment) = finished(&gate, &id).await;
     assert_eq!(outcome["decision"], "rollback", "{outcome:#}");
     assert_eq!(outcome["objective"], "errors at most 2 %");
     assert!(reason(&outcome).contains("× status 500"), "{}", reason(&outcome));

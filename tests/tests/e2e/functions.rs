@@ -1,7 +1,7 @@
 //! CodeDeploy on Lambda: versions invoked by their number, before the shift and while it goes on.
 
 use serde_json::json;
-use tests::Gate;
+use tests::{Gate, eventually};
 
 use super::{AWS, ENDED, LIMIT, reason};
 
@@ -83,10 +83,15 @@ async fn a_version_that_breaks_while_its_share_grows_is_vetoed() {
     let watched = format!("{POLICY}watch: {{ until: end-of-deployment, window: 60s }}\n");
     let gate = Gate::new(&AWS.endpoint, "eroding").policy(&watched).start().await;
     let function = AWS.function("eroding", &gate.url(), &[]).await;
-    // One process serves 20 a second: good for the 8 s of the question, broken in the shift.
     let canary = ["--config", "CodeDeployDefault.LambdaCanary10Percent10Minutes"];
-    let id =
-        function.deploy(&["NAME=new", "FAIL_AFTER=400"], &[&BEFORE[..], &canary].concat()).await;
+    let broken = gate.folder().join("broken");
+    let breaks = format!("FAIL_ONCE={}", broken.display());
+    let id = function.deploy(&["NAME=new", &breaks], &[&BEFORE[..], &canary].concat()).await;
+    let watched = eventually(LIMIT, async || {
+        gate.evaluation(&id).await.filter(|seen| seen["phase"] == "watching").map(drop)
+    });
+    watched.await.expect("it is watched");
+    std::fs::write(&broken, "").unwrap();
     let deployment = AWS.until(&id, &ENDED, LIMIT).await;
     assert_eq!(deployment["status"], "Stopped", "{deployment:#}");
     assert!(deployment["rollback_id"].is_string(), "{deployment:#}");

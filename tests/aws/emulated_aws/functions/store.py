@@ -12,7 +12,7 @@ from ..errors import AwsError
 from . import names
 from .names import LATEST
 
-MAX_FUNCTIONS = 100
+MAX_FUNCTIONS = 1000
 
 
 def revision() -> str:

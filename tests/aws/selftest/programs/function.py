@@ -1,6 +1,6 @@
 """A function for tests: tells its NAME and version; sleeps, fails, exits or hangs up as its event says.
 
-By its environment it fails every FAIL_EVERY-th event, or all after FAIL_AFTER of them.
+By its environment it fails every FAIL_EVERY-th event, or all once the file FAIL_ONCE exists.
 """
 
 import itertools
@@ -27,7 +27,7 @@ def main():
     if os.environ.get("INIT_ERROR"):
         runtime("POST", "init/error", b'{"errorType": "NoDatabase", "errorMessage": "on purpose"}')
         sys.exit(1)
-    every, after = (int(os.environ.get(name, 0)) for name in ("FAIL_EVERY", "FAIL_AFTER"))
+    every, once = int(os.environ.get("FAIL_EVERY", 0)), os.environ.get("FAIL_ONCE")
     for count in itertools.count(1):
         headers, body = runtime("GET", "invocation/next")
         event = json.loads(body)
@@ -41,7 +41,7 @@ def main():
             "context": headers.get("lambda-runtime-client-context"),
             "left_ms": int(headers["lambda-runtime-deadline-ms"]) - time.time() * 1000,
         }  # fmt: skip
-        failed = "fail" in event or (every and count % every == 0) or (after and count > after)
+        failed = "fail" in event or (every and count % every == 0) or (once and os.path.exists(once))
         told = {"errorType": "Oops", "errorMessage": event.get("fail", "on purpose")} if failed else told
         where = f"invocation/{headers['lambda-runtime-aws-request-id']}/{'error' if failed else 'response'}"
         runtime("POST", where, json.dumps(told).encode())
