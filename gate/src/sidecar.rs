@@ -50,6 +50,8 @@ pub(crate) struct TargetSnapshot {
     since: String,
     /// Since when the verdict stands.
     verdict_since: String,
+    /// When the counting began of what `counted` has.
+    counted_since: String,
     #[serde(flatten)]
     seen: Snapshot,
 }
@@ -171,6 +173,7 @@ impl Watched {
             guard: self.guard,
             since: self.spelled(judging.measured_since()),
             verdict_since: self.spelled(judging.state().since),
+            counted_since: self.spelled(judging.counted_since()),
             seen: judging.snapshot(),
         }
     }

@@ -34,6 +34,7 @@ pub mod event;
 pub mod phase;
 pub mod report;
 pub mod run;
+pub mod snapshot;
 
 pub mod forecast;
 pub mod replay;

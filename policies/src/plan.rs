@@ -82,6 +82,24 @@ pub struct Script {
     pub green_headers: Headers,
     /// Where targets show their own metrics.
     pub scrape: Scrape,
+    /// Where the sidecar in a target's task answers.
+    pub sidecar: Sidecar,
+}
+
+/// Where the sidecar in a target's task answers `GET /snapshot`, over plain HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sidecar {
+    /// Of the target's host.
+    pub port: u16,
+}
+
+/// The operators' port of a gate whose settings name none.
+pub const SIDECAR_PORT_DEFAULT: u16 = 9090;
+
+impl Default for Sidecar {
+    fn default() -> Self {
+        Self { port: SIDECAR_PORT_DEFAULT }
+    }
 }
 
 /// Where targets show their own metrics.

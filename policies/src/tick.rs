@@ -9,9 +9,11 @@ use crate::histogram::Interval;
 use crate::policy::Signal;
 use crate::sample::{Blame, Outcome, Phase, Sample};
 
+mod cumulative;
 mod invocations;
 mod recorder;
 
+pub use cumulative::Cumulative;
 pub use invocations::Invocations;
 pub use recorder::Recorder;
 

@@ -8,9 +8,13 @@
 
 mod common;
 
+use std::time::Duration;
+
 use common::{arm, target};
 use policies::histogram::Interval;
+use policies::policy::Signal;
 use policies::run::{Continuous, RECENT_SPAN, Unjudgeable};
+use policies::tick::Cumulative;
 use policies::{ArmTick, Moment, Outcome, PolicyFile, Tick, Verdict};
 use rand_distr::{Binomial, Distribution};
 
@@ -183,6 +187,44 @@ fn a_warm_up_is_measured_and_not_judged() {
     assert_eq!((feed.verdict(), feed.judging.snapshot().probes), (Verdict::Unknown, 600));
     feed.healthy(30);
     assert_eq!(feed.verdict(), Verdict::Kept);
+}
+
+#[test]
+fn what_bore_evidence_is_counted_for_ever_beside_what_was_measured_of_late() {
+    let mut feed = Feed::new(&POLICY.replace("rate:", "warm-up: 60s, rate:"));
+    feed.feed(30, &[(Outcome::Status, 20)]).starved(10);
+    assert_eq!(feed.judging.snapshot().counted, Cumulative::default());
+    let ticks = 5 * RECENT_SPAN.as_secs() / 2;
+    let outcomes = [(Outcome::Ok, 17), (Outcome::Status, 1), (Outcome::Timeout, 1)];
+    feed.feed(ticks, &outcomes).feed(3, &[(Outcome::Dns, 20)]).starved(1);
+    let (snapshot, since) = (feed.judging.snapshot(), feed.judging.counted_since());
+    let counted = &snapshot.counted;
+    assert_eq!((counted.judged, counted.bad, counted.unanswered), (19 * ticks, 2 * ticks, ticks));
+    assert_eq!((counted.latency.count(), since), (18 * ticks, Moment::ZERO));
+    assert!(counted.is_sound() && snapshot.seen.judged() < counted.judged);
+    let slow = Signal::SlowerThan(Duration::from_millis(1));
+    assert_eq!((counted.bad_for(Signal::Errors), counted.bad_for(slow)), (2 * ticks, 19 * ticks));
+}
+
+#[test]
+fn counts_begin_again_before_a_bucket_is_full() {
+    let mut feed = Feed::new(POLICY);
+    let many = u32::MAX / 4 + 1;
+    for _ in 0..2 {
+        let mut green = ArmTick::default();
+        let tick = green.targets.entry("127.0.0.1:3000".to_owned()).or_default();
+        tick.due = many;
+        tick.outcomes.insert(Outcome::Ok, many);
+        tick.latency.record_many(Duration::from_millis(5), many);
+        feed.tick(green, 0);
+    }
+    let counts = |feed: &Feed| {
+        let counted = feed.judging.snapshot().counted;
+        (counted.judged, counted.is_sound(), feed.judging.counted_since())
+    };
+    assert_eq!(counts(&feed), (2 * u64::from(many), true, Moment::ZERO));
+    feed.healthy(2);
+    assert_eq!(counts(&feed), (40, true, Moment::from_millis(6000)));
 }
 
 #[test]

@@ -59,6 +59,36 @@ fn counts_of_others_are_judged_a_period_at_a_time() {
 }
 
 #[test]
+fn probes_of_sidecars_are_judged_a_second_at_a_time() {
+    let each = |bad, all| {
+        move |index: u64| {
+            let began = i64::try_from(index).unwrap() * 2000;
+            (index > 0).then_some((began, Seen::Counts { bad, all }))
+        }
+    };
+    let errors = format!("{ERRORS}  - sidecar: {{ at-most: 1% }}\n");
+    let name = "errors of sidecars at most 1 %";
+    expect![[r#"
+        rollback, proven: `errors of sidecars at most 1 %` is broken: 12 of 120 probes bad (10 %, at any time 2.5-26 % with 99 % confidence); evidence 333:1 that more than 1 % are; together 166:1 (rollback at 100:1)
+        would not have been rolled back by then if at-most were 1.3 % (`errors of sidecars at most 1 %`)
+    "#]].assert_eq(&told(&reading(&errors, name, each(4.0, 40.0))));
+    expect![[r#"
+        continue, proven: every objective is kept after 60 s: `errors at most 1 %`: 0 of 1200 bad, `errors of sidecars at most 1 %`: 0 of 1120 bad; evidence at least over 1000000:1 (continue at 100:1)
+        would have continued as soon with at-most down to 0.23 % (`errors at most 1 %`)
+    "#]].assert_eq(&told(&reading(&errors, name, each(0.0, 40.0))));
+    let slow = format!("{ERRORS}  - sidecar: {{ quantile: p95, at-most: 250ms }}\n");
+    let name = "p95 of sidecars at most 250 ms";
+    expect![[r#"
+        rollback, proven: `p95 of sidecars at most 250 ms` is broken: 48 of 160 probes slower than 250 ms (30 %, at any time 17-45 % with 99 % confidence); evidence 611:1 that more than 5 % are; together 306:1 (rollback at 100:1)
+        would not have been rolled back by then if the share allowed to be slow were 6.5 % (`p95 of sidecars at most 250 ms`)
+    "#]].assert_eq(&told(&reading(&slow, name, each(12.0, 40.0))));
+    expect![[r#"
+        rollback, no-data: no data: nothing was read for `p95 of sidecars at most 250 ms` for 10 s; answering rollback by the policy's `no-data` rule
+        would have continued if no-data were continue
+    "#]].assert_eq(&told(&reading(&slow, name, |_| None)));
+}
+
+#[test]
 fn what_was_measured_before_green_was_reached_never_decides() {
     let objectives = format!("{ERRORS}{REQUESTS}");
     let before = |index| (index == 1).then_some((-60_000, Seen::Counts { bad: 9e3, all: 9e3 }));

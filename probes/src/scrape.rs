@@ -16,7 +16,9 @@
 mod exposition;
 mod line;
 mod merge;
+mod rounds;
 mod scraper;
+mod sidecars;
 mod told;
 mod totals;
 mod tracked;
@@ -31,6 +33,7 @@ use policies::reading::Seen;
 pub use exposition::{ACCEPT, BODY_BYTES_MAX, SAMPLES_MAX, ScrapeError};
 pub use merge::merge;
 pub use scraper::Scraper;
+pub use sidecars::Sidecars;
 use tracked::{Gathered, Tracked};
 pub use wanted::Wanted;
 

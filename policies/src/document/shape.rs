@@ -4,9 +4,11 @@
 //! held to it, so that the three cannot differ.
 
 mod probe;
+mod sidecar;
 mod table;
 
 pub(super) use probe::*;
+pub(super) use sidecar::*;
 pub(super) use table::*;
 
 /// A map of the document.

@@ -31,13 +31,15 @@ impl Judge {
                     if seen_enough { knob.find(judged, Look::SmallestAbove, kept) } else { None };
                 if let Some(share) = continues {
                     return Some(format!(
-                        "would have continued if at-most were {} (`{name}`)",
+                        "would have continued if {} were {} (`{name}`)",
+                        knob.called,
                         percent(share)
                     ));
                 }
                 let share = knob.find(judged, Look::SmallestAbove, unbroken)?;
                 Some(format!(
-                    "would not have been rolled back by then if at-most were {} (`{name}`)",
+                    "would not have been rolled back by then if {} were {} (`{name}`)",
+                    knob.called,
                     percent(share)
                 ))
             }
@@ -177,9 +179,11 @@ impl Judged {
             Measure::Share { limits, signal: Signal::SlowerThan(_) } => {
                 (*limits, slow, self.setting())
             }
-            Measure::Counts { limits, counted: Counted::Buckets { .. }, .. } => {
-                (*limits, slow, counted()?)
-            }
+            Measure::Counts {
+                limits,
+                counted: Counted::Buckets { .. } | Counted::Sidecars(Signal::SlowerThan(_)),
+                ..
+            } => (*limits, slow, counted()?),
             Measure::Counts { limits, .. } => (*limits, "at-most", counted()?),
             Measure::Versus { .. }
             | Measure::EachTarget { .. }

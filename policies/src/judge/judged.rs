@@ -188,7 +188,9 @@ impl Judged {
             (Engine::Counts(engine), Measure::Counts { counted, limits, .. }) => {
                 let counts = match (counted, seen) {
                     (
-                        Counted::CloudWatch { .. } | Counted::Counters { .. },
+                        Counted::CloudWatch { .. }
+                        | Counted::Counters { .. }
+                        | Counted::Sidecars(_),
                         Seen::Counts { bad, all },
                     ) => Some((*bad, *all)),
                     (Counted::Buckets { above, .. }, seen) => seen.above(*above),

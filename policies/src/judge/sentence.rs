@@ -5,7 +5,7 @@ use super::judged::Engine;
 use crate::evidence::interval;
 use crate::evidence::numerics::count;
 use crate::moment::Moment;
-use crate::policy::{Limits, Measure, Versus, objective::quantile_name};
+use crate::policy::{Counted, Limits, Measure, Versus, objective::quantile_name};
 use crate::units::{percent, spell};
 use crate::verdict::{odds, odds_needed};
 
@@ -101,6 +101,9 @@ pub(crate) fn say(judged: &Judged, now: Moment) -> Sentence {
                 kept: None,
             },
         },
+        (_, Measure::Counts { limits, counted: Counted::Sidecars(signal), .. }) => {
+            share(judged, "probes", &signal.of_bad(), *limits)
+        }
         (_, Measure::Counts { limits, .. }) => share(judged, "events", "bad", *limits),
         (_, Measure::Share { signal, limits }) => {
             share(judged, "probes", &signal.of_bad(), *limits)

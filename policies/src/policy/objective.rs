@@ -175,6 +175,8 @@ pub enum Counted {
         /// The bound.
         above: Duration,
     },
+    /// Probes of the sidecars in green's tasks, each of the container beside it.
+    Sidecars(Signal),
 }
 
 /// Readings that may be missed in a row before an objective has no data.
@@ -238,6 +240,7 @@ impl Measure {
                     quantile_name(1.0 - limits.acceptable),
                     exact(*above)
                 ),
+                Counted::Sidecars(signal) => sidecars_name(*signal, limits.acceptable),
             },
             Self::Series { metric, direction, relative, .. } => {
                 let bound = match direction {
@@ -299,6 +302,17 @@ fn share_name(signal: Signal, acceptable: f64) -> String {
         Signal::Errors => format!("errors at most {}", exact_percent(acceptable)),
         Signal::SlowerThan(threshold) => {
             format!("{} at most {}", quantile_name(1.0 - acceptable), exact(threshold))
+        }
+    }
+}
+
+/// `errors of sidecars at most 0.5 %`, `p99 of sidecars at most 250 ms`.
+fn sidecars_name(signal: Signal, acceptable: f64) -> String {
+    match signal {
+        Signal::Errors => format!("errors of sidecars at most {}", exact_percent(acceptable)),
+        Signal::SlowerThan(threshold) => {
+            let quantile = quantile_name(1.0 - acceptable);
+            format!("{quantile} of sidecars at most {}", exact(threshold))
         }
     }
 }

@@ -25,7 +25,7 @@ use crate::plan::Plan;
 use crate::policy::{During, Measure, Objective, Policy, Watch};
 use crate::report::ObjectiveReport;
 use crate::sample::Outcome;
-use crate::tick::{TargetTick, Tick};
+use crate::tick::{Cumulative, TargetTick, Tick};
 use crate::units::spell;
 use crate::verdict::Verdict;
 
@@ -43,7 +43,12 @@ pub struct Continuous {
     silence: Silence,
     window: Window,
     recent: Recent,
+    counted: Cumulative,
+    counted_since: Moment,
 }
+
+/// Judged probes after which the snapshot counts from zero again, so that no bucket of its histogram is ever full.
+const COUNTED_MAX: u64 = 1 << 31;
 
 /// What is held of the target now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,6 +128,8 @@ pub struct Snapshot {
     /// Everything else of them, as a tick has it: histograms are HDR V2 in base64, of microseconds.
     #[serde(flatten)]
     pub seen: TargetTick,
+    /// What bore evidence since the counting began, however long ago: for who takes differences.
+    pub counted: Cumulative,
 }
 
 impl Continuous {
@@ -170,6 +177,8 @@ impl Continuous {
             next_tick: 0,
             silence: Silence::of(false),
             window: Window::new(judge, 1),
+            counted: Cumulative::default(),
+            counted_since: Moment::ZERO,
         };
         Ok((continuous, warnings))
     }
@@ -204,6 +213,11 @@ impl Continuous {
         self.recent.began()
     }
 
+    /// Since when probes are counted that the snapshot has as `counted`.
+    pub const fn counted_since(&self) -> Moment {
+        self.counted_since
+    }
+
     /// What was measured of late, and what is held of it.
     pub fn snapshot(&self) -> Snapshot {
         let recent = self.recent.total();
@@ -224,6 +238,7 @@ impl Continuous {
             throttled_millis: recent.throttled_millis,
             probes: recent.seen.due,
             seen: recent.seen,
+            counted: self.counted.clone(),
         }
     }
 
@@ -257,6 +272,7 @@ impl Continuous {
             } else if total.due > 0 {
                 self.silence.green += length;
             }
+            self.count(&total);
             self.window.take(tick, &total, self.now);
             self.note_verdicts();
             self.conclude();
@@ -265,6 +281,13 @@ impl Continuous {
             self.close_window();
         }
         (self.state.verdict != before).then_some(&self.state)
+    }
+
+    fn count(&mut self, total: &TargetTick) {
+        if self.counted.judged >= COUNTED_MAX {
+            (self.counted, self.counted_since) = (Cumulative::default(), self.now);
+        }
+        self.counted.add(total);
     }
 
     fn conclude(&mut self) {

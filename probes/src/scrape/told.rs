@@ -5,24 +5,32 @@ use std::collections::BTreeMap;
 use super::Notes;
 
 /// What was said last.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Told {
+    /// What is read of targets: `the target's metrics`.
+    what: &'static str,
+    /// What then happens to it, for one or for many: `is`, `are`.
+    verb: &'static str,
     /// The trouble of each target, if there is one.
     targets: BTreeMap<String, Option<String>>,
     objectives: BTreeMap<String, Vec<&'static str>>,
 }
 
 impl Told {
+    /// Nothing was said yet of this. A singular has `is`, a plural `are`.
+    pub(super) const fn of(what: &'static str, verb: &'static str) -> Self {
+        Self { what, verb, targets: BTreeMap::new(), objectives: BTreeMap::new() }
+    }
+
     /// Takes what came of asking a target.
     pub(super) fn target(&mut self, id: &str, trouble: Option<String>) {
         if self.targets.get(id) == Some(&trouble) {
             return;
         }
+        let Self { what, verb, .. } = self;
         match &trouble {
-            Some(trouble) => {
-                tracing::warn!(green = id, %trouble, "the target's metrics cannot be read");
-            }
-            None => tracing::info!(green = id, "the target's metrics are read"),
+            Some(trouble) => tracing::warn!(green = id, %trouble, "{what} cannot be read"),
+            None => tracing::info!(green = id, "{what} {verb} read"),
         }
         self.targets.insert(id.to_owned(), trouble);
     }

@@ -39,7 +39,8 @@ pub(super) enum Role {
 }
 
 impl Wanted {
-    /// What is wanted for objectives by their names. CloudWatch's metrics are not a target's to show.
+    /// What is wanted for objectives by their names. What CloudWatch or a sidecar counts is not the
+    /// service's to show.
     ///
     /// # Errors
     /// A selector that cannot be read, which the check of a policy refuses.
@@ -47,7 +48,7 @@ impl Wanted {
         let mut wanted = Self::default();
         for (objective, counted) in objectives {
             let counted = match counted {
-                Counted::CloudWatch { .. } => continue,
+                Counted::CloudWatch { .. } | Counted::Sidecars(_) => continue,
                 Counted::Counters { bad, all } => {
                     Needed::Counters { bad: Selector::parse(bad)?, all: Selector::parse(all)? }
                 }

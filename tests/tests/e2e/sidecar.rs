@@ -11,7 +11,7 @@ use tests::place::{self, Folder};
 use tests::{Gate, eventually, http};
 use tokio::process::{Child, Command};
 
-use super::LIMIT;
+use super::{LIMIT, shell};
 
 /// 40/s, and a verdict after 4 s at the earliest.
 const POLICY: &str = "
@@ -251,6 +251,44 @@ async fn hooks_are_served_beside_targets_where_the_settings_say_so() {
     let listed = http::get(&format!("{}/evaluations", gate.url())).await.unwrap();
     assert_eq!(listed.status, 200, "{}", listed.text);
     verdict(&gate, "Kept").await;
+}
+
+/// A service that probes find healthy, in a task whose sidecar judges a service like that.
+async fn verify_by_a_sidecar(name: &str, beside: &[&str], code: i32, decision: &str) {
+    let address = address();
+    let _beside = service(address, beside).await;
+    let sidecar = sidecar(name, address, false).await;
+    let admin: SocketAddr = sidecar.admin().trim_start_matches("http://").parse().unwrap();
+    let green = SocketAddr::new(admin.ip(), 3000);
+    let _green = service(green, &[]).await;
+    let policy = format!(
+        "
+gate: v1
+probe: {{ http: {{ path: /shop }}, sidecar: {{ port: {} }} }}
+objectives:
+  - sidecar: {{ at-most: 2% }}
+  - sidecar: {{ quantile: p95, at-most: 300ms }}
+decide: {{ at-least: 6s, deadline: 60s }}
+",
+        admin.port()
+    );
+    let seen =
+        shell::check(&policy, &format!("http://{green}"), &[], code, decision, "proven").await;
+    let verdict = if code == 0 { "Kept" } else { "Broken" };
+    assert_eq!(seen["objectives"][0]["verdict"], verdict, "{seen:#}");
+    for objective in seen["objectives"].as_array().unwrap() {
+        assert!(objective["counts"]["total"].as_u64().unwrap() >= 20, "{seen:#}");
+    }
+    assert_eq!(seen["objectives"][0]["name"], "errors of sidecars at most 2 %");
+    let counted = snapshot(&sidecar).await.unwrap();
+    assert_eq!(counted["counted_since"], counted["since"], "{counted:#}");
+    assert!(counted["counted"]["judged"].as_u64() > Some(100), "{counted:#}");
+}
+
+#[tokio::test]
+async fn a_release_is_judged_by_what_its_sidecars_measure() {
+    verify_by_a_sidecar("read", &[], 0, "continue").await;
+    verify_by_a_sidecar("read-broken", &["--errors", "30%"], 1, "rollback").await;
 }
 
 #[tokio::test]

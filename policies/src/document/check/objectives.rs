@@ -102,6 +102,7 @@ fn not_of_functions(kind: &str, place: &Place, faults: &mut Faults<'_>) {
         "metrics" => {
             ("a function shows no metrics of its own", "write `cloudwatch` for those of Lambda")
         }
+        "sidecar" => ("a function has no sidecar", "write `errors` or `latency`"),
         "healthy-targets" => (
             "no load balancer checks a function",
             "write `errors`, or `alarms` of Lambda's metrics",
@@ -144,6 +145,7 @@ fn objective(item: &Node, setting: Setting<'_>, faults: &mut Faults<'_>) -> Opti
         "each-target" => signals::unnamed(each_target(node, setting, faults)?),
         "cloudwatch" => signals::unnamed(signals::cloudwatch(node, faults)?),
         "metrics" => signals::unnamed(signals::metrics(node, faults)?),
+        "sidecar" => signals::unnamed(signals::sidecar(node, faults)?),
         "healthy-targets" => signals::unnamed(signals::healthy_targets(node, faults)?),
         "stopped-tasks" => signals::unnamed(signals::stopped_tasks(node, faults)?),
         _ => signals::unnamed(signals::alarms(node, faults)?),

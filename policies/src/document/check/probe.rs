@@ -11,7 +11,7 @@ use super::call;
 use super::fields::{self, Fields};
 use super::scenario;
 use crate::plan::{
-    Call, ClientTls, Connections, IDLE_MAX_DEFAULT, Rate, Scrape, Script, Segment, Sign,
+    Call, ClientTls, Connections, IDLE_MAX_DEFAULT, Rate, Scrape, Script, Segment, Sidecar, Sign,
 };
 use crate::policy::{self, Decide, Probe, Via};
 use crate::units;
@@ -22,8 +22,8 @@ const IN_FLIGHT_MAX: f64 = 10_000.0;
 /// costs both sides little then, and load balancers' health checks do the same.
 const NEW_CONNECTIONS_MAX_PER_SECOND: f64 = 100.0;
 /// What is said of the way to an address, which a function has not.
-const KEYS_OF_ADDRESSES: [&str; 7] =
-    ["headers", "green-headers", "via", "connections", "client-tls", "sign", "scrape"];
+const KEYS_OF_ADDRESSES: [&str; 8] =
+    ["headers", "green-headers", "via", "connections", "client-tls", "sign", "scrape", "sidecar"];
 /// Steps and ramps of one rate.
 const SEGMENTS_MAX: usize = 32;
 
@@ -144,9 +144,10 @@ fn script(
     let tls = fields.optional("client-tls").map(|node| client_tls(node, faults));
     let sign = fields.optional("sign").and_then(|node| sign(node, faults));
     let scrape = fields.optional("scrape").map(|node| scrape(node, faults)).unwrap_or_default();
+    let sidecar = fields.optional("sidecar").map(|node| sidecar(node, faults)).unwrap_or_default();
     let scenarios = scenario::scenarios(fields, node, &common, faults)?;
     let tls = tls.unwrap_or_default();
-    let script = Script { scenarios, connections, tls, sign, green_headers, scrape };
+    let script = Script { scenarios, connections, tls, sign, green_headers, scrape, sidecar };
     if script.invokes() {
         only_invokes(fields, &script, faults);
     }
@@ -211,15 +212,27 @@ fn scrape(node: &Node, faults: &mut Faults<'_>) -> Scrape {
             }
         }
     }
-    if let Some(node) = fields.optional("port") {
-        let text = fields::text(node, faults).unwrap_or_default();
-        scrape.port = text.parse().ok().filter(|port| *port > 0);
-        if scrape.port.is_none() {
-            let message = format!("`{text}` is not a port");
-            faults.add(FaultCode::G0004, &node.place, message, "write a number from 1 to 65535");
-        }
-    }
+    scrape.port = port(&fields, faults);
     scrape
+}
+
+fn sidecar(node: &Node, faults: &mut Faults<'_>) -> Sidecar {
+    let written = Fields::of(node, &shape::SIDECAR_PLACE, faults)
+        .and_then(|fields| port(&fields, faults))
+        .map(|port| Sidecar { port });
+    written.unwrap_or_default()
+}
+
+/// What is written as `port`, if it is one.
+fn port(fields: &Fields<'_>, faults: &mut Faults<'_>) -> Option<u16> {
+    let node = fields.optional("port")?;
+    let text = fields::text(node, faults).unwrap_or_default();
+    let port = text.parse().ok().filter(|port| *port > 0);
+    if port.is_none() {
+        let message = format!("`{text}` is not a port");
+        faults.add(FaultCode::G0004, &node.place, message, "write a number from 1 to 65535");
+    }
+    port
 }
 
 fn client_tls(node: &Node, faults: &mut Faults<'_>) -> ClientTls {

@@ -9,7 +9,7 @@ use super::Faults;
 use super::fields::{self, Fields};
 use super::objectives::{multiple, or_else};
 use crate::evidence::Direction;
-use crate::policy::{Counted, Measure, Metric, slow_share};
+use crate::policy::{Counted, Measure, Metric, Signal, slow_share};
 use crate::selector::{Selector, SelectorError};
 use crate::units;
 
@@ -178,6 +178,31 @@ pub(super) fn metrics<'a>(node: &'a Node, faults: &mut Faults<'_>) -> Option<Fou
             return refuse(FaultCode::G0003, message, faults);
         }
     };
+    Some((Measure::Counts { counted, limits, period: SCRAPE_PERIOD }, fields))
+}
+
+pub(super) fn sidecar<'a>(node: &'a Node, faults: &mut Faults<'_>) -> Option<Found<'a>> {
+    let fields = Fields::of(node, &shape::SIDECAR, faults)?;
+    let unacceptable = fields.parsed("unacceptable", units::share, faults);
+    let (signal, limits) = if fields.optional("quantile").is_some() {
+        let quantile = fields.parsed("quantile", units::quantile, faults);
+        let share = |text: &str| units::share(text).is_ok();
+        let bound = or_else(units::duration, share, "remove `quantile` to judge errors");
+        let (place, above) = fields.parsed("at-most", bound, faults)?;
+        if above.is_zero() {
+            let message = "no answer takes no time";
+            faults.add(FaultCode::G0004, &place, message, "write `at-most: 250ms`");
+            return None;
+        }
+        let limits = multiple(unacceptable, slow_share(quantile?.1), faults)?;
+        (Signal::SlowerThan(above), limits)
+    } else {
+        let duration = |text: &str| units::duration(text).is_ok();
+        let share = or_else(units::share, duration, "add `quantile: p99` to judge latency");
+        let (_, acceptable) = fields.parsed("at-most", share, faults)?;
+        (Signal::Errors, multiple(unacceptable, acceptable, faults)?)
+    };
+    let counted = Counted::Sidecars(signal);
     Some((Measure::Counts { counted, limits, period: SCRAPE_PERIOD }, fields))
 }
 

@@ -1,5 +1,6 @@
 //! Every key of a policy's probe.
 
+use super::sidecar::SIDECAR_KEY;
 use super::{Form, KeyShape, Needs, Shape, key, must};
 
 const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
@@ -79,6 +80,7 @@ pub(in crate::document) static PROBE: Shape = Shape {
             "`/metrics`",
             "where green's targets show their own metrics, for `metrics` objectives",
         ),
+        SIDECAR_KEY,
     ],
 };
 

@@ -1,6 +1,7 @@
 //! Every key of a policy but those of its probe.
 
 use super::probe::PROBE;
+use super::sidecar::SIDECAR;
 use super::{Form, KeyShape, Needs, Shape, key, must};
 
 const ANSWERS: Form = Form::Words(&["continue", "rollback"]);
@@ -144,6 +145,12 @@ pub(in crate::document) static OBJECTIVE: Shape = Shape {
             "the service's own Prometheus counters, or a histogram",
         ),
         key(
+            "sidecar",
+            Form::Map(&SIDECAR),
+            "",
+            "what the sidecars in green's tasks measure: failed probes, or a quantile of latency",
+        ),
+        key(
             "healthy-targets",
             Form::Map(&HEALTHY_TARGETS),
             "",
@@ -165,22 +172,23 @@ const STEP: KeyShape = key(
     "the whole probe",
     "a scenario (`buy`) or a step of it (`buy/login`) instead of all probes",
 );
-const WEIGHT: KeyShape = key(
+pub(super) const WEIGHT: KeyShape = key(
     "weight",
     Form::Number,
     "1",
     "share of the false-rollback rate, relative to the other objectives",
 );
-const OBSERVE: KeyShape = key("observe", Form::Bool, "false", "judged and shown, never decides");
-const NO_DATA: KeyShape =
+pub(super) const OBSERVE: KeyShape =
+    key("observe", Form::Bool, "false", "judged and shown, never decides");
+pub(super) const NO_DATA: KeyShape =
     key("no-data", ANSWERS, "`decide.no-data`", "what to say when it has no data");
-const DURING: KeyShape = key(
+pub(super) const DURING: KeyShape = key(
     "during",
     Form::Words(&["question", "watch", "both"]),
     "both",
     "judged before the answer, after it, or both",
 );
-const UNACCEPTABLE: KeyShape = key(
+pub(super) const UNACCEPTABLE: KeyShape = key(
     "unacceptable",
     Form::Share,
     "2, 3, 5 or 10 times the allowed share",
