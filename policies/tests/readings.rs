@@ -156,7 +156,7 @@ fn the_services_own_histogram_is_a_share_above_a_bound() {
     let name = "p90 of http_seconds at most 250 ms";
     expect![[r#"
         rollback, proven: `p90 of http_seconds at most 250 ms` is broken: 200 of 400 events bad (50 %, at any time 41-59 % with 99 % confidence); evidence 270:1 that more than 10 % are; together 135:1 (rollback at 100:1)
-        would not have been rolled back by then if at-most were 11 % (`p90 of http_seconds at most 250 ms`)
+        would not have been rolled back by then if the share allowed to be slow were 11 % (`p90 of http_seconds at most 250 ms`)
     "#]].assert_eq(&told(&reading(&format!("{ERRORS}{metrics}"), name, buckets(50.0))));
     expect![[r#"
         continue, proven: every objective is kept after 60 s: `errors at most 1 %`: 0 of 1200 bad, `p90 of http_seconds at most 250 ms`: 29 of 2900 bad; evidence at least over 1000000:1 (continue at 100:1)
