@@ -11,6 +11,8 @@ FUZZ_RUN := PATH="$(CURDIR)/target/tools/bin:$$PATH" cargo +nightly fuzz run --f
 SECONDS ?= 60
 # Tests that wait more than they work.
 E2E_AT_ONCE ?= 6
+# Emulators the self-test of the emulated AWS runs at once; each takes two seconds of a processor to start.
+EMULATORS_AT_ONCE ?= 4
 export PYTHONPATH := tests/aws
 # Every cargo command names the whole workspace: with fewer crates, features differ and half of the tree
 # is compiled again.
@@ -71,8 +73,10 @@ $(FUZZ):
 e2e: venv build
 	cargo test $(ALL) --test e2e -- --test-threads=$(E2E_AT_ONCE)
 
+## The emulated AWS by its own tests: whole files at a time, since those of a file share what they set up; in order of
+## their names, as the longest would come last by the number of tests.
 emulator-test: venv
-	$(VENV) -m pytest -q tests/aws/selftest
+	$(VENV) -m pytest -q -n $(EMULATORS_AT_ONCE) --dist loadfile --no-loadscope-reorder tests/aws/selftest
 
 schema-test: venv
 	$(VENV) -m pytest -q tests/schema

@@ -11,16 +11,16 @@ use std::time::Duration;
 
 use probes::Prober;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
-use crate::aws::Clouds;
-use crate::config::{Checked, Mode, Settings};
+use crate::config::{Checked, Mode};
 use crate::journal::{Journal, JournalError};
 use crate::sidecar::Sidecar;
 use crate::telemetry::Metrics;
 use crate::web::Operators;
-use crate::{intake, server, web};
+use crate::{intake, own_task, server, web};
 
 pub(crate) use questions::{Gate, Intake};
 
@@ -58,11 +58,10 @@ pub(crate) struct Bound {
 /// where somebody may ask.
 pub(crate) async fn build(
     config: Checked,
-    clouds: impl AsyncFnOnce(&Settings) -> Clouds,
     metrics: Arc<Metrics>,
     stop: CancellationToken,
 ) -> Result<Bound, StartError> {
-    let Checked { settings, hooks_listen, admin_listen, keys, targets } = config;
+    let Checked { settings, hooks_listen, admin_listen, keys, targets, vault } = config;
     let opened = match hooks_listen {
         Some(address) => {
             let journal = Journal::open(&settings.journal.path)?;
@@ -83,9 +82,15 @@ pub(crate) async fn build(
     let admin_address = address(admin.local_addr(), admin_listen);
     let prober = Arc::new(Prober::start()?);
     let observe = settings.mode == Mode::Observe;
-    let asked = match opened {
-        Some((journal, hooks)) => {
-            let clouds = clouds(&settings).await;
+    let in_ecs = own_task::in_ecs();
+    let needs_aws = opened.is_some() || in_ecs;
+    let clouds = if needs_aws { Some(vault.aws().clouds().await) } else { None };
+    let (known, task) = watch::channel(None);
+    if let Some(clouds) = clouds.as_ref().filter(|_| in_ecs) {
+        tokio::spawn(own_task::know(clouds.home(), known, stop.clone()));
+    }
+    let asked = match opened.zip(clouds) {
+        Some(((journal, hooks), clouds)) => {
             let parts = questions::Parts {
                 settings,
                 clouds,
@@ -93,6 +98,7 @@ pub(crate) async fn build(
                 prober: Arc::clone(&prober),
                 metrics: Arc::clone(&metrics),
                 keys,
+                vault: vault.clone(),
                 stop: stop.clone(),
             };
             let gate = Arc::new(Gate::new(parts));
@@ -102,9 +108,9 @@ pub(crate) async fn build(
         }
         None => None,
     };
-    let sidecar = Sidecar::begin(targets, &prober, &metrics, observe, &stop)?;
+    let sidecar = Sidecar::begin(targets, &prober, &metrics, &vault, observe, &stop).await?;
     let gate = asked.as_ref().map(|(gate, _)| Arc::clone(gate));
-    serve_admin(admin, Operators { metrics, sidecar, gate, stop: stop.clone() })?;
+    serve_admin(admin, Operators { metrics, sidecar, gate, task, stop: stop.clone() })?;
     Ok(Bound { hooks_address, admin_address, asked, _prober: prober, stop })
 }
 
@@ -143,12 +149,15 @@ impl Bound {
         };
         let router = intake::router(Arc::clone(&gate)).merge(web::pages(Arc::clone(&gate)));
         let fetching = intake::fetch(&gate);
+        let protecting = tokio::spawn(own_task::protect(Arc::clone(&gate)));
         server::serve(hooks, router, Arc::clone(&gate.metrics), self.stop).await;
         // What was fetched and not yet answered goes back to its queue before the runs are put down.
         fetching.end().await;
         if !gate.drained(DRAIN_TIMEOUT).await {
             warn!("some runs did not stop in time; the next start resumes them");
         }
+        // The agent answers at once or not at all.
+        drop(protecting.await);
         gate.end_journal().await;
     }
 }

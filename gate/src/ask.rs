@@ -209,11 +209,6 @@ impl Ask {
         }
     }
 
-    /// Whether whoever asks comes again to hear the answer, instead of being told.
-    pub(crate) const fn is_polled(&self) -> bool {
-        matches!(self, Self::EcsHook { .. } | Self::PipelineJob { .. })
-    }
-
     /// Whether somebody waits for an answer.
     pub(crate) const fn waits(&self) -> bool {
         !matches!(self, Self::Watch { .. })

@@ -24,7 +24,7 @@ use std::pin::Pin;
 use policies::Blame;
 
 pub(crate) use calls::Call;
-pub(crate) use clouds::{Clouds, Place};
+pub(crate) use clouds::{CloudKey, Clouds, OnDemand, Place};
 pub(crate) use real::{RealAws, TALKATIVE};
 pub(crate) use sign::signer;
 

@@ -163,6 +163,20 @@ async fn good_policy(path: &Path) -> Result<(PolicyFile, Policy), String> {
     }
 }
 
+/// Refuses a policy that invokes functions, where all there is are URLs.
+///
+/// # Errors
+/// It does.
+fn only_addresses(path: &Path, policy: &Policy) -> Result<(), String> {
+    if policy.probe.script.invokes() {
+        return Err(format!(
+            "{} invokes Lambda functions (`lambda`), and a URL is none: such a policy judges deployments of functions that ask `gate serve`; `gate check` and `gate plan` try it out here",
+            path.display()
+        ));
+    }
+    Ok(())
+}
+
 /// The faults of a file for standard error.
 fn rendered(file: &PolicyFile) -> String {
     render(&file.faults, &file.text, io::stderr().is_terminal()).trim_end().to_owned()

@@ -14,7 +14,8 @@ use figment::providers::{Env, Serialized};
 use policies::Answer;
 use serde::{Deserialize, Serialize};
 
-use crate::shell::secret;
+use crate::intake::Keys;
+use crate::shell::Vault;
 pub(crate) use intake::{IntakeSettings, Polled};
 pub(crate) use targets::{StaticTarget, TargetSetting};
 
@@ -71,7 +72,7 @@ pub(crate) struct Hooks {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct KeyReference {
-    /// `env:NAME` or `file:PATH`.
+    /// `env:NAME`, `file:PATH`, `ssm:NAME` or `secretsmanager:ID`.
     pub(crate) secret: String,
 }
 
@@ -207,12 +208,14 @@ pub(crate) struct Checked {
     /// `None` where nobody may ask: a sidecar that names no `hooks`.
     pub(crate) hooks_listen: Option<SocketAddr>,
     pub(crate) admin_listen: SocketAddr,
-    pub(crate) keys: Vec<Key>,
+    pub(crate) keys: Keys,
     pub(crate) targets: Vec<StaticTarget>,
+    /// What secrets are read by from here on.
+    pub(crate) vault: Vault,
 }
 
 /// A key that signs hooks. Its bytes are never printed.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Key(pub(crate) Vec<u8>);
 
 impl Key {
@@ -234,14 +237,17 @@ impl std::fmt::Debug for Key {
     }
 }
 
-/// Layers the settings and checks them; every fault is reported at once.
-pub(crate) fn load(
+/// Layers the settings and checks them; every fault is reported at once. `vault` reads the secrets that
+/// settings as these refer to.
+pub(crate) async fn load(
     file: Option<&Path>,
     profile: Option<&str>,
     flags: Layer,
+    vault: impl FnOnce(&Settings) -> Vault,
 ) -> Result<Checked, ConfigError> {
     let (settings, faults) = layered(file, profile, flags)?;
-    check(settings, faults)
+    let vault = vault(&settings);
+    check(settings, vault, faults).await
 }
 
 /// The settings as they are layered, and what is wrong so far. Nothing they refer to is looked at.
@@ -331,7 +337,11 @@ fn read(path: &Path) -> Result<File, String> {
     })
 }
 
-fn check(settings: Settings, mut faults: Vec<String>) -> Result<Checked, ConfigError> {
+async fn check(
+    settings: Settings,
+    vault: Vault,
+    mut faults: Vec<String>,
+) -> Result<Checked, ConfigError> {
     let mut address = |setting: &str, text: &str| {
         text.parse::<SocketAddr>()
             .inspect_err(|_invalid| {
@@ -347,13 +357,8 @@ fn check(settings: Settings, mut faults: Vec<String>) -> Result<Checked, ConfigE
     let hooks = settings.hooks.listen.as_deref().unwrap_or(HOOKS_LISTEN);
     let hooks_listen = asked.then(|| address("hooks.listen", hooks)).flatten();
     let admin_listen = address("admin.listen", &settings.admin.listen);
-    let mut keys = Vec::new();
-    for KeyReference { secret: reference } in &settings.hooks.keys {
-        match secret(reference).and_then(|key| Key::new(key.into_bytes())) {
-            Ok(key) => keys.push(key),
-            Err(reason) => faults.push(format!("`hooks.keys`: {reason}")),
-        }
-    }
+    let references = settings.hooks.keys.iter().map(|key| key.secret.clone()).collect();
+    let keys = Keys::read(vault.clone(), references, &mut faults).await;
     if hooks_listen.is_some_and(|listen| !listen.ip().is_loopback())
         && settings.hooks.keys.is_empty()
     {
@@ -365,10 +370,10 @@ fn check(settings: Settings, mut faults: Vec<String>) -> Result<Checked, ConfigE
         faults.push(format!("`policies: {}` is no folder", settings.policies.display()));
     }
     intake::check(&settings.intake, &settings.aws.assume_role, &mut faults);
-    let targets = targets::check(&settings.targets, &settings.policies, &mut faults);
+    let targets = targets::check(&settings.targets, &settings.policies, &vault, &mut faults).await;
     match admin_listen {
         Some(admin_listen) if faults.is_empty() => {
-            Ok(Checked { settings, hooks_listen, admin_listen, keys, targets })
+            Ok(Checked { settings, hooks_listen, admin_listen, keys, targets, vault })
         }
         _ => Err(ConfigError(faults)),
     }
@@ -378,135 +383,4 @@ fn check(settings: Settings, mut faults: Vec<String>) -> Result<Checked, ConfigE
 const KEY_MIN_BYTES: usize = 16;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn folder(name: &str) -> PathBuf {
-        let folder =
-            std::env::temp_dir().join(format!("gate-config-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        folder
-    }
-
-    fn check(name: &str, file: &str, profile: Option<&str>, flags: Layer, expected: &[&str]) {
-        let folder = folder(name);
-        let path = folder.join("gate.yaml");
-        std::fs::write(&path, file.replace("HERE", &folder.display().to_string())).unwrap();
-        let shown = match load(Some(&path), profile, flags) {
-            Ok(checked) => format!("{:?}", checked.settings),
-            Err(ConfigError(faults)) => faults.join("; "),
-        };
-        std::fs::remove_dir_all(&folder).unwrap();
-        for part in expected {
-            assert!(shown.contains(part), "`{part}` is not in {shown}");
-        }
-    }
-
-    const FILE: &str = "
-policies: HERE
-hooks: { listen: 127.0.0.1:1000 }
-unmatched: continue
-profiles:
-  prod: { mode: observe, hooks: { listen: 127.0.0.1:2000 } }
-";
-
-    #[test]
-    fn flags_lie_over_the_profile_over_the_file_over_the_defaults() {
-        let flags = |listen: Option<&str>| Layer {
-            hooks: listen.map(|l| HooksLayer { listen: Some(l.to_owned()), keys: None }),
-            ..Layer::default()
-        };
-        let defaults = "listen: \"127.0.0.1:9090\"";
-        check(
-            "file",
-            FILE,
-            None,
-            flags(None),
-            &["127.0.0.1:1000", "mode: Decide", "unmatched: Continue", defaults],
-        );
-        check(
-            "profile",
-            FILE,
-            Some("prod"),
-            flags(None),
-            &["127.0.0.1:2000", "mode: Observe", "unmatched: Continue"],
-        );
-        check(
-            "flags",
-            FILE,
-            Some("prod"),
-            flags(Some("127.0.0.1:3000")),
-            &["127.0.0.1:3000", "mode: Observe"],
-        );
-        check(
-            "absent",
-            FILE,
-            Some("dev"),
-            flags(None),
-            &["profile `dev` is not in the file's `profiles`"],
-        );
-    }
-
-    #[test]
-    fn every_fault_is_reported_at_once_and_a_mistake_in_the_file_has_its_place() {
-        let file =
-            "policies: /nowhere\nhooks: { listen: 0.0.0.0:8080, keys: [] }\nadmin: { listen: x }\n";
-        check(
-            "faults",
-            file,
-            None,
-            Layer::default(),
-            &["is no folder", "is no address", "is not loopback"],
-        );
-        let file = "policies: HERE\nhooks:\n  keys: [ { secret: \"env:NO_SUCH_VARIABLE\" } ]\n";
-        check(
-            "key",
-            file,
-            None,
-            Layer::default(),
-            &["environment variable `NO_SUCH_VARIABLE` is not set"],
-        );
-        check(
-            "place",
-            "policies: HERE\nspeed: 3\n",
-            None,
-            Layer::default(),
-            &["gate.yaml:2:1", "speed"],
-        );
-        check("mode", "mode: maybe\n", None, Layer::default(), &["gate.yaml:1:7"]);
-    }
-
-    #[test]
-    fn targets_are_looked_up_and_everything_wrong_with_them_is_said_at_once() {
-        let file = "
-policies: HERE
-hooks: { listen: here }
-targets:
-  - { url: \"ftp://127.0.0.1:1\", policy: absent }
-  - { url: \"http://127.0.0.1:3000/path\", policy: ../up }
-  - { url: \"http://127.0.0.1:3001\", policy: absent }
-  - { url: \"https://127.0.0.1:3001\", policy: absent }
-";
-        check(
-            "targets",
-            file,
-            None,
-            Layer::default(),
-            &[
-                "`hooks.listen: here` is no address",
-                "`targets[0]`: `ftp://127.0.0.1:1` is no address to probe",
-                "`targets[0]`: `policy: absent`: ",
-                "absent.policy.yaml does not exist",
-                "`targets[1]`: `http://127.0.0.1:3000/path` has a path",
-                "`targets[1]`: `policy: ../up` is no name of a policy",
-                "`targets[3]`: `https://127.0.0.1:3001` is there twice",
-            ],
-        );
-        let many: String =
-            (0..17).map(|n| format!("  - {{ url: \"http://h{n}\", policy: x }}\n")).collect();
-        let file = format!("policies: HERE\ntargets:\n{many}");
-        check("many", &file, None, Layer::default(), &["17 of them, and at most 16"]);
-        let unknown = "targets: [ { url: x, policy: y, gard: true } ]\n";
-        check("unknown", unknown, None, Layer::default(), &["gate.yaml:1:", "gard"]);
-    }
-}
+mod tests;

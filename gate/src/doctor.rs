@@ -24,7 +24,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::aws::{Aws, AwsError, Call, Clouds, Failure, Reply};
 use crate::config::Settings;
 use crate::library::Library;
-use crate::shell::Doing;
+use crate::shell::{Doing, Vault};
 use facts::Facts;
 #[cfg(test)]
 pub(crate) use finding::Summary;
@@ -73,6 +73,8 @@ pub(crate) struct Visit {
     /// What `gate serve` would not start with here.
     pub(crate) settings_faults: Vec<String>,
     pub(crate) library: Library,
+    /// What secrets are read by.
+    pub(crate) vault: Vault,
     /// Whether AWS is looked for elsewhere than at its own endpoints.
     pub(crate) has_endpoint: bool,
     /// Name or ARN of the relay.

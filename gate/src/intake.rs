@@ -3,6 +3,7 @@
 pub(crate) mod envelope;
 pub(crate) mod hooks;
 mod http;
+mod keys;
 mod poll;
 pub(crate) mod queue;
 
@@ -12,8 +13,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::app::Gate;
 
-pub(crate) use hooks::CODEDEPLOY_PATH;
 pub(crate) use http::router;
+pub(crate) use keys::Keys;
 
 /// What fetches questions, until gate stops.
 #[derive(Debug)]
@@ -33,6 +34,7 @@ pub(crate) fn fetch(gate: &Arc<Gate>) -> Fetching {
     if let Some(url) = gate.settings.intake.queue.clone() {
         tasks.spawn(queue::take(Arc::clone(gate), url, tasks.clone()));
     }
+    tasks.spawn(gate.keys.clone().watch(gate.stop.clone()));
     if !gate.settings.intake.poll.is_empty() {
         tasks.spawn(poll::look(Arc::clone(gate)));
     }

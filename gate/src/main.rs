@@ -1,6 +1,5 @@
 //! `gate`: may this release take traffic?
 
-mod address;
 mod app;
 mod ask;
 mod aws;
@@ -10,13 +9,16 @@ mod config;
 mod doctor;
 mod import;
 mod intake;
+mod invoke;
 mod journal;
 mod library;
+mod own_task;
 mod record;
 mod resolve;
 mod server;
 mod shell;
 mod sidecar;
+mod signals;
 mod signature;
 mod telemetry;
 mod web;

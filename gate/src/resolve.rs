@@ -34,8 +34,8 @@ pub(crate) struct Resolver {
 }
 
 /// What CloudWatch calls green, where it measures it.
-#[derive(Debug, Default)]
-pub(crate) struct Dimensions(std::sync::Mutex<Measured>);
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Dimensions(std::sync::Arc<std::sync::Mutex<Measured>>);
 
 /// Names of green's parts in CloudWatch's dimensions, and whose tasks are green's.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -44,14 +44,36 @@ pub(crate) struct Measured {
     pub(crate) target_group: Option<String>,
     /// `app/web/50dc…`.
     pub(crate) load_balancer: Option<String>,
+    /// The same of blue, where there is one.
+    pub(crate) blue_target_group: Option<String>,
+    pub(crate) blue_load_balancer: Option<String>,
     /// Cluster and service.
     pub(crate) service: Option<(String, String)>,
     /// Function, alias and green's version.
     pub(crate) function: Option<(String, String, String)>,
-    /// What green's tasks name as `startedBy`.
-    pub(crate) started_by: Option<String>,
-    /// Whether green has real traffic.
-    pub(crate) has_traffic: bool,
+    /// Which of the service's tasks are green's.
+    pub(crate) tasks: Option<GreenTasks>,
+    /// When the deployment began, in seconds since 1970.
+    pub(crate) began_unix_seconds: Option<i64>,
+}
+
+/// How green's tasks are told from the others of their service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum GreenTasks {
+    /// What they name as `startedBy`: a task set of CodeDeploy's.
+    StartedBy(String),
+    /// ARN of the task definition that they run, where ECS deploys by itself.
+    Running(String),
+}
+
+impl GreenTasks {
+    /// Whether a task is one of them.
+    pub(crate) fn holds(&self, task: &crate::aws::ecs::TaskFacts) -> bool {
+        match self {
+            Self::StartedBy(id) => task.started_by.as_ref() == Some(id),
+            Self::Running(definition) => task.task_definition.as_ref() == Some(definition),
+        }
+    }
 }
 
 impl Dimensions {
@@ -60,7 +82,7 @@ impl Dimensions {
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 
-    fn set(&self, measured: Measured) {
+    pub(crate) fn set(&self, measured: Measured) {
         *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = measured;
     }
 }

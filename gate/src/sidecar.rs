@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use policies::run::{Continuous, Snapshot};
+use policies::run::{Continuous, RESOLVE_EVERY, Snapshot};
 use policies::{Moment, Tick, Verdict};
 use probes::{Order, OrderError, Prober, Session};
 use serde::Serialize;
@@ -16,7 +16,7 @@ use tracing::{info, warn};
 
 use crate::config::StaticTarget;
 use crate::journal::unix_millis;
-use crate::shell::References;
+use crate::shell::{Orders, References, Vault};
 use crate::telemetry::Metrics;
 
 /// All static targets of this gate. Without any it costs nothing.
@@ -59,10 +59,11 @@ impl Sidecar {
     ///
     /// # Errors
     /// A target cannot be probed: a secret went away since the settings were read.
-    pub(crate) fn begin(
+    pub(crate) async fn begin(
         targets: Vec<StaticTarget>,
         prober: &Prober,
         metrics: &Arc<Metrics>,
+        vault: &Vault,
         observe: bool,
         stop: &CancellationToken,
     ) -> Result<Self, OrderError> {
@@ -80,12 +81,14 @@ impl Sidecar {
             let began_unix_millis = unix_millis();
             // So that many sidecars do not probe in step.
             let plan = judging.plan(began_unix_millis, target);
-            let session = prober.begin(Order::new(plan, &References)?);
+            let references = References::of(&plan.script, vault).await;
+            let session = prober.begin(Order::new(plan.clone(), &references)?);
+            let orders = Orders::under_way(vault.clone(), plan, references);
             let judging = Mutex::new(judging);
             let measured = Mutex::new(Instant::now());
             let one = Arc::new(Watched { url, label, guard, began_unix_millis, judging, measured });
             let judged = Arc::clone(&one);
-            tokio::spawn(judged.judge(session, Arc::clone(metrics), stop.clone()));
+            tokio::spawn(judged.judge(session, orders, Arc::clone(metrics), stop.clone()));
             watched.push(one);
         }
         Ok(Self { watched })
@@ -116,15 +119,26 @@ impl Watched {
     async fn judge(
         self: Arc<Self>,
         mut session: Session,
+        mut orders: Orders,
         metrics: Arc<Metrics>,
         stop: CancellationToken,
     ) {
         let origin = Instant::now();
+        let mut looked = origin;
         loop {
             let tick = tokio::select! {
                 () = stop.cancelled() => return,
+                order = orders.ready() => {
+                    session.change(order);
+                    continue;
+                }
                 tick = session.tick() => tick,
             };
+            // Looked at with the ticks: without secrets nothing wakes for them.
+            if orders.has_secrets() && looked.elapsed() >= RESOLVE_EVERY {
+                looked = Instant::now();
+                orders.look_again();
+            }
             // Probing ends only with gate.
             let Some(tick) = tick else { return };
             let millis = u64::try_from(origin.elapsed().as_millis()).unwrap_or(u64::MAX);

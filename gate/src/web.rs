@@ -10,10 +10,12 @@ use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::json;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use crate::app::Gate;
+use crate::own_task::OwnTask;
 use crate::sidecar::Sidecar;
 use crate::telemetry::Metrics;
 
@@ -24,6 +26,8 @@ pub(crate) struct Operators {
     pub(crate) sidecar: Sidecar,
     /// Where somebody may ask.
     pub(crate) gate: Option<Arc<Gate>>,
+    /// The ECS task gate runs in, once it is known.
+    pub(crate) task: watch::Receiver<Option<OwnTask>>,
     pub(crate) stop: CancellationToken,
 }
 
@@ -66,7 +70,8 @@ async fn ready(State(operators): State<Arc<Operators>>) -> Response {
 }
 
 async fn snapshot(State(operators): State<Arc<Operators>>) -> Response {
-    Json(json!({ "targets": operators.sidecar.snapshot() })).into_response()
+    let task = operators.task.borrow().clone();
+    Json(json!({ "task": task, "targets": operators.sidecar.snapshot() })).into_response()
 }
 
 async fn metrics(State(operators): State<Arc<Operators>>) -> Response {

@@ -131,6 +131,18 @@ impl Stage {
     pub const fn measurable(self) -> bool {
         !matches!(self, Self::BeforeInstall | Self::ReconcileService | Self::PreScaleUp)
     }
+
+    /// Whether real traffic has shifted to green by then. Pipelines shift nothing that gate could see: what
+    /// they ask about has its traffic.
+    pub const fn has_traffic(self) -> bool {
+        matches!(
+            self,
+            Self::AfterAllowTraffic
+                | Self::PostProductionTrafficShift
+                | Self::Approval
+                | Self::Invoke
+        )
+    }
 }
 
 impl fmt::Display for Stage {
@@ -219,6 +231,30 @@ impl Deployment {
     /// Time until it ends by its own configuration.
     pub fn remaining(&self) -> Option<std::time::Duration> {
         self.remaining_seconds.map(std::time::Duration::from_secs)
+    }
+
+    /// What people call it: its application, service, function or pipeline. Metrics carry it as `application`.
+    pub fn label(&self) -> &str {
+        let names = [&self.application, &self.service, &self.function, &self.pipeline];
+        names.into_iter().find(|name| !name.is_empty()).map_or("", String::as_str)
+    }
+
+    /// Everything it is called, with what that is: `application web, group web-group, service prod:web`.
+    pub fn names(&self) -> String {
+        let names = [
+            ("application", &self.application),
+            ("group", &self.group),
+            ("service", &self.service),
+            ("function", &self.function),
+            ("pipeline", &self.pipeline),
+        ];
+        let named = names.into_iter().filter(|(_, name)| !name.is_empty());
+        named.map(|(what, name)| format!("{what} {name}")).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Whether green has real traffic: by its weight, or by the stage.
+    pub fn has_traffic(&self) -> bool {
+        self.green_weight.is_some_and(|weight| weight > 0.0) || self.stage.has_traffic()
     }
 
     /// The targets of one arm.

@@ -163,6 +163,12 @@ pub enum Action {
         /// Time to wait first.
         after: Duration,
     },
+    /// Tell these SNS topics of what was just delivered. Asked for once, by the fact that it was: a restart
+    /// does not repeat it.
+    Notify {
+        /// Their ARNs.
+        topics: Vec<String>,
+    },
     /// Report [`Event::Woke`] at this moment.
     WakeAt(Moment),
     /// The run is over.
@@ -178,6 +184,7 @@ impl Action {
             Self::StopProbing => "stop-probing",
             Self::Answer { .. } => "answer",
             Self::Veto { .. } => "veto",
+            Self::Notify { .. } => "notify",
             Self::WakeAt(_) => "wake-at",
             Self::Close => "close",
         }

@@ -47,6 +47,11 @@ pub struct Interval {
 }
 
 impl Interval {
+    /// Nothing recorded yet.
+    pub const fn new() -> Self {
+        Self { buckets: Vec::new() }
+    }
+
     /// Adds one latency. Anything longer than an hour counts as an hour.
     pub fn record(&mut self, latency: Duration) {
         self.record_many(latency, 1);
@@ -164,12 +169,12 @@ pub struct Recorder {
 impl Recorder {
     /// At 3 significant digits: what objectives are about.
     pub const fn fine() -> Self {
-        Self { bits: FINE_BITS, pending: Vec::new(), interval: Interval { buckets: Vec::new() } }
+        Self { bits: FINE_BITS, pending: Vec::new(), interval: Interval::new() }
     }
 
     /// At 2 significant digits: what is shown beside them.
     pub const fn coarse() -> Self {
-        Self { bits: COARSE_BITS, pending: Vec::new(), interval: Interval { buckets: Vec::new() } }
+        Self { bits: COARSE_BITS, pending: Vec::new(), interval: Interval::new() }
     }
 
     /// Adds one latency. Anything longer than an hour counts as an hour.

@@ -19,7 +19,7 @@ use crate::deployment::{Arm, Target};
 use crate::evidence::{Accept, ErrorRates, Evidence, Leaning, Part, RatioLimits, Refused, fold};
 use crate::moment::Moment;
 use crate::policy::{During, Limits, Policy};
-use crate::reading::Reading;
+use crate::reading::{Reading, Seen};
 use crate::tick::{ArmTick, Tick};
 use crate::verdict::Verdict;
 use judged::Seeing;
@@ -291,11 +291,14 @@ impl Judge {
             self.unusable += 1;
             return;
         }
-        let baseline = matches!(reading.seen, crate::reading::Seen::Baseline { .. });
-        let alarms = matches!(reading.seen, crate::reading::Seen::Alarms { .. });
+        // A task that never started keeps green from being reached; alarms and tasks have a fence of their own.
+        let unfenced = matches!(
+            reading.seen,
+            Seen::Baseline { .. } | Seen::Alarms { .. } | Seen::Stopped { .. }
+        );
         let began = u64::try_from(reading.began_millis).ok().map(Moment::from_millis);
         let counts = self.reached.zip(began).is_some_and(|(reached, began)| began >= reached);
-        if !baseline && !alarms && !counts {
+        if !unfenced && !counts {
             self.fenced += 1;
             return;
         }

@@ -9,6 +9,7 @@
 //! a [`Plan`] is probed and comes back as [`Tick`]s; [`evidence`] turns ticks into numbers; [`Run`]
 //! folds them into a [`Decision`].
 
+pub mod address;
 pub mod document;
 pub mod policy;
 pub mod selector;

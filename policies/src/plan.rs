@@ -9,13 +9,17 @@ use crate::policy::Counted;
 mod call;
 mod compare;
 mod expect;
+mod observed;
 mod rate;
 mod take;
 mod template;
 
-pub use call::{Body, Call, Grpc, HeaderValue, Headers, Http, HttpVersion, Message, WebSocket};
+pub use call::{
+    Body, Call, Grpc, HeaderValue, Headers, Http, HttpVersion, Lambda, Message, WebSocket,
+};
 pub use compare::{Comparison, JsonPath, JsonSchema, Pattern};
-pub use expect::{Expect, SEEN_MAX_BYTES, StatusRange};
+pub use expect::{Expect, SEEN_MAX_BYTES, StatusRange, clipped, quoted};
+pub use observed::{Observation, Observed};
 pub use rate::{Rate, Segment};
 pub use take::{Source, Take};
 pub use template::{BUILT_IN, Template, TemplateError};
@@ -59,6 +63,8 @@ pub struct Plan {
     pub blue: Vec<Target>,
     /// What green's own metrics are read for: names of objectives, and what each counts.
     pub counted: Vec<(String, Counted)>,
+    /// What AWS is asked for, of the objectives that are judged now.
+    pub observed: Vec<Observed>,
 }
 
 /// What probes send and expect, whichever target they go to.
@@ -200,8 +206,20 @@ impl Script {
         steps.any(|step| match &step.call {
             Call::Http(http) => http.version == HttpVersion::One,
             Call::WebSocket(_) => true,
-            Call::Grpc(_) | Call::Tcp | Call::Tls { .. } => false,
+            Call::Grpc(_) | Call::Tcp | Call::Tls { .. } | Call::Lambda(_) => false,
         })
+    }
+
+    /// Whether it invokes functions: all of its steps do then, for no address can be invoked.
+    pub fn invokes(&self) -> bool {
+        let mut steps = self.scenarios.iter().flat_map(|scenario| &scenario.steps);
+        steps.any(|step| matches!(step.call, Call::Lambda(_)))
+    }
+
+    /// The protocol of its first step.
+    pub fn protocol(&self) -> &'static str {
+        let mut steps = self.scenarios.iter().flat_map(|scenario| &scenario.steps);
+        steps.next().map_or("nothing", |step| step.call.protocol())
     }
 
     /// Share of the probes that a signal is about: its scenario's among all.

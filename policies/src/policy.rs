@@ -6,14 +6,15 @@ use std::time::Duration;
 use crate::decision::Answer;
 use crate::deployment::Target;
 use crate::evidence::{Accept, ErrorRates};
-use crate::plan::{Plan, Rate, Script};
+use crate::plan::{Observation, Observed, Plan, Rate, Script};
 
 mod applies;
 pub(crate) mod objective;
 
 pub use applies::AppliesTo;
 pub use objective::{
-    Counted, During, Limits, Measure, Metric, Objective, Signal, Versus, auto_limits, slow_share,
+    ALARMS_PERIOD, Counted, During, Limits, Measure, Metric, Objective, Signal, TASKS_PERIOD,
+    Versus, auto_limits, slow_share,
 };
 
 /// Mean stall a healthy instance may show; a tick is five times this (statistics.md §0).
@@ -42,12 +43,25 @@ pub struct Policy {
     pub observe: bool,
     /// What to probe and how.
     pub probe: Probe,
+    /// What is probed where a deployment names no address itself.
+    pub targets: Targets,
     /// What must hold, in the order written; at least one.
     pub objectives: Vec<Objective>,
     /// How sure to be, how long to take, what to say when unsure.
     pub decide: Decide,
     /// Judging on after Continue, while traffic shifts; `None` ends with the answer.
     pub watch: Option<Watch>,
+    /// ARNs of the SNS topics that are told of a decision.
+    pub notify: Vec<String>,
+}
+
+/// Addresses that a policy names. Without any of green it names none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Targets {
+    /// Of the candidate.
+    pub green: Vec<Target>,
+    /// Of the baseline.
+    pub blue: Vec<Target>,
 }
 
 /// Judging on after the answer.
@@ -120,6 +134,7 @@ impl Policy {
             green,
             blue,
             counted: self.counted(),
+            observed: Vec::new(),
         }
     }
 
@@ -135,6 +150,30 @@ impl Policy {
             }
         }
         found
+    }
+
+    /// What AWS is asked for by the objectives that are judged during this.
+    pub fn observed(&self, during: During) -> Vec<Observed> {
+        let of = |objective: &Objective| {
+            let what = match &objective.measure {
+                Measure::Counts { counted: Counted::CloudWatch { bad, all }, period, .. } => {
+                    let (bad, all) = (bad.clone(), all.clone());
+                    Observation::Counts { bad, all, period: *period }
+                }
+                Measure::Series { metric, period, .. } => {
+                    Observation::Series { metric: metric.clone(), period: *period }
+                }
+                Measure::Alarms { names, .. } => Observation::Alarms { names: names.clone() },
+                Measure::StoppedTasks { .. } => Observation::StoppedTasks,
+                Measure::Counts { .. }
+                | Measure::Share { .. }
+                | Measure::Versus { .. }
+                | Measure::EachTarget { .. }
+                | Measure::HealthyTargets { .. } => return None,
+            };
+            Some(Observed { objective: objective.name.clone(), what })
+        };
+        self.judged_during(during).filter_map(of).collect()
     }
 
     /// Ticks until the deadline: the horizon of the evidence.

@@ -52,6 +52,25 @@ pub enum Seen {
         /// Name → state.
         alarms: BTreeMap<String, AlarmState>,
     },
+    /// Green's tasks that stopped by themselves since the question was accepted.
+    Stopped {
+        /// How many.
+        count: u32,
+        /// The first of them.
+        tasks: Vec<StoppedTask>,
+    },
+}
+
+/// A task that stopped by itself: a container of it ended, or it never started.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoppedTask {
+    /// The container that ended; empty where none had started.
+    pub container: String,
+    /// What it ended with, where it ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// ECS's own sentence about it.
+    pub reason: String,
 }
 
 /// What CloudWatch says of an alarm.
@@ -86,7 +105,7 @@ impl Seen {
             }
             Self::Point { value } => value.is_none_or(f64::is_finite),
             Self::Baseline { points } => points.iter().all(|point| point.is_finite()),
-            Self::Alarms { .. } => true,
+            Self::Alarms { .. } | Self::Stopped { .. } => true,
         }
     }
 

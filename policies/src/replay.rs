@@ -113,6 +113,7 @@ pub fn over(recorded: &Policy, other: &Policy) -> Policy {
     let warm_up = over.probe.warm_up;
     over.probe = recorded.probe.clone();
     over.probe.warm_up = warm_up;
+    over.targets = recorded.targets.clone();
     over.decide.tick = recorded.decide.tick;
     over
 }

@@ -7,11 +7,17 @@ use serde::Serialize;
 
 use crate::deployment::{Deployment, Target};
 use crate::event::Delivery;
+use crate::histogram::{Histogram, Interval};
 use crate::judge::{Counts, Judge, Judged, SeriesPoint, Tally, interval_of, sentence};
 use crate::moment::Moment;
 use crate::phase::Phase;
 use crate::policy::{Limits, Measure};
+use crate::tick::Invocations;
+use crate::units::spell;
 use crate::verdict::{self, Verdict};
+
+/// What Lambda calls a megabyte.
+const MEGABYTE: u64 = 1024 * 1024;
 
 /// A run as it stands. The JSON of `GET /evaluations/{id}` and of `gate verify --output json`.
 #[derive(Clone, Debug, Serialize)]
@@ -167,8 +173,33 @@ pub struct CountsReport {
     pub outcomes: BTreeMap<&'static str, u64>,
     /// Unexpected status → probes.
     pub statuses: BTreeMap<u16, u64>,
-    /// From the due time to the last byte, of the answered probes.
+    /// From the due time to the last byte, of the answered probes; without the starts of functions.
     pub latency_seconds: Option<LatencyReport>,
+    /// What was seen where an answer was not as it should be → probes; the first few.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub unmet: BTreeMap<String, u64>,
+    /// What was reported of the functions that were invoked, where any was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub invocations: Option<InvocationsReport>,
+}
+
+/// Invocations of a function, of judged ticks.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct InvocationsReport {
+    /// All that came back.
+    pub count: u32,
+    /// Those that began in a fresh environment.
+    pub cold: u32,
+    /// How long their starts took.
+    pub init_seconds: Option<LatencyReport>,
+    /// From the send to the answer, starts included.
+    pub wall_seconds: Option<LatencyReport>,
+    /// The function's own time as the platform reports it, without starts.
+    pub reported_seconds: Option<LatencyReport>,
+    /// Time that is paid for.
+    pub billed_seconds: f64,
+    /// Most memory that one of them used; `None` where none reports it.
+    pub max_memory_bytes: Option<u64>,
 }
 
 /// Quantiles of a latency, in seconds.
@@ -233,7 +264,10 @@ fn limits(measure: &Measure) -> Option<Limits> {
         | Measure::EachTarget { limits, .. }
         | Measure::Counts { limits, .. } => Some(*limits),
         Measure::Versus { floor, .. } => Some(*floor),
-        Measure::Series { .. } | Measure::HealthyTargets { .. } | Measure::Alarms { .. } => None,
+        Measure::Series { .. }
+        | Measure::HealthyTargets { .. }
+        | Measure::Alarms { .. }
+        | Measure::StoppedTasks { .. } => None,
     }
 }
 
@@ -252,13 +286,6 @@ impl ArmReport {
 
 impl CountsReport {
     fn of(counts: &Counts) -> Self {
-        let quantile = |q: f64| counts.latency.quantile(q).map(|d: Duration| d.as_secs_f64());
-        let latency_seconds = match (quantile(0.5), quantile(0.9), quantile(0.99), quantile(1.0)) {
-            (Some(p50), Some(p90), Some(p99), Some(max)) => {
-                Some(LatencyReport { p50, p90, p99, max })
-            }
-            _ => None,
-        };
         Self {
             due: counts.due,
             judged: counts.judged,
@@ -266,8 +293,59 @@ impl CountsReport {
             late: counts.late,
             outcomes: counts.outcomes.iter().map(|(o, &n)| (o.name(), n)).collect(),
             statuses: counts.statuses.clone(),
-            latency_seconds,
+            latency_seconds: LatencyReport::of(&counts.latency),
+            unmet: counts.unmet.clone(),
+            invocations: counts.invocations.as_deref().map(InvocationsReport::of),
         }
+    }
+}
+
+impl LatencyReport {
+    fn of(histogram: &Histogram) -> Option<Self> {
+        let quantile = |q: f64| histogram.quantile(q).map(|d: Duration| d.as_secs_f64());
+        match (quantile(0.5), quantile(0.9), quantile(0.99), quantile(1.0)) {
+            (Some(p50), Some(p90), Some(p99), Some(max)) => Some(Self { p50, p90, p99, max }),
+            _ => None,
+        }
+    }
+}
+
+impl InvocationsReport {
+    fn of(invocations: &Invocations) -> Self {
+        let times = |seen: &Interval| {
+            let mut histogram = Histogram::of_target();
+            histogram.add(seen);
+            LatencyReport::of(&histogram)
+        };
+        Self {
+            count: invocations.count,
+            cold: invocations.cold,
+            init_seconds: times(&invocations.init),
+            wall_seconds: times(&invocations.wall),
+            reported_seconds: times(&invocations.reported),
+            billed_seconds: invocations.billed().as_secs_f64(),
+            max_memory_bytes: Some(invocations.max_memory_bytes).filter(|bytes| *bytes > 0),
+        }
+    }
+
+    /// In half a sentence: `12 of 240 invocations cold, init p50 150 ms, longest 400 ms; …`.
+    pub fn text(&self) -> String {
+        let spelled = |seconds: f64| spell(Duration::from_secs_f64(seconds));
+        let init = self.init_seconds.map_or_else(String::new, |init| {
+            format!(", init p50 {}, longest {}", spelled(init.p50), spelled(init.max))
+        });
+        let reported = self.reported_seconds.map_or_else(String::new, |reported| {
+            format!("; Lambda reports p50 {}, p99 {}", spelled(reported.p50), spelled(reported.p99))
+        });
+        let memory = self.max_memory_bytes.map_or_else(String::new, |bytes| {
+            format!(", at most {} MB of memory", bytes.div_ceil(MEGABYTE))
+        });
+        format!(
+            "{} of {} invocations cold{init}{reported}; billed {}{memory}",
+            self.cold,
+            self.count,
+            spelled(self.billed_seconds)
+        )
     }
 }
 

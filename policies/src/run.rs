@@ -3,12 +3,15 @@
 mod answering;
 mod continuous;
 mod judging;
+mod observing;
 mod reason;
 mod recent;
+mod targets;
 mod timeline;
 mod view;
 mod watching;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -21,7 +24,7 @@ use crate::judge::{Judge, Silence};
 use crate::moment::Moment;
 use crate::phase::Phase;
 use crate::plan::Plan;
-use crate::policy::{DEADLINE_DEFAULT, Policy, Via};
+use crate::policy::{DEADLINE_DEFAULT, Policy};
 use crate::report::changes;
 use timeline::Timeline;
 use watching::Watching;
@@ -89,14 +92,22 @@ pub struct Run {
     judged_ticks: u64,
     silence: Silence,
     trouble_ticks: u64,
+    /// Why probes could not be sent when gate could not measure last, where that was seen.
+    unsent: Option<String>,
     decision: Option<Decision>,
     decided_at: Moment,
     delivery: Option<Delivery>,
     watching: Option<Watching>,
     /// A further question of the deployment judges from its beginning on, so that there is no watch here.
     taken_over: bool,
+    /// Probed is what the policy names, from the first tick to the last: the deployment named nothing.
+    names_targets: bool,
     /// A resolution is on its way, so that there is never more than one.
     resolving: bool,
+    /// When green was first seen with real traffic.
+    traffic_since: Option<Moment>,
+    /// Of objectives over periods: when the newest that was read began, in milliseconds from acceptance.
+    newest_readings: BTreeMap<String, i64>,
     /// Judges instead of the policy that was in force: for a replay.
     instead: Option<(String, Policy)>,
     timeline: Timeline,
@@ -121,12 +132,16 @@ impl Run {
             judged_ticks: 0,
             silence: Silence::default(),
             trouble_ticks: 0,
+            unsent: None,
             decision: None,
             decided_at: Moment::ZERO,
             delivery: None,
             watching: None,
             taken_over: false,
+            names_targets: false,
             resolving: true,
+            traffic_since: None,
+            newest_readings: BTreeMap::new(),
             instead: None,
             timeline: Timeline::default(),
         }
@@ -151,6 +166,7 @@ impl Run {
             event,
             Event::Resolved { .. } | Event::Unchanged | Event::Unresolved { .. } | Event::Resumed
         );
+        self.observe(&event);
         let actions = self.happens(event);
         self.resolving |= actions.iter().any(|action| matches!(action, Action::Resolve { .. }));
         actions
@@ -265,9 +281,8 @@ impl Run {
 
     fn note_resolved(&mut self, deployment: &Deployment) {
         let text = format!(
-            "resolved: application {}, group {}, stage {}, {} green and {} blue targets",
-            deployment.application,
-            deployment.group,
+            "resolved: {}, stage {}, {} green and {} blue targets",
+            deployment.names(),
             deployment.stage,
             deployment.green.len(),
             deployment.blue.len()
@@ -286,11 +301,15 @@ impl Run {
                 "{file}: green's target group speaks {version} alone, and the policy probes by HTTP/1.1; write `grpc` or `http: {{ version: 2 }}`"
             ));
         }
+        if let Some(what) = self.mismatch(&policy) {
+            return self.broken(&format!("{file}: {what}"));
+        }
         let judge = match Judge::of_question(&policy, self.now) {
             Ok(judge) => judge,
             Err(refused) => return self.broken(&format!("{file}: {refused}")),
         };
         self.policy = Some((file, policy));
+        self.choose_targets();
         let deadline = Action::WakeAt(self.deadline());
         let Some(plan) = self.plan().filter(|plan| !plan.green.is_empty()) else {
             return if self.question.watch_only {
@@ -301,6 +320,9 @@ impl Run {
         };
         if let Some((file, policy)) = &self.policy {
             self.timeline.note(self.now, format!("judged by {file}"));
+            if let Some(note) = targets::chosen(policy, self.names_targets) {
+                self.timeline.note(self.now, note);
+            }
             let ticks =
                 policy.probe.warm_up.as_millis().div_ceil(policy.decide.tick.as_millis().max(1));
             self.warm_up_ticks = u64::try_from(ticks).unwrap_or(u64::MAX);
@@ -315,6 +337,26 @@ impl Run {
         self.phase = if self.warm_up_ticks > 0 { Phase::WarmUp } else { Phase::Judging };
         let probe = Action::Probe(Box::new(plan));
         vec![deadline, probe, Action::Resolve { after: RESOLVE_EVERY }]
+    }
+
+    /// Why the policy's probes cannot be made of what the deployment has: functions are invoked, addresses
+    /// are not.
+    fn mismatch(&self, policy: &Policy) -> Option<String> {
+        let script = &policy.probe.script;
+        let mut green = self.deployment.iter().flat_map(|deployment| &deployment.green);
+        let other = green.find(|target| (target.route == Route::Function) != script.invokes())?;
+        Some(if script.invokes() {
+            format!(
+                "the policy invokes functions (`lambda`), and {} is an address; write `http`, `grpc` or another protocol, or name the functions it is for in `applies-to`",
+                other.id
+            )
+        } else {
+            format!(
+                "the policy probes by `{}`, and {} is a version of a Lambda function, which has no address; write `probe: {{ lambda: {{}} }}`, or a policy with `applies-to: {{ function: … }}`",
+                script.protocol(),
+                other.id
+            )
+        })
     }
 
     /// Takes note of how long whoever asks waits. Said once: what is said later is shorter by the time between.
@@ -343,7 +385,9 @@ impl Run {
         let answer =
             self.policy.as_ref().map_or(self.question.unmatched, |(_, p)| p.decide.no_data);
         let since = self.lasting_since.unwrap_or(Moment::ZERO);
-        let reason = reason::no_targets(self.now.since(since), answer);
+        let nameless = |d: &Deployment| d.service.is_empty() && d.function.is_empty();
+        let nameless = self.deployment.as_ref().is_some_and(nameless);
+        let reason = reason::no_targets(self.now.since(since), answer, nameless);
         self.decide(answer, Basis::NoData, reason)
     }
 
@@ -450,9 +494,9 @@ impl Run {
 
     fn plan(&self) -> Option<Plan> {
         let (deployment, (_, policy)) = (self.deployment.as_ref()?, self.policy.as_ref()?);
-        let routed = |arm| routed(deployment, arm, policy.probe.via);
-        let (green, blue) = (routed(Arm::Green), routed(Arm::Blue));
-        Some(policy.plan(seed(&self.question.id), self.next_tick, green, blue))
+        let (green, blue) = self.arms(deployment, policy);
+        let plan = policy.plan(seed(&self.question.id), self.next_tick, green, blue);
+        Some(Plan { observed: policy.observed(self.judges_during()), ..plan })
     }
 
     /// Where the run is in its life.
@@ -481,19 +525,4 @@ fn seed(id: &str) -> u64 {
     id.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     })
-}
-
-/// The targets of an arm on the route the policy wants. `Auto` takes tasks where there are any.
-fn routed(deployment: &Deployment, arm: Arm, via: Via) -> Vec<crate::deployment::Target> {
-    let targets = deployment.arm(arm);
-    // Both arms take the same route, or they would not be comparable: green says which.
-    let tasks = deployment.green.iter().any(|target| target.route == Route::Task);
-    let wanted = |route: Route| match (via, route) {
-        (_, Route::Url | Route::Function) | (Via::Both, _) => true,
-        (Via::Auto, Route::Task) | (Via::Tasks, Route::Task) => true,
-        (Via::Auto, Route::Listener) => !tasks,
-        (Via::Listener, Route::Listener) => true,
-        (Via::Tasks, Route::Listener) | (Via::Listener, Route::Task) => false,
-    };
-    targets.iter().filter(|target| wanted(target.route)).cloned().collect()
 }

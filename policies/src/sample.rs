@@ -27,7 +27,7 @@ pub enum Outcome {
     Status,
     /// Answered, but not as the policy expects: header, body, size, time of a phase, certificate.
     Expectation,
-    /// The target refused the connection.
+    /// The target refused the connection, or a function's platform could not start the version.
     Refused,
     /// The connection was reset or closed before the answer was complete.
     Reset,
@@ -43,12 +43,15 @@ pub enum Outcome {
     TooLarge,
     /// The name did not resolve.
     Dns,
-    /// No route to the target from here.
+    /// No route to the target from here, or none to the platform that runs it.
     Unreachable,
     /// A connection used again was closed before the first byte of an answer, and the request is none that
     /// may be sent twice: the race of every idle time-out, nobody's fault.
     Stale,
-    /// Gate could not send it: out of sockets, files or places.
+    /// A function's platform had no room for another invocation: a limit of the account or of the function,
+    /// which the probes use up too.
+    Throttled,
+    /// Gate could not send it: out of sockets, files or places, or it may not.
     NotSent,
 }
 
@@ -70,7 +73,7 @@ pub enum Blame {
 
 impl Outcome {
     /// Every outcome, in the order reports list them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Ok,
         Self::Status,
         Self::Expectation,
@@ -84,6 +87,7 @@ impl Outcome {
         Self::Dns,
         Self::Unreachable,
         Self::Stale,
+        Self::Throttled,
         Self::NotSent,
     ];
 
@@ -103,6 +107,7 @@ impl Outcome {
             Self::Dns => "dns",
             Self::Unreachable => "unreachable",
             Self::Stale => "stale",
+            Self::Throttled => "throttled",
             Self::NotSent => "not-sent",
         }
     }
@@ -121,6 +126,7 @@ impl Outcome {
             | Self::Protocol
             | Self::TooLarge => Some(Blame::Target),
             Self::Dns | Self::Unreachable | Self::Stale => Some(Blame::Network),
+            Self::Throttled => Some(Blame::Aws),
             Self::NotSent => Some(Blame::Gate),
         }
     }
@@ -213,12 +219,40 @@ impl Phases {
     }
 }
 
+/// What the platform reports of one invocation of a function, as far as it does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Invoked {
+    /// From the send to the answer, a start included.
+    pub wall: Duration,
+    /// The start of a fresh environment, or its return from a snapshot, where there was one.
+    pub init: Option<Duration>,
+    /// The function's own time, without a start.
+    pub reported: Option<Duration>,
+    /// Time that is paid for.
+    pub billed: Option<Duration>,
+    /// Most memory used.
+    pub max_memory_bytes: Option<u64>,
+}
+
+impl Invoked {
+    /// The part of the wall time that was a start.
+    ///
+    /// None where there is no room for it beside the function's own time: an environment that was started
+    /// before it was needed reports its start all the same, and nobody waited for it.
+    pub fn startup(&self) -> Duration {
+        match (self.init, self.reported) {
+            (Some(init), Some(reported)) if init.saturating_add(reported) <= self.wall => init,
+            (Some(_) | None, Some(_) | None) => Duration::ZERO,
+        }
+    }
+}
+
 /// One probe, with its three times kept apart: due to sent, sent to done, due to done.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Sample {
     /// From the due time to the send: gate's own lateness.
     pub held: Duration,
-    /// From the due time to the last byte of the answer, or to the failure.
+    /// From the due time to the last byte of the answer, or to the failure; without the start of a function.
     pub latency: Duration,
     /// What came of it.
     pub outcome: Outcome,
@@ -236,6 +270,8 @@ pub struct Sample {
     pub unmet: Option<String>,
     /// Days to the end of the certificate's validity, where there was a TLS handshake.
     pub certificate_days: Option<i32>,
+    /// What was reported of the functions it invoked.
+    pub invoked: Vec<Invoked>,
     /// Its scenario and the steps made of it, by their place among the signals of the script.
     pub parts: Vec<(usize, Sample)>,
 }
@@ -260,6 +296,35 @@ impl Sample {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[track_caller]
+    fn check_startup(
+        wall_millis: u64,
+        init: Option<u64>,
+        reported: Option<u64>,
+        startup_millis: u64,
+    ) {
+        let millis = Duration::from_millis;
+        let invoked = Invoked {
+            wall: millis(wall_millis),
+            init: init.map(millis),
+            reported: reported.map(millis),
+            ..Invoked::default()
+        };
+        assert_eq!(invoked.startup(), millis(startup_millis), "{invoked:?}");
+    }
+
+    #[test]
+    fn a_start_is_taken_off_only_where_somebody_waited_for_it() {
+        check_startup(500, Some(400), Some(60), 400);
+        check_startup(460, Some(400), Some(60), 400);
+        check_startup(500, None, Some(60), 0);
+        // Started before it was needed: nobody waited.
+        check_startup(80, Some(400), Some(60), 0);
+        // Without the function's own time nothing shows that there was room for it.
+        check_startup(500, Some(400), None, 0);
+        check_startup(500, Some(u64::MAX), Some(u64::MAX), 0);
+    }
 
     #[track_caller]
     fn check(took_millis: u64, stalled_millis: u64, disturbed: bool) {

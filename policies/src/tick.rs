@@ -9,8 +9,10 @@ use crate::histogram::Interval;
 use crate::policy::Signal;
 use crate::sample::{Blame, Outcome, Phase, Sample};
 
+mod invocations;
 mod recorder;
 
+pub use invocations::Invocations;
 pub use recorder::Recorder;
 
 /// Share of a tick's probes that gate may lose to its own lateness before the tick bears no evidence: those
@@ -77,6 +79,9 @@ pub struct TargetTick {
     /// Least days to the end of a certificate's validity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate_days: Option<i32>,
+    /// What was reported of the functions that were invoked, where any was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub invocations: Option<Box<Invocations>>,
     /// The same of each scenario and step, and of new and reused connections where both are in use.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub signals: BTreeMap<String, TargetTick>,
@@ -125,6 +130,9 @@ impl TargetTick {
             (Some(one), Some(two)) => Some(one.min(two)),
             (one, two) => one.or(two),
         };
+        if let Some(invocations) = &other.invocations {
+            self.invocations.get_or_insert_default().merge(invocations);
+        }
         for (name, tick) in &other.signals {
             self.signals.entry(name.clone()).or_default().merge(tick);
         }

@@ -128,6 +128,19 @@ pub fn number(text: &str) -> Result<f64, String> {
     }
 }
 
+/// `0`, `3`: a whole number, at most a million.
+///
+/// # Errors
+/// A sentence saying what is wrong and how it should look.
+pub fn whole(text: &str) -> Result<u32, String> {
+    const WHOLE_MAX: u32 = 1_000_000;
+    let text = text.trim();
+    let digits = text.bytes().all(|b| b.is_ascii_digit());
+    let number = text.parse().ok().filter(|number| digits && *number <= WHOLE_MAX);
+    number
+        .ok_or_else(|| format!("`{text}` is not a whole number up to a million; write it like `0`"))
+}
+
 /// `20/s`, `600/m`: events per second, from one a minute to [`RATE_MAX_PER_SECOND`].
 ///
 /// # Errors

@@ -106,9 +106,9 @@ fn a_deployment_is_watched_from_its_first_green_target() {
         ],
         expect![[r#"
             watching: probe, resolve
-            resolved: application web, group web-group, stage unknown, 0 green and 1 blue targets
-            resolved: application web, group web-group, stage BeforeInstall, 1 green and 1 blue targets
-            resolved: application web, group web-group, stage unknown, 1 green and 1 blue targets
+            resolved: application web, group web-group, service prod:web, stage unknown, 0 green and 1 blue targets
+            resolved: application web, group web-group, service prod:web, stage BeforeInstall, 1 green and 1 blue targets
+            resolved: application web, group web-group, service prod:web, stage unknown, 1 green and 1 blue targets
             judged by web.policy.yaml
             watching, window 1: false rollback at most 0.61 % in 10 min
         "#]],
@@ -123,24 +123,24 @@ fn what_breaks_while_it_is_watched_is_vetoed() {
     check(
         events.clone(),
         expect![[r#"
-        vetoing: 
-        resolved: application web, group web-group, stage unknown, 1 green and 1 blue targets
-        judged by web.policy.yaml
-        watching, window 1: false rollback at most 0.61 % in 10 min
-        veto: `errors at most 1 %` is broken: 80 of 80 probes bad (100 %, at any time 83-100 % with 99 % confidence): 80 × refused; evidence 2053:1 that more than 1 % are (rollback at 164:1)
-    "#]],
+            vetoing: 
+            resolved: application web, group web-group, service prod:web, stage unknown, 1 green and 1 blue targets
+            judged by web.policy.yaml
+            watching, window 1: false rollback at most 0.61 % in 10 min
+            veto: `errors at most 1 %` is broken: 80 of 80 probes bad (100 %, at any time 83-100 % with 99 % confidence): 80 × refused; evidence 2053:1 that more than 1 % are (rollback at 164:1)
+        "#]],
     );
     events.push((9, Event::Delivered { delivery: Delivery::Stopped }));
     check(
         events,
         expect![[r#"
-        done: stop-probing, close
-        resolved: application web, group web-group, stage unknown, 1 green and 1 blue targets
-        judged by web.policy.yaml
-        watching, window 1: false rollback at most 0.61 % in 10 min
-        veto: `errors at most 1 %` is broken: 80 of 80 probes bad (100 %, at any time 83-100 % with 99 % confidence): 80 × refused; evidence 2053:1 that more than 1 % are (rollback at 164:1)
-        the watch is over: veto deployment stopped with rollback
-    "#]],
+            done: stop-probing, close
+            resolved: application web, group web-group, service prod:web, stage unknown, 1 green and 1 blue targets
+            judged by web.policy.yaml
+            watching, window 1: false rollback at most 0.61 % in 10 min
+            veto: `errors at most 1 %` is broken: 80 of 80 probes bad (100 %, at any time 83-100 % with 99 % confidence): 80 × refused; evidence 2053:1 that more than 1 % are (rollback at 164:1)
+            the watch is over: veto deployment stopped with rollback
+        "#]],
     );
 }
 
@@ -149,29 +149,29 @@ fn nothing_is_answered_where_nobody_asks() {
     check(
         vec![(0, found(|_| {}, UNWATCHED))],
         expect![[r#"
-        done: stop-probing, close
-        resolved: application web, group web-group, stage unknown, 1 green and 1 blue targets
-        judged by web.policy.yaml
-        the watch is over: the policy has no `watch`
-    "#]],
+            done: stop-probing, close
+            resolved: application web, group web-group, service prod:web, stage unknown, 1 green and 1 blue targets
+            judged by web.policy.yaml
+            the watch is over: the policy has no `watch`
+        "#]],
     );
     check(
         vec![(0, found(|found| found.is_rollback = true, WATCHED))],
         expect![[r#"
-        done: stop-probing, close
-        resolved: application web, group web-group, stage unknown, 1 green and 1 blue targets
-        the watch is over: the deployment is itself a rollback, which is never gated
-    "#]],
+            done: stop-probing, close
+            resolved: application web, group web-group, service prod:web, stage unknown, 1 green and 1 blue targets
+            the watch is over: the deployment is itself a rollback, which is never gated
+        "#]],
     );
     let unmatched =
         Event::Resolved { deployment: Box::new(deployment()), policy: PolicyInForce::Unmatched };
     check(
         vec![(0, unmatched)],
         expect![[r#"
-        done: stop-probing, close
-        resolved: application web, group web-group, stage AfterAllowTestTraffic, 1 green and 1 blue targets
-        the watch is over: no policy applies to this deployment
-    "#]],
+            done: stop-probing, close
+            resolved: application web, group web-group, service prod:web, stage AfterAllowTestTraffic, 1 green and 1 blue targets
+            the watch is over: no policy applies to this deployment
+        "#]],
     );
     let lasting = || Event::Unresolved { trouble: trouble(true) };
     check(

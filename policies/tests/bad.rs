@@ -16,14 +16,7 @@ use policies::document::{DOCUMENT_MAX_BYTES, render};
 use policies::{PolicyFile, PolicySet};
 
 /// Accepted, with warnings.
-const WARNINGS: [&str; 6] = [
-    "warning-alarms",
-    "warning-cloudwatch",
-    "warning-cloudwatch-during-the-watch",
-    "warning-cloudwatch-let-go",
-    "warning-notify",
-    "warning-secret",
-];
+const WARNINGS: [&str; 1] = ["warning-notify"];
 
 const ENDING: &str = ".policy.yaml";
 

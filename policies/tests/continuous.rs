@@ -210,6 +210,10 @@ objectives: [ { latency: { quantile: p95, versus: blue, at-most: +20% } } ]
     let file = PolicyFile::parse("x", &short);
     let refused = Continuous::new("x", file.policy.unwrap()).unwrap_err();
     assert!(matches!(refused, Unjudgeable::Window { .. }), "{refused}");
+    let function = POLICY.replace("http: { path: / }", "lambda: {}");
+    let file = PolicyFile::parse("x", &function);
+    let refused = Continuous::new("x", file.policy.unwrap()).unwrap_err();
+    assert!(matches!(refused, Unjudgeable::Function), "{refused}");
 }
 
 #[test]

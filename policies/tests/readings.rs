@@ -8,10 +8,12 @@
 
 mod common;
 
-use common::{ERRORS, at, deployment, policy, question, resolved_to, target, tick, told};
+use common::{ERRORS, at, deployment, policy, question, read, resolved_to, target, tick, told};
 use expect_test::expect;
-use policies::reading::{AlarmState, Seen};
-use policies::{Action, Delivery, Deployment, Event, Outcome, Phase, Reading, Run};
+use policies::plan::Observation;
+use policies::policy::During;
+use policies::reading::{AlarmState, Seen, StoppedTask};
+use policies::{Action, Delivery, Deployment, Event, Outcome, Phase, Reading, Run, Stage};
 
 /// Healthy ticks, and a reading after each from the sixth on.
 fn reading(objectives: &str, objective: &str, seen: impl Fn(u64) -> Option<(i64, Seen)>) -> Run {
@@ -202,6 +204,147 @@ fn unhealthy_targets_stand_in_the_way_and_then_roll_back() {
         rollback, no-data: no data: nothing was read for `healthy targets at least 100 %` for 50 s; answering rollback by the policy's `no-data` rule
         would have continued if no-data were continue
     "#]].assert_eq(&with(None, 300));
+}
+
+#[test]
+fn tasks_that_stop_by_themselves_roll_back_at_once_and_are_named() {
+    let stopped = |exit_code, reason: &str| StoppedTask {
+        container: "web".into(),
+        exit_code,
+        reason: reason.into(),
+    };
+    let of = |at_most: &str, tasks: Vec<StoppedTask>| {
+        let objectives = format!("{ERRORS}  - stopped-tasks: {{ {at_most} }}\n");
+        let seen = |index: u64| {
+            let tasks = if index >= 5 { tasks.clone() } else { Vec::new() };
+            let count = u32::try_from(tasks.len()).unwrap();
+            Some((0, Seen::Stopped { count, tasks }))
+        };
+        let name = at_most.split(',').next().unwrap().replace("at-most:", "stopped tasks at most");
+        told(&reading(&objectives, &name, seen))
+    };
+    let crash = || stopped(Some(1), "Essential container in task exited");
+    let killed = || stopped(Some(137), "OutOfMemoryError: Container killed due to memory usage");
+    let unpulled =
+        || stopped(None, "CannotPullContainerError:\nref pull has been retried 5 time(s)");
+    expect![[r#"
+        rollback, condition: `stopped tasks at most 0` is broken: 3 tasks of green stopped by themselves: web exited with 1 (Essential container in task exited); web exited with 137 (OutOfMemoryError: Container killed due to memory usage); web stopped without an exit code (CannotPullContainerError: ref pull has been r…
+        would have been watched on if at-most were 3 (`stopped tasks at most 0`)
+    "#]].assert_eq(&of("at-most: 0", vec![crash(), killed(), unpulled()]));
+    expect![[r#"
+        continue, proven: every objective is kept after 60 s: `errors at most 1 %`: 0 of 1200 bad, `stopped tasks at most 0` holds; evidence at least over 1000000:1 (continue at 100:1)
+        would have continued as soon with at-most down to 0.23 % (`errors at most 1 %`)
+    "#]].assert_eq(&of("at-most: 0", vec![]));
+    expect![[r#"
+        continue, proven: every objective is kept after 60 s: `errors at most 1 %`: 0 of 1200 bad, `stopped tasks at most 1` holds; evidence at least over 1000000:1 (continue at 100:1)
+        would have continued as soon with at-most down to 0.23 % (`errors at most 1 %`)
+    "#]].assert_eq(&of("at-most: 1", vec![crash()]));
+    expect![[r#"
+        rollback, condition: `stopped tasks at most 0` is broken: 1 task of green stopped by itself: web exited with 137 (OutOfMemoryError: Container killed due to memory usage); for 20 s now
+        would have been watched on if at-most were 1 (`stopped tasks at most 0`)
+    "#]].assert_eq(&of("at-most: 0, for: 20s", vec![killed()]));
+    let long = stopped(Some(1), &"why ".repeat(100));
+    expect![[r#"
+        rollback, condition: `stopped tasks at most 0` is broken: 2 tasks of green stopped by themselves: web exited with 1 (Essential container in task exited); web exited with 1 (why why why why why why why why why why why why why why why why why why why why why why why why why why why why why why why why why why wh…
+        would have been watched on if at-most were 2 (`stopped tasks at most 0`)
+    "#]].assert_eq(&of("at-most: 0", vec![crash(), long]));
+}
+
+#[test]
+fn tasks_that_cannot_be_listed_are_no_data() {
+    let objectives = format!("{ERRORS}  - stopped-tasks: {{ at-most: 0 }}\n");
+    expect![[r#"
+        rollback, no-data: no data: nothing was read for `stopped tasks at most 0` for 76 s; answering rollback by the policy's `no-data` rule
+        would have continued if no-data were continue
+    "#]].assert_eq(&told(&reading(&objectives, "stopped tasks at most 0", |_| None)));
+}
+
+#[test]
+fn a_task_that_never_started_counts_though_green_was_never_reached() {
+    let objectives = format!("{ERRORS}  - stopped-tasks: {{ at-most: 0 }}\n");
+    let mut run = Run::new(question());
+    run.step(resolved_to(deployment(), &policy(&objectives)), at(0));
+    let seen = Seen::Stopped { count: 1, tasks: Vec::new() };
+    run.step(read("stopped tasks at most 0", seen), at(15));
+    expect![[r#"
+        rollback, condition: `stopped tasks at most 0` is broken: 1 task of green stopped by itself
+        would have been watched on if at-most were 1 (`stopped tasks at most 0`)
+    "#]]
+    .assert_eq(&told(&run));
+}
+
+#[test]
+fn real_traffic_is_known_from_its_weight_or_its_stage() {
+    let since = |changes: Vec<(u64, Option<f64>, Stage)>| {
+        let mut run = Run::new(question());
+        for (seconds, green_weight, stage) in changes {
+            let found = Deployment { green_weight, stage, ..deployment() };
+            run.step(resolved_to(found, &policy(ERRORS)), at(seconds));
+        }
+        run.traffic_since().map(|at| at.as_millis() / 1000)
+    };
+    let before = Stage::AfterAllowTestTraffic;
+    assert_eq!(since(vec![(1, None, before), (11, Some(0.0), before)]), None);
+    assert_eq!(since(vec![(1, Some(0.0), before), (11, Some(10.0), Stage::Unknown)]), Some(11));
+    assert_eq!(since(vec![(11, Some(10.0), before), (21, Some(50.0), before)]), Some(11));
+    assert_eq!(since(vec![(1, None, Stage::AfterAllowTraffic)]), Some(1));
+    assert_eq!(since(vec![(1, Some(0.0), Stage::PostProductionTrafficShift)]), Some(1));
+}
+
+#[test]
+fn a_run_knows_how_far_it_was_read_whatever_became_of_it() {
+    let series = "  - cloudwatch: { metric: TargetResponseTime, at-most: +20% }\n";
+    let name = "TargetResponseTime Average at most +20 %";
+    let mut run = Run::new(question());
+    run.step(resolved_to(deployment(), &policy(&format!("{ERRORS}{series}"))), at(0));
+    let mut read = |began_millis, seen| {
+        let reading = Box::new(Reading { objective: name.into(), began_millis, seen });
+        run.step(Event::Read { reading }, at(100));
+        (run.newest_reading(name), run.has_baseline(name))
+    };
+    assert_eq!(read(-1, Seen::Baseline { points: vec![1.0; 19] }), (None, false), "too few");
+    assert_eq!(read(-1, Seen::Baseline { points: vec![1.0; 20] }), (None, true));
+    assert_eq!(read(120_000, Seen::Point { value: None }), (Some(120_000), true));
+    assert_eq!(read(60_000, Seen::Point { value: Some(1.0) }), (Some(120_000), true));
+}
+
+#[test]
+fn aws_is_asked_for_what_is_judged_now() {
+    let policy = policy(
+        "  - errors: { at-most: 1% }
+  - cloudwatch: { metric: Errors, of: Invocations, namespace: AWS/Lambda, at-most: 1%, during: question }
+  - cloudwatch: { metric: Duration, namespace: AWS/Lambda, statistic: p99, at-most: +20%, period: 2m, during: watch }
+  - metrics: { bad: failed, of: all, at-most: 1% }
+  - alarms: { names: [one, other] }
+  - healthy-targets: { at-least: 100% }
+  - stopped-tasks: { at-most: 0, during: watch }
+watch: {}
+",
+    );
+    let file = policies::PolicyFile::parse("web.policy.yaml", &policy);
+    let policy = file.policy.unwrap();
+    let shown = |during| {
+        let lines = policy.observed(during).into_iter().map(|observed| match observed.what {
+            Observation::Counts { bad, all, period } => {
+                format!("{}: {} of {} in {period:?}", observed.objective, bad.name, all.name)
+            }
+            Observation::Series { metric, period } => {
+                format!("{}: {} in {period:?}", observed.objective, metric.name)
+            }
+            Observation::Alarms { names } => format!("{}: {}", observed.objective, names.join(",")),
+            Observation::StoppedTasks => format!("{}: tasks", observed.objective),
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    expect![[r#"
+        Errors of Invocations at most 1 %: Errors of Invocations in 60s
+        alarms one, other: one,other"#]]
+    .assert_eq(&shown(During::Question));
+    expect![[r#"
+        Duration p99 at most +20 %: Duration in 120s
+        alarms one, other: one,other
+        stopped tasks at most 0: tasks"#]]
+    .assert_eq(&shown(During::Watch));
 }
 
 const WATCHED: &str = "

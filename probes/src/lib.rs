@@ -9,6 +9,7 @@ mod compress;
 mod connect;
 mod cookies;
 mod exchange;
+mod function;
 mod grpc;
 mod http;
 mod order;
@@ -29,6 +30,7 @@ mod trust;
 mod websocket;
 mod wire;
 
+pub use function::{Invocation, Invoker, Invoking};
 pub use order::{Lookup, Order, OrderError, Pace};
 pub use probe::{Asked, Attempt, Lost, Probe, Values};
 pub use runner::{Prober, StartError};

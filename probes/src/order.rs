@@ -14,6 +14,7 @@ use policies::plan::{
 use policies::sample::Outcome;
 
 use crate::exchange::Route;
+use crate::function::{FunctionProbe, Invoker};
 use crate::grpc::GrpcProbe;
 use crate::http::{HttpProbe, Path};
 use crate::probe::{Lost, Probe, Values};
@@ -50,6 +51,14 @@ pub trait Lookup {
     /// There are none.
     fn sigv4(&self, service: &str, region: &str) -> Result<Arc<dyn Signer>, String> {
         Err(format!("there are no credentials to sign for {service} in {region} with"))
+    }
+
+    /// What invokes functions where the targets are.
+    ///
+    /// # Errors
+    /// There are no credentials for it.
+    fn invoker(&self) -> Result<Arc<dyn Invoker>, String> {
+        Err("only a deployment of a function says where its versions are".to_owned())
     }
 }
 
@@ -151,6 +160,12 @@ pub enum OrderError {
         /// Why, without what is in it.
         reason: String,
     },
+    /// Functions cannot be invoked.
+    #[error("functions cannot be invoked from here: {reason}")]
+    Function {
+        /// Why.
+        reason: String,
+    },
     /// Requests cannot be signed.
     #[error("requests cannot be signed: {reason}")]
     Sign {
@@ -238,6 +253,7 @@ fn has_places(call: &Call) -> bool {
             open(&socket.path) || socket.send.as_ref().is_some_and(open) || headers(&socket.headers)
         }
         Call::Grpc(grpc) => headers(&grpc.headers),
+        Call::Lambda(lambda) => matches!(&lambda.payload, Body::Text(text) if open(text)),
         Call::Tcp | Call::Tls { .. } => false,
     }
 }
@@ -271,14 +287,8 @@ impl Making<'_> {
         Ok(match &step.call {
             Call::Http(http) => {
                 route.version = http.version;
-                let body = match &http.body {
-                    None => Text::Fixed(Bytes::new()),
-                    Some(Body::Text(template)) => match template.plain() {
-                        Some(text) => Text::Fixed(Bytes::copy_from_slice(text.as_bytes())),
-                        None => Text::Open(template.clone()),
-                    },
-                    Some(Body::File(path)) => Text::Fixed(self.file(path)?),
-                };
+                let body = http.body.as_ref().map(|body| self.text(body)).transpose()?;
+                let body = body.unwrap_or(Text::Fixed(Bytes::new()));
                 let expect = &step.expect;
                 Arc::new(HttpProbe {
                     route,
@@ -306,8 +316,23 @@ impl Making<'_> {
                 let (path, send) = (socket.path.clone(), socket.send.clone());
                 Arc::new(WebSocketProbe { route, path, headers, send })
             }
+            Call::Lambda(lambda) => {
+                let event = self.text(&lambda.payload)?;
+                let told = |reason| OrderError::Function { reason };
+                Arc::new(FunctionProbe { invoker: self.lookup.invoker().map_err(told)?, event })
+            }
             Call::Tls { .. } => Arc::new(TlsProbe { route }),
             Call::Tcp => Arc::new(TcpProbe),
+        })
+    }
+
+    fn text(&self, body: &Body) -> Result<Text, OrderError> {
+        Ok(match body {
+            Body::Text(template) => match template.plain() {
+                Some(text) => Text::Fixed(Bytes::copy_from_slice(text.as_bytes())),
+                None => Text::Open(template.clone()),
+            },
+            Body::File(path) => Text::Fixed(self.file(path)?),
         })
     }
 

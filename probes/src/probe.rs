@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use policies::reply::Reply;
-use policies::sample::{Outcome, Phases};
+use policies::sample::{Invoked, Outcome, Phases};
 use policies::{Arm, Target};
 use tokio::time::Instant;
 
@@ -55,6 +55,8 @@ pub struct Asked {
     pub stale: bool,
     /// Days to the end of the certificate's validity, where there was a handshake.
     pub certificate_days: Option<f64>,
+    /// What was reported of the function that was invoked.
+    pub invoked: Option<Invoked>,
     /// The answer, or why there was none.
     pub result: Result<Reply, Lost>,
 }
@@ -84,6 +86,7 @@ impl Asked {
             reused: false,
             stale: false,
             certificate_days: None,
+            invoked: None,
             result: Err(Outcome::NotSent.into()),
         }
     }

@@ -1,7 +1,7 @@
 //! One probe from its due time to its sample: all the steps of its scenario.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use policies::plan::{BUILT_IN, Scenario, Step};
 use policies::sample::{Outcome, Sample};
@@ -82,12 +82,14 @@ impl Run<'_> {
         scenario: &Scenario,
         ready: &Ready,
         values: &mut Values,
-        (began, mut late): (Instant, std::time::Duration),
+        (began, mut late): (Instant, Duration),
     ) -> Sample {
         let due = self.flight.due;
         let mut whole = Sample::default();
         let script = &self.order.plan.script;
         let may_reuse = script.may_reuse(self.order.plan.seed, self.flight.number);
+        // Starts of functions, which are shown and not judged.
+        let mut startups = Duration::ZERO;
         for (number, (step, ready)) in scenario.steps.iter().zip(&ready.steps).enumerate() {
             let attempt = Attempt {
                 target: &self.flight.target,
@@ -108,11 +110,14 @@ impl Run<'_> {
             } else {
                 own += asked.began.into_std().saturating_duration_since(step_began);
             }
+            let startup = asked.invoked.map_or(Duration::ZERO, |of| of.startup());
+            startups += startup;
             let mut part = self.judge(step, asked, (step_began, done), values);
             // In the middle of it gate's own time cannot be told from the target's.
             part.disturbed = part.is_disturbed_by(own);
             whole.disturbed |= part.disturbed;
             whole.phases.add(&part.phases);
+            whole.invoked.extend(&part.invoked);
             whole.outcome = part.outcome;
             whole.status = part.status;
             whole.unmet.clone_from(&part.unmet);
@@ -127,7 +132,8 @@ impl Run<'_> {
             if let Some(place) = ready.signal {
                 // The first step is due when the probe is; a later one when the one before it is done.
                 let part = if number == 0 {
-                    Sample { held: late, latency: done.saturating_duration_since(due), ..part }
+                    let latency = done.saturating_duration_since(due).saturating_sub(startup);
+                    Sample { held: late, latency, ..part }
                 } else {
                     part
                 };
@@ -143,7 +149,7 @@ impl Run<'_> {
             }
         }
         whole.held = late;
-        whole.latency = due.elapsed();
+        whole.latency = due.elapsed().saturating_sub(startups);
         whole
     }
 
@@ -162,12 +168,14 @@ impl Run<'_> {
         (began, done): (Instant, Instant),
         values: &mut Values,
     ) -> Sample {
+        let startup = asked.invoked.map_or(Duration::ZERO, |of| of.startup());
         let mut sample = Sample {
-            latency: done.saturating_duration_since(began),
+            latency: done.saturating_duration_since(began).saturating_sub(startup),
             phases: asked.phases,
             reused: asked.reused,
             stale: asked.stale,
             certificate_days: asked.certificate_days.map(whole_days),
+            invoked: asked.invoked.into_iter().collect(),
             ..Sample::default()
         };
         let mut reply = match asked.result {
@@ -180,7 +188,8 @@ impl Run<'_> {
         };
         sample.status = reply.status;
         reply.phases = asked.phases;
-        reply.total = done.saturating_duration_since(asked.began.into_std());
+        let total = done.saturating_duration_since(asked.began.into_std());
+        reply.total = total.saturating_sub(startup);
         reply.certificate_days = asked.certificate_days;
         if let Some((outcome, sentence)) = step.expect.unmet(&reply) {
             sample.outcome = outcome;

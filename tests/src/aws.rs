@@ -85,6 +85,91 @@ impl EmulatedAws {
         Site { aws: self, name: name.to_owned(), made }
     }
 
+    /// Creates a service that ECS itself deploys, `name`, with blue tasks running `command`: its first deployment
+    /// has begun. Events about it go to a queue.
+    pub async fn service(&self, name: &str, blue: &[&str], more: &[&str]) -> Service<'_> {
+        let command = command_line(blue);
+        let queue = format!("{name}-events");
+        let mut arguments = vec!["setup-ecs", "--name", name, "--command", &command, "--no-wait"];
+        arguments.extend(["--events-queue", &queue]);
+        arguments.extend(more);
+        let made = self.scenario(&arguments).await;
+        let text = |key: &str| made[key].as_str().expect("a text").to_owned();
+        let (queue, first) = (text("queue_url"), text("service_deployment_arn"));
+        Service { aws: self, name: name.to_owned(), queue, first, made }
+    }
+
+    /// As [`EmulatedAws::service`], with hooks at `stages` that invoke the relay of this gate.
+    pub async fn hooked_service(
+        &self,
+        name: &str,
+        (gate_url, stages): (&str, &str),
+        more: &[&str],
+    ) -> Service<'_> {
+        let bootstrap = format!("exec {} relay", place::binary("gate").display());
+        let url = format!("GATE_URL={gate_url}");
+        let key = format!("EMULATED_ACCESS_KEY_ID={name}");
+        let hooks = ["--lambda-hooks", stages, "--bootstrap", &bootstrap];
+        let environment = ["--function-env", &url, "--function-env", &key];
+        self.service(name, &[], &[&hooks[..], &environment, more].concat()).await
+    }
+
+    /// Creates a function called `name` behind an alias, its hooks relayed to `gate_url`.
+    pub async fn function(&self, name: &str, gate_url: &str, more: &[&str]) -> Function<'_> {
+        let bootstrap = format!("exec {} relay", place::binary("gate").display());
+        let url = format!("GATE_URL={gate_url}");
+        let key = format!("EMULATED_ACCESS_KEY_ID={name}");
+        let program = function_line();
+        let arguments = ["setup-function", "--name", name, "--bootstrap", &program];
+        let hook = ["--hook-bootstrap", &bootstrap, "--hook-env", &url, "--hook-env", &key];
+        let made = self.scenario(&[&arguments[..], &hook, more].concat()).await;
+        Function { aws: self, name: name.to_owned(), made }
+    }
+
+    /// Waits until a service deployment is over.
+    pub async fn service_deployed(&self, arn: &str, limit: Duration) -> Value {
+        let id = arn.rsplit('/').next().unwrap_or(arn);
+        let url = format!("{}/_emulated/service-deployments/{id}", self.endpoint);
+        let over = ["SUCCESSFUL", "STOPPED", "ROLLBACK_SUCCESSFUL", "ROLLBACK_FAILED"];
+        let look = async || http::get(&url).await.expect("the control API answers").json();
+        let found = eventually(limit, async || {
+            let seen = look().await;
+            over.contains(&seen["status"].as_str().unwrap_or_default()).then_some(seen)
+        });
+        match found.await {
+            Some(found) => found,
+            None => panic!("{arn} is not over after {limit:?}: {:#}", look().await),
+        }
+    }
+
+    /// Makes one call as a person would, and returns its answer.
+    pub async fn call(&self, service: &str, operation: &str, parameters: Value) -> Value {
+        const CALL: &str = "
+import botocore.session, json, sys
+endpoint, service, operation, parameters = sys.argv[1:]
+client = botocore.session.get_session().create_client(
+    service, region_name='us-east-1', endpoint_url=endpoint,
+    aws_access_key_id='person', aws_secret_access_key='emulated')
+print(json.dumps(client._make_api_call(operation, json.loads(parameters)), default=str))
+";
+        let parameters = parameters.to_string();
+        let mut command = python();
+        command.args(["-c", CALL, &self.endpoint, service, operation, &parameters]);
+        let output = tokio::task::spawn_blocking(move || command.output()).await.expect("joined");
+        let output = output.expect("python runs");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{service} {operation} failed: {errors}");
+        serde_json::from_slice(&output.stdout).expect("an answer in JSON")
+    }
+
+    /// Asks the control API for something; see tests/aws/README.md.
+    pub async fn control(&self, path: &str, body: &Value) -> Value {
+        let url = format!("{}/_emulated/{path}", self.endpoint);
+        let answer = http::post(&url, body).await.expect("the control API answers");
+        assert!(answer.status < 300, "{path}: {}", answer.text);
+        answer.json()
+    }
+
     /// Injects a fault; see tests/aws/README.md for the keys.
     pub async fn fault(&self, fault: Value) {
         let url = format!("{}/_emulated/faults", self.endpoint);
@@ -151,6 +236,66 @@ impl Site<'_> {
         let made = self.aws.scenario(&arguments).await;
         made["deployment_id"].as_str().expect("an id").to_owned()
     }
+}
+
+/// A service in the emulated AWS that ECS deploys by itself.
+#[derive(Debug)]
+pub struct Service<'a> {
+    aws: &'a EmulatedAws,
+    /// Its name.
+    pub name: String,
+    /// URL of the queue that hears of its hooks.
+    pub queue: String,
+    /// ARN of its first deployment.
+    pub first: String,
+    /// What the scenario tool made.
+    pub made: Value,
+}
+
+impl Service<'_> {
+    /// Deploys tasks running `command` as green; returns the service deployment's ARN.
+    pub async fn deploy(&self, green: &[&str]) -> String {
+        let command = command_line(green);
+        let arguments = ["deploy-ecs", "--name", &self.name, "--command", &command];
+        let made = self.aws.scenario(&arguments).await;
+        made["service_deployment_arn"].as_str().expect("an ARN").to_owned()
+    }
+
+    /// `cluster` and `service`, as settings name them.
+    pub fn polled(&self) -> String {
+        let text = |key: &str| self.made[key].as_str().expect("a text");
+        format!("{{ cluster: {}, service: {} }}", text("cluster"), text("service"))
+    }
+}
+
+/// A Lambda function in the emulated AWS with a CodeDeploy application around it.
+#[derive(Debug)]
+pub struct Function<'a> {
+    aws: &'a EmulatedAws,
+    /// Its name, also the application's.
+    pub name: String,
+    /// What the scenario tool made.
+    pub made: Value,
+}
+
+impl Function<'_> {
+    /// Publishes a version with this environment and deploys it; returns the deployment's id.
+    pub async fn deploy(&self, environment: &[&str], more: &[&str]) -> String {
+        let mut arguments = vec!["deploy-function", "--name", &self.name];
+        for pair in environment {
+            arguments.extend(["--env", pair]);
+        }
+        arguments.extend(more);
+        let made = self.aws.scenario(&arguments).await;
+        made["deployment_id"].as_str().expect("an id").to_owned()
+    }
+}
+
+/// The bootstrap of a function: our sample in Python.
+fn function_line() -> String {
+    let root = place::root();
+    let program = root.join("tests/aws/selftest/programs/function.py");
+    format!("exec {} -S -E {}", root.join(".venv/bin/python").display(), program.display())
 }
 
 /// The command of a task: our sample service with these faults.

@@ -8,7 +8,7 @@ pub mod gate;
 pub mod http;
 pub mod place;
 
-pub use aws::{EmulatedAws, Site};
+pub use aws::{EmulatedAws, Function, Service, Site};
 pub use gate::Gate;
 
 use std::time::{Duration, Instant};

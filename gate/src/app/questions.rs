@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use policies::{Answer, Decision, Delivery, Event, Phase, Question, Report, Run};
+use policies::{Decision, Delivery, Event, Phase, Question, Report, Run};
 use probes::Prober;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -13,12 +13,14 @@ use tracing::{Instrument, error, info, info_span, warn};
 
 use crate::ask::Asked;
 use crate::aws::Clouds;
-use crate::config::{Key, Mode, Settings};
+use crate::config::{Mode, Settings};
+use crate::intake::Keys;
 use crate::journal::{Accepted, Entry, Journal, JournalError, Listed, Stored, unix_millis};
 use crate::library::Library;
 use crate::record::Record;
 use crate::resolve::Resolver;
-use crate::shell::{CloudCase, Conduct, Conducted, Memory, conduct};
+use crate::shell::{CloudCase, Conduct, Conducted, Memory, Notifier, Vault, conduct};
+use crate::signals::Desks;
 use crate::telemetry::Metrics;
 
 /// Runs at once. Beyond it whoever asks is told to come back: never accepted and dropped.
@@ -34,7 +36,8 @@ pub(crate) struct Parts {
     pub(crate) journal: Journal,
     pub(crate) prober: Arc<Prober>,
     pub(crate) metrics: Arc<Metrics>,
-    pub(crate) keys: Vec<Key>,
+    pub(crate) keys: Keys,
+    pub(crate) vault: Vault,
     pub(crate) stop: CancellationToken,
 }
 
@@ -47,9 +50,12 @@ pub(crate) struct Gate {
     library: Arc<Library>,
     prober: Arc<Prober>,
     pub(crate) metrics: Arc<Metrics>,
-    pub(crate) keys: Vec<Key>,
+    pub(crate) keys: Keys,
+    vault: Vault,
+    notifier: Notifier,
     runs: Mutex<HashMap<String, Live>>,
     accepting: tokio::sync::Mutex<()>,
+    desks: Arc<Desks>,
     tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
 }
@@ -77,8 +83,10 @@ pub(crate) enum Intake {
 impl Gate {
     /// A daemon that nobody has asked anything yet.
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { settings, clouds, journal, prober, metrics, keys, stop } = parts;
+        let Parts { settings, clouds, journal, prober, metrics, keys, vault, stop } = parts;
+        let tasks = TaskTracker::new();
         Self {
+            notifier: Notifier::new(clouds.clone(), Arc::clone(&metrics), tasks.clone()),
             library: Arc::new(Library::new(settings.policies.clone())),
             settings,
             clouds,
@@ -86,9 +94,11 @@ impl Gate {
             prober,
             metrics,
             keys,
+            vault,
             runs: Mutex::default(),
             accepting: tokio::sync::Mutex::default(),
-            tasks: TaskTracker::new(),
+            desks: Arc::default(),
+            tasks,
             stop,
         }
     }
@@ -175,7 +185,10 @@ impl Gate {
             resolver: Resolver::new(subject),
             journal: self.journal.clone(),
             library: Arc::clone(&self.library),
+            vault: self.vault.clone(),
+            notifier: self.notifier.clone(),
             metrics: Arc::clone(&self.metrics),
+            desks: Arc::clone(&self.desks),
             memory: Mutex::new(Memory::after(run_decision)),
         });
         let live = Live { conducted: conducted.clone(), case: Arc::clone(&case) };
@@ -184,6 +197,7 @@ impl Gate {
         let conducting = Conduct {
             case,
             prober: Arc::clone(&self.prober),
+            vault: self.vault.clone(),
             metrics: Arc::clone(&self.metrics),
             stop: self.stop.clone(),
             origin,
@@ -264,15 +278,20 @@ impl Gate {
         }
     }
 
+    /// Questions that wait for an answer.
+    pub(crate) fn questions_waiting(&self) -> usize {
+        let runs = self.lock();
+        let waits = |live: &&Live| {
+            live.case.accepted.asked.ask.waits()
+                && live.conducted.lock().phase() <= Phase::Answering
+        };
+        runs.values().filter(waits).count()
+    }
+
     /// Whether the question still waits for its answer.
     pub(crate) fn is_open(&self, id: &str) -> bool {
         let live = self.lock().get(id).cloned();
         live.is_some_and(|live| live.conducted.lock().phase() <= Phase::Answering)
-    }
-
-    /// What to say where gate itself cannot judge.
-    pub(crate) const fn unmatched(&self) -> Answer {
-        self.settings.unmatched
     }
 
     /// Waits for every run to be put down. False where some are not within this time.

@@ -231,11 +231,11 @@ calls! {
     DescribeRules = "elasticloadbalancing:DescribeRules" on Any
         for [CodeDeployEcs, EcsNative, Doctor]: "where a listener forwards to";
     ListServiceDeployments = "ecs:ListServiceDeployments" on Service
-        for [EcsNative, Wait, Doctor]: "finds deployments that wait, where `intake.poll` names a service";
+        for [EcsNative, Wait, Doctor, Sidecar]: "finds deployments that wait, where `intake.poll` names a service";
     DescribeServiceDeployments = "ecs:DescribeServiceDeployments" on ServiceDeployment
-        for [EcsNative, Wait, Doctor]: "stage, hooks, weights and status";
+        for [EcsNative, Wait, Doctor, Sidecar]: "stage, hooks, weights and status";
     DescribeServiceRevisions = "ecs:DescribeServiceRevisions" on ServiceRevision
-        for [EcsNative, Doctor]: "target groups and listener rules of green and blue";
+        for [EcsNative, Doctor, Sidecar]: "target groups and listener rules of green and blue";
     ContinueServiceDeployment = "ecs:ContinueServiceDeployment" on ServiceDeployment
         for [EcsNative]: "answers a pause";
     StopServiceDeployment = "ecs:StopServiceDeployment" on ServiceDeployment

@@ -5,9 +5,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OnceCell};
 
 use super::{Aws, RealAws};
+use crate::telemetry::Metrics;
 
 /// Regions and accounts that are kept at once; a daemon serves a handful.
 const CLOUDS_MAX: usize = 64;
@@ -32,6 +33,9 @@ impl Place {
     }
 }
 
+/// Region and role, each where it is not gate's own: what makes one AWS another.
+pub(crate) type CloudKey = (Option<String>, Option<String>);
+
 /// Every AWS that questions come from.
 #[derive(Clone)]
 pub(crate) struct Clouds {
@@ -40,7 +44,7 @@ pub(crate) struct Clouds {
     real: Option<Arc<RealAws>>,
     /// Account → role to take on there.
     roles: Arc<BTreeMap<String, String>>,
-    others: Arc<Mutex<BTreeMap<(Option<String>, Option<String>), Arc<dyn Aws>>>>,
+    others: Arc<Mutex<BTreeMap<CloudKey, Arc<dyn Aws>>>>,
 }
 
 impl fmt::Debug for Clouds {
@@ -74,17 +78,23 @@ impl Clouds {
         Arc::clone(&self.home)
     }
 
+    /// What tells one AWS from another. An account without a role of its own is gate's own.
+    pub(crate) fn key(&self, place: &Place) -> CloudKey {
+        let Some(real) = &self.real else { return (None, None) };
+        let region = place.region.as_deref().filter(|region| real.region() != Some(region));
+        let role = place.account.as_ref().and_then(|account| self.roles.get(account));
+        (region.map(str::to_owned), role.cloned())
+    }
+
     /// Where a question comes from. An account without a role of its own is asked as gate itself, which
     /// AWS refuses unless it is gate's own.
     pub(crate) async fn at(&self, place: &Place) -> Arc<dyn Aws> {
         let Some(real) = &self.real else { return self.home() };
-        let region = place.region.as_deref().filter(|region| real.region() != Some(region));
-        let role = place.account.as_ref().and_then(|account| self.roles.get(account));
-        if region.is_none() && role.is_none() {
+        let key = self.key(place);
+        if key == (None, None) {
             return self.home();
         }
         let mut others = self.others.lock().await;
-        let key = (region.map(str::to_owned), role.cloned());
         if let Some(known) = others.get(&key) {
             return Arc::clone(known);
         }
@@ -92,9 +102,46 @@ impl Clouds {
             // The next question of a forgotten one makes it anew.
             others.pop_first();
         }
-        let made: Arc<dyn Aws> = Arc::new(real.elsewhere(region, role.map(String::as_str)).await);
+        let made: Arc<dyn Aws> = Arc::new(real.elsewhere(key.0.as_deref(), key.1.as_deref()).await);
         others.insert(key, Arc::clone(&made));
         made
+    }
+}
+
+/// AWS, reached when it is first needed: who never asks it for anything stays small.
+#[derive(Clone, Debug)]
+pub(crate) struct OnDemand {
+    endpoint: Option<String>,
+    roles: Vec<String>,
+    metrics: Arc<Metrics>,
+    made: Arc<OnceCell<Clouds>>,
+}
+
+impl OnDemand {
+    /// Instead of AWS's own, `endpoint`; `roles` are ARNs of roles to take on in other accounts.
+    pub(crate) fn new(endpoint: Option<String>, roles: Vec<String>, metrics: Arc<Metrics>) -> Self {
+        Self { endpoint, roles, metrics, made: Arc::default() }
+    }
+
+    /// What there is already.
+    pub(crate) fn made(clouds: Clouds, metrics: Arc<Metrics>) -> Self {
+        let made = Arc::new(OnceCell::new_with(Some(clouds)));
+        Self { endpoint: None, roles: Vec::new(), metrics, made }
+    }
+
+    /// Reaches AWS, the first time it is called.
+    pub(crate) async fn clouds(&self) -> Clouds {
+        let make = async || {
+            let (endpoint, metrics) = (self.endpoint.clone(), Arc::clone(&self.metrics));
+            Clouds::real(RealAws::connect(endpoint, metrics).await, &self.roles)
+        };
+        self.made.get_or_init(make).await.clone()
+    }
+
+    /// Whether AWS was ever reached.
+    #[cfg(test)]
+    pub(crate) fn is_made(&self) -> bool {
+        self.made.initialized()
     }
 }
 

@@ -53,6 +53,8 @@ pub(crate) struct DeploymentFacts {
     pub(crate) termination_wait_minutes: Option<u64>,
     /// CodeDeploy's code and sentence, where it failed or was stopped.
     pub(crate) error: Option<String>,
+    /// When it was made, in seconds since 1970.
+    pub(crate) began_unix_seconds: Option<i64>,
     /// The deployment that rolls it back.
     pub(crate) rolled_back_by: Option<String>,
 }

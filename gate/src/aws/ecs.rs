@@ -18,11 +18,11 @@ pub(crate) trait Ecs {
     fn answer_pause<'a>(&'a self, arn: &'a str, hook_id: &'a str, proceed: bool) -> Reply<'a, ()>;
     /// Stops a deployment and rolls it back.
     fn stop_service_deployment<'a>(&'a self, arn: &'a str) -> Reply<'a, ()>;
-    /// Tasks that a task set or a deployment started, running or stopped.
+    /// Tasks of a service, running or stopped; at most 100.
     fn tasks<'a>(
         &'a self,
         cluster: &'a str,
-        started_by: &'a str,
+        service: &'a str,
         stopped: bool,
     ) -> Reply<'a, Vec<TaskFacts>>;
     /// One task by its ARN.
@@ -44,6 +44,8 @@ pub(crate) struct ServiceDeployment {
     pub(crate) arn: String,
     pub(crate) service_arn: String,
     pub(crate) cluster_arn: String,
+    /// When it was made, in seconds since 1970.
+    pub(crate) began_unix_seconds: Option<i64>,
     /// `IN_PROGRESS`, `SUCCESSFUL`, `ROLLBACK_IN_PROGRESS`, ...
     pub(crate) status: String,
     /// ECS's own sentence about it.

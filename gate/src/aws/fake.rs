@@ -40,15 +40,21 @@ pub(crate) struct FakeAws {
     pub(crate) alarms: Vec<AlarmFacts>,
     pub(crate) waiting: Vec<WaitingApproval>,
     pub(crate) pipelines: BTreeMap<String, PipelineFacts>,
-    /// Parameters and secrets, by name.
-    pub(crate) secrets: BTreeMap<String, String>,
+    /// Parameters and secrets, by name; they can be rotated.
+    pub(crate) secrets: Mutex<BTreeMap<String, String>>,
+    /// Topic, subject and message of what was published, in order.
+    pub(crate) published: Mutex<Vec<[String; 3]>>,
     /// Whose credentials; none where STS has no answer.
     pub(crate) caller: Option<Caller>,
     pub(crate) clock_ahead_seconds: Option<i64>,
-    /// Call → how it fails.
-    pub(crate) failures: BTreeMap<Call, Failure>,
     /// Calls that nobody answers.
     pub(crate) silent: Vec<Call>,
+    /// Call → how it fails.
+    pub(crate) failures: BTreeMap<Call, Failure>,
+    /// How many of the next reads of metrics fail in passing.
+    pub(crate) throttled: Mutex<u32>,
+    /// What metrics were asked for, and of when.
+    pub(crate) queried: Mutex<Vec<(Vec<MetricQuery>, Span)>>,
     /// Calls, in order.
     pub(crate) calls: Mutex<Vec<Call>>,
 }
@@ -129,25 +135,42 @@ impl FakeAws {
         }
     }
 
+    /// Puts a secret in place of what was there; an empty one takes it away.
+    pub(crate) fn put_secret(&self, name: &str, text: &str) {
+        let mut secrets = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
+        if text.is_empty() {
+            secrets.remove(name);
+        } else {
+            secrets.insert(name.to_owned(), text.to_owned());
+        }
+    }
+
+    fn secret_of(&self, name: &str) -> Option<String> {
+        self.secrets.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    /// How often a call was made.
+    pub(crate) fn count(&self, call: Call) -> usize {
+        let calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        calls.iter().filter(|made| **made == call).count()
+    }
+
     fn reply<'a, T: Send + 'a>(&self, call: Call, subject: &str, value: Option<T>) -> Reply<'a, T> {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner).push(call);
         let silent = self.silent.contains(&call);
         let failure = self.failures.get(&call).copied();
         let failure = failure.or_else(|| silent.then_some(Failure::Passing));
-        let failure = failure.or_else(|| value.is_none().then_some(Failure::Missing));
+        match (failure, value) {
+            (None, Some(value)) => Box::pin(async move { Ok(value) }),
+            (failure, _) => self.fail(call, subject, failure.unwrap_or(Failure::Missing)),
+        }
+    }
+
+    fn fail<'a, T: Send + 'a>(&self, call: Call, subject: &str, failure: Failure) -> Reply<'a, T> {
         let subject = subject.to_owned();
-        Box::pin(async move {
-            match (failure, value) {
-                (None, Some(value)) => Ok(value),
-                (failure, _) => Err(AwsError {
-                    call,
-                    subject,
-                    code: if silent { "Unreachable" } else { "Told" }.to_owned(),
-                    message: "to fail".to_owned(),
-                    failure: failure.unwrap_or(Failure::Missing),
-                }),
-            }
-        })
+        let code = if self.silent.contains(&call) { "Unreachable" } else { "Told" };
+        let (code, message) = (code.to_owned(), "to fail".to_owned());
+        Box::pin(async move { Err(AwsError { call, subject, code, message, failure }) })
     }
 }
 
@@ -247,13 +270,11 @@ impl Ecs for FakeAws {
     fn tasks<'a>(
         &'a self,
         _: &'a str,
-        started_by: &'a str,
+        service: &'a str,
         stopped: bool,
     ) -> Reply<'a, Vec<TaskFacts>> {
-        let tasks = self.tasks.iter().filter(|task| {
-            task.started_by.as_deref() == Some(started_by) && (task.status == "STOPPED") == stopped
-        });
-        self.reply(Call::ListTasks, started_by, Some(tasks.cloned().collect()))
+        let tasks = self.tasks.iter().filter(|task| (task.status == "STOPPED") == stopped);
+        self.reply(Call::ListTasks, service, Some(tasks.cloned().collect()))
     }
 
     fn task<'a>(&'a self, _: &'a str, arn: &'a str) -> Reply<'a, Option<TaskFacts>> {
@@ -309,10 +330,21 @@ impl Identity for FakeAws {
 }
 
 impl Measurements for FakeAws {
-    fn metric_data<'a>(&'a self, queries: &'a [MetricQuery], _: Span) -> Reply<'a, Vec<Series>> {
-        let found = queries.iter().map(|query| self.series.get(&query.name).cloned());
-        let found = found.map(Option::unwrap_or_default).collect();
-        self.reply(Call::GetMetricData, "metrics", Some(found))
+    fn metric_data<'a>(&'a self, queries: &'a [MetricQuery], span: Span) -> Reply<'a, Vec<Series>> {
+        let asked = (queries.to_vec(), span);
+        self.queried.lock().unwrap_or_else(PoisonError::into_inner).push(asked);
+        let within = span.from_unix_seconds..span.to_unix_seconds;
+        let of = |query: &MetricQuery| {
+            let mut series = self.series.get(&query.name).cloned().unwrap_or_default();
+            series.points.retain(|(at, _)| within.contains(at));
+            series
+        };
+        let mut throttled = self.throttled.lock().unwrap_or_else(PoisonError::into_inner);
+        if *throttled > 0 {
+            *throttled -= 1;
+            return self.fail(Call::GetMetricData, "metrics", Failure::Passing);
+        }
+        self.reply(Call::GetMetricData, "metrics", Some(queries.iter().map(of).collect()))
     }
 
     fn alarms<'a>(&'a self, names: &'a [String]) -> Reply<'a, Vec<AlarmFacts>> {
@@ -366,17 +398,19 @@ impl Messages for FakeAws {
         self.reply(Call::SendMessage, queue, Some(()))
     }
 
-    fn publish<'a>(&'a self, topic: &'a str, _: &'a str, _: &'a str) -> Reply<'a, ()> {
+    fn publish<'a>(&'a self, topic: &'a str, subject: &'a str, message: &'a str) -> Reply<'a, ()> {
+        let published = [topic, subject, message].map(str::to_owned);
+        self.published.lock().unwrap_or_else(PoisonError::into_inner).push(published);
         self.reply(Call::Publish, topic, Some(()))
     }
 }
 
 impl Secrets for FakeAws {
     fn parameter<'a>(&'a self, name: &'a str) -> Reply<'a, String> {
-        self.reply(Call::GetParameter, name, self.secrets.get(name).cloned())
+        self.reply(Call::GetParameter, name, self.secret_of(name))
     }
 
     fn secret<'a>(&'a self, id: &'a str) -> Reply<'a, String> {
-        self.reply(Call::GetSecretValue, id, self.secrets.get(id).cloned())
+        self.reply(Call::GetSecretValue, id, self.secret_of(id))
     }
 }

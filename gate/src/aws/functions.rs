@@ -12,7 +12,11 @@ pub(crate) trait Functions {
     fn function<'a>(&'a self, name: &'a str) -> Reply<'a, FunctionFacts>;
     /// Asks Lambda whether it would let this be invoked, without running it.
     fn may_invoke<'a>(&'a self, qualified: &'a str) -> Reply<'a, ()>;
-    /// Invokes a version (`name:42`) once, without a retry, and waits at most so long.
+    /// Invokes a version (`name:42`) once, without a retry. Whoever asks gives up after so long; the call ends
+    /// soon after that by itself. Of a larger answer than a
+    /// probe may have, no more is read than shows that.
+    ///
+    /// A throttled invocation says why in its message.
     fn invoke<'a>(
         &'a self,
         qualified: &'a str,
@@ -52,4 +56,9 @@ pub(crate) struct Invocation {
     pub(crate) executed_version: Option<String>,
     /// The last 4 KB of its log.
     pub(crate) log_tail: Option<String>,
+    /// What its log calls it.
+    pub(crate) request_id: Option<String>,
 }
+
+/// The code of an invocation whose answer is larger than gate reads.
+pub(crate) const ANSWER_TOO_LARGE: &str = "AnswerTooLarge";

@@ -222,6 +222,7 @@ fn classify(code: &str) -> Failure {
         "AccessDenied"
         | "AccessDeniedException"
         | "AuthorizationError"
+        | "AuthorizationErrorException"
         | "UnrecognizedClientException"
         | "InvalidClientTokenId"
         | "InvalidSignatureException"
@@ -277,6 +278,7 @@ mod tests {
             ("TargetGroupNotFound", Failure::Missing),
             ("ServiceDeploymentNotFoundException", Failure::Missing),
             ("ResourceNotFoundException", Failure::Missing),
+            ("ParameterNotFound", Failure::Missing),
             ("LifecycleEventAlreadyCompletedException", Failure::Completed),
             ("InvalidLifecycleEventHookExecutionIdException", Failure::Invalid),
             ("ThrottlingException", Failure::Passing),

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::{FAILED, OK, Output, USAGE, complain, say, say_json, story};
-use crate::aws::{Clouds, Place, RealAws};
-use crate::config::{self, ConfigError, Layer, Settings};
+use crate::aws::{OnDemand, Place};
+use crate::config::{self, AwsSettings, ConfigError, Layer, Settings};
 use crate::doctor::{Notes, Patient, Report, Visit, examine};
 use crate::library::Library;
+use crate::shell::Vault;
 use crate::telemetry::Metrics;
 
 /// Calls that wait for each other: how a group is set up, its last deployment, what is asked about that.
@@ -114,14 +115,15 @@ impl Doctor {
         if !faults.is_empty() {
             return Err(ConfigError(faults).to_string());
         }
-        let settings_faults = match config::load(config, profile, layer()) {
-            Err(ConfigError(faults)) if config.is_some() => faults,
-            Err(_) | Ok(_) => Vec::new(),
+        let metrics = Arc::new(Metrics::new().map_err(|error| story(&error))?);
+        let AwsSettings { endpoint, assume_role } = settings.aws.clone();
+        let on_demand = OnDemand::new(endpoint, assume_role, Arc::clone(&metrics));
+        let clouds = on_demand.clouds().await;
+        let vault = Vault::new(on_demand, metrics);
+        let settings_faults = match config {
+            Some(_) => self.settings_faults(layer(), vault.clone()).await,
+            None => Vec::new(),
         };
-        let metrics = Metrics::new().map_err(|error| story(&error))?;
-        let endpoint = settings.aws.endpoint.clone();
-        let real = RealAws::connect(endpoint, Arc::new(metrics)).await;
-        let clouds = Clouds::real(real, &settings.aws.assume_role);
         let patient = Patient::from(self.patient.clone());
         let place = place(&patient, &settings);
         Ok(Visit {
@@ -131,6 +133,7 @@ impl Doctor {
             settings_are_named: config.is_some(),
             policies_are_named: config.is_some() || self.policies.is_some(),
             settings_faults,
+            vault,
             patient,
             has_endpoint: has_endpoint(&settings),
             relay: self.relay.clone(),
@@ -141,6 +144,19 @@ impl Doctor {
             notes: Notes::default(),
             settings,
         })
+    }
+}
+
+impl Doctor {
+    /// What `gate serve` would not start with here.
+    async fn settings_faults(&self, layer: Layer, vault: Vault) -> Vec<String> {
+        let (config, profile) = (self.config.as_deref(), self.profile.as_deref());
+        let loading = config::load(config, profile, layer, |_settings| vault);
+        match timeout(self.timeout / CALLS_IN_A_ROW, loading).await {
+            Ok(Ok(_checked)) => Vec::new(),
+            Ok(Err(ConfigError(faults))) => faults,
+            Err(_elapsed) => vec!["`hooks.keys`: they could not be read in time".to_owned()],
+        }
     }
 }
 

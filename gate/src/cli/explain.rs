@@ -102,7 +102,7 @@ fn headline(record: &Record, report: &Report, decided: Option<&Fell>) -> String 
         .map_or_else(|_out_of_range| String::new(), |time| format!(", asked {time:.0}"));
     let about = match &report.deployment {
         Some(d) if d.stage == Stage::Shell => "gate verify".to_owned(),
-        Some(d) => format!("{} of {} {} at {}", d.id, d.application, d.group, d.stage),
+        Some(d) => format!("{} of {} at {}", d.id, d.names(), d.stage),
         None => record.deployment_id.clone(),
     };
     let Some(fell) = decided else { return format!("NO DECISION: {about}{asked}") };
@@ -122,5 +122,11 @@ fn measured(arm: &ArmReport) -> String {
     let worst = worst.map_or_else(String::new, |(id, counts)| {
         format!("; worst target {id}: {} of {} bad", counts.bad, counts.judged)
     });
-    format!("{} of {} probes bad{latency}{worst}", total.bad, total.judged)
+    // What is seen most often says most; the rest is on the page.
+    let saw = total.unmet.iter().max_by_key(|(_, count)| **count);
+    let saw = saw.map_or_else(String::new, |(saw, count)| format!("; {count} × {saw}"));
+    let functions = total.invocations.as_ref();
+    let functions =
+        functions.map_or_else(String::new, |functions| format!("; {}", functions.text()));
+    format!("{} of {} probes bad{latency}{functions}{worst}{saw}", total.bad, total.judged)
 }

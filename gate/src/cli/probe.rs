@@ -8,15 +8,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use policies::address::target;
 use policies::plan::{Connections, IDLE_MAX_DEFAULT, Plan, Rate, Script};
 use policies::{PolicyFile, Target, TargetTick, Tick, units};
 use probes::{Order, Pace, Prober};
 use tokio_util::sync::CancellationToken;
 
-use super::{FAILED, OK, Output, USAGE, complain, good_policy, rendered, say, say_json, story};
-use crate::address::target;
+use super::{
+    FAILED, OK, Output, USAGE, complain, good_policy, only_addresses, rendered, say, say_json,
+    story,
+};
+use crate::aws::OnDemand;
 use crate::cli::serve::stop_on_signal;
-use crate::shell::References;
+use crate::shell::{References, Vault};
+use crate::telemetry::Metrics;
 use outcome::Probed;
 
 /// Probes per second where neither `--rate` nor a policy says.
@@ -167,6 +172,7 @@ impl Probe {
                 if !file.faults.is_empty() {
                     complain(&rendered(&file));
                 }
+                only_addresses(path, &policy)?;
                 (policy.plan(seed(), 0, Vec::new(), Vec::new()), target(&self.url)?)
             }
             None => self.plain()?,
@@ -189,7 +195,10 @@ impl Probe {
             let connections = Connections { reuse: 1.0, idle_max: IDLE_MAX_DEFAULT };
             plan.script = Arc::new(Script { connections, ..Script::clone(&plan.script) });
         }
-        Order::new(plan, &References).map_err(|error| story(&error))
+        let metrics = Arc::new(Metrics::new().map_err(|error| story(&error))?);
+        let aws = OnDemand::new(None, Vec::new(), Arc::clone(&metrics));
+        let references = References::of(&plan.script, &Vault::new(aws, metrics)).await;
+        Order::new(plan, &references).map_err(|error| story(&error))
     }
 
     /// A plan from the flags: written as a policy, so that both mean the same and are checked the same.

@@ -18,11 +18,10 @@ use tokio::time::Instant;
 use tracing::error;
 
 use self::event::Caller;
-use self::forward::{Forwarder, Ready, Route};
+use self::forward::{Forwarder, Ready, Route, key};
 use super::{OK, USAGE, complain, story};
-use crate::aws::RealAws;
-use crate::config::Key;
-use crate::shell::secret;
+use crate::aws::{Clouds, OnDemand, RealAws};
+use crate::shell::{Vault, is_kept_by_aws};
 use crate::telemetry::{self, Metrics};
 
 /// What Lambda sets for a custom runtime, and the runtime crate cannot do without.
@@ -42,7 +41,8 @@ pub(super) struct Relay {
     /// Queue from which the daemon takes questions, instead of a URL; for hooks of CodeDeploy alone.
     #[arg(long, value_name = "URL", env = "GATE_QUEUE")]
     queue: Option<String>,
-    /// Key that signs what is forwarded, by reference: `env:NAME` or `file:PATH`.
+    /// Key that signs what is forwarded, by reference: `env:NAME`, `file:PATH`, `ssm:NAME` or
+    /// `secretsmanager:ID`.
     #[arg(long, value_name = "REFERENCE", env = "GATE_HOOK_KEY")]
     key: Option<String>,
     /// How long to try before answering the hook itself.
@@ -57,13 +57,16 @@ pub(super) struct Relay {
 
 impl Relay {
     /// Checks all settings; every fault at once.
-    fn ready(&self) -> Result<Ready, String> {
+    async fn ready(&self, vault: &Vault) -> Result<Ready, String> {
         let mut faults = Vec::new();
         let route = self.route().map_err(|fault| faults.push(fault)).ok();
-        let key = self.key.as_deref().map(secret).transpose();
-        let key = key.and_then(|key| key.map(|key| Key::new(key.into_bytes())).transpose());
-        let key =
-            key.map_err(|reason| faults.push(format!("GATE_HOOK_KEY: {reason}"))).ok().flatten();
+        // What AWS keeps may be there by the time a hook comes.
+        let here = self.key.as_deref().filter(|reference| !is_kept_by_aws(reference));
+        if let Some(reference) = here
+            && let Err(reason) = key(vault, reference).await
+        {
+            faults.push(format!("GATE_HOOK_KEY: {reason}"));
+        }
         let patience = policies::units::duration(&self.patience);
         let patience =
             patience.map_err(|reason| faults.push(format!("GATE_RELAY_PATIENCE: {reason}"))).ok();
@@ -78,7 +81,7 @@ impl Relay {
         };
         match (route, patience, unreachable) {
             (Some(route), Some(patience), Some(unreachable)) if faults.is_empty() => {
-                Ok(Ready { route, key, patience, unreachable })
+                Ok(Ready { route, key: self.key.clone(), patience, unreachable })
             }
             _ => Err(faults.join("; ")),
         }
@@ -111,7 +114,7 @@ impl Relay {
         let set = |name: &&str| std::env::var(name).is_ok_and(|value| !value.is_empty());
         if !LAMBDA.iter().all(set) {
             complain(&format!(
-                "error: `gate relay` runs as a Lambda function, which sets {}; see docs/aws-setup.md",
+                "error: `gate relay` runs as a Lambda function, which sets {}; see docs/aws.md",
                 LAMBDA.join(", ")
             ));
             return USAGE;
@@ -119,10 +122,6 @@ impl Relay {
         let _telemetry = telemetry::init(false);
         // A function that exits is a hook that nobody answers for an hour: with a wrong setting it runs all
         // the same, says what is wrong, and fails every hook at once.
-        let settings = self.ready();
-        if let Err(faults) = &settings {
-            error!(faults, "the relay's settings are wrong; every hook is answered Failed");
-        }
         let metrics = match Metrics::new() {
             Ok(metrics) => Arc::new(metrics),
             Err(error) => {
@@ -130,8 +129,16 @@ impl Relay {
                 return USAGE;
             }
         };
-        let aws = RealAws::connect(None, metrics).await;
-        let forwarder = Arc::new(Forwarder::new(settings, aws));
+        let clouds = Clouds::real(RealAws::connect(None, Arc::clone(&metrics)).await, &[]);
+        let aws = clouds.home();
+        let vault = Vault::new(OnDemand::made(clouds, Arc::clone(&metrics)), metrics);
+        // A function that exits is a hook that nobody answers for an hour: with a wrong setting it runs all
+        // the same, says what is wrong, and fails every hook at once.
+        let settings = self.ready(&vault).await;
+        if let Err(faults) = &settings {
+            error!(faults, "the relay's settings are wrong; every hook is answered Failed");
+        }
+        let forwarder = Arc::new(Forwarder::new(settings, aws, vault));
         let served = lambda_runtime::run(service_fn(move |event: LambdaEvent<Value>| {
             let forwarder = Arc::clone(&forwarder);
             async move {
@@ -142,7 +149,7 @@ impl Relay {
                 forwarder.forward(event.payload, &caller).await
             }
         }));
-        match served.await {
+        match Box::pin(served).await {
             Ok(()) => OK,
             Err(error) => {
                 complain(&format!("error: the Lambda runtime ended: {error}"));

@@ -10,8 +10,9 @@ use tracing::info;
 
 use super::{OK, USAGE, complain, story};
 use crate::app;
-use crate::aws::{Clouds, RealAws};
-use crate::config::{self, AdminLayer, HooksLayer, JournalLayer, Layer, Settings};
+use crate::aws::OnDemand;
+use crate::config::{self, AdminLayer, AwsSettings, HooksLayer, JournalLayer, Layer, Settings};
+use crate::shell::Vault;
 use crate::telemetry::{self, Metrics};
 
 /// Run the daemon: take hooks, judge, answer.
@@ -51,16 +52,28 @@ impl Serve {
     }
 
     pub(super) async fn run(self) -> u8 {
-        let config =
-            match config::load(self.config.as_deref(), self.profile.as_deref(), self.layer()) {
-                Ok(config) => config,
-                Err(error) => {
-                    complain(&format!("error: {error}"));
-                    return USAGE;
-                }
-            };
+        let metrics = match Metrics::new() {
+            Ok(metrics) => Arc::new(metrics),
+            Err(error) => {
+                complain(&format!("error: {}", story(&error)));
+                return USAGE;
+            }
+        };
+        let vault = |settings: &Settings| {
+            let AwsSettings { endpoint, assume_role } = settings.aws.clone();
+            let aws = OnDemand::new(endpoint, assume_role, Arc::clone(&metrics));
+            Vault::new(aws, Arc::clone(&metrics))
+        };
+        let (file, profile) = (self.config.as_deref(), self.profile.as_deref());
+        let config = match config::load(file, profile, self.layer(), vault).await {
+            Ok(config) => config,
+            Err(error) => {
+                complain(&format!("error: {error}"));
+                return USAGE;
+            }
+        };
         let telemetry = telemetry::init(false);
-        let code = match serve(config).await {
+        let code = match serve(config, metrics).await {
             Ok(()) => OK,
             Err(reason) => {
                 complain(&format!("error: {reason}"));
@@ -73,17 +86,10 @@ impl Serve {
     }
 }
 
-async fn serve(config: config::Checked) -> Result<(), String> {
-    let metrics = Metrics::new().map_err(|error| story(&error))?;
-    let metrics = Arc::new(metrics);
-    let counted = Arc::clone(&metrics);
-    let clouds = async move |settings: &Settings| {
-        let endpoint = settings.aws.endpoint.clone();
-        Clouds::real(RealAws::connect(endpoint, counted).await, &settings.aws.assume_role)
-    };
+async fn serve(config: config::Checked, metrics: Arc<Metrics>) -> Result<(), String> {
     let stop = CancellationToken::new();
     stop_on_signal(stop.clone()).map_err(|error| format!("signals cannot be caught: {error}"))?;
-    let bound = app::build(config, clouds, metrics, stop).await.map_err(|error| story(&error))?;
+    let bound = app::build(config, metrics, stop).await.map_err(|error| story(&error))?;
     let hooks = bound.hooks_address.map(tracing::field::display);
     info!(hooks, operators = %bound.admin_address, "gate serves");
     bound.wait().await;

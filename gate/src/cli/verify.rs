@@ -6,22 +6,25 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use clap::Args;
+use policies::address::target;
+use policies::policy::{During, Measure, Objective};
 use policies::run::limit_for;
 use policies::{
-    Answer, Decision, Delivery, Deployment, Event, Moment, PolicyInForce, Question, Report, Run,
-    Stage, Target,
+    Answer, Decision, Delivery, Deployment, Event, Moment, Policy, PolicyInForce, Question, Report,
+    Run, Stage, Target,
 };
 use probes::Prober;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    NOT_PROVEN, Output, USAGE, complain, good_policy, rendered, say, serve::stop_on_signal, story,
+    NOT_PROVEN, Output, USAGE, complain, good_policy, only_addresses, rendered, say,
+    serve::stop_on_signal, story,
 };
-use crate::address::target;
+use crate::aws::OnDemand;
 use crate::journal::{Entry, unix_millis};
 use crate::record::Record;
-use crate::shell::{Case, Conduct, Conducted, Doing, conduct, sendable};
+use crate::shell::{Case, Conduct, Conducted, Doing, Vault, conduct, sendable};
 use crate::telemetry::{self, Metrics};
 
 /// Without a terminal, a line of progress this often: enough to see it live, little enough for the
@@ -114,7 +117,10 @@ impl Verify {
     }
 
     async fn verify(&self) -> Result<u8, String> {
-        let case = Arc::new(self.case().await?);
+        let metrics = Arc::new(Metrics::new().map_err(|error| story(&error))?);
+        let aws = OnDemand::new(None, Vec::new(), Arc::clone(&metrics));
+        let vault = Vault::new(aws, Arc::clone(&metrics));
+        let case = Arc::new(self.case(&vault).await?);
         let question = Question {
             id: format!("verify-{}", std::process::id()),
             // The run answers a margin before the limit; here the deadline is meant to the second.
@@ -132,7 +138,8 @@ impl Verify {
         let conducting = Conduct {
             case: Arc::<ShellCase>::clone(&case),
             prober: Arc::new(Prober::start().map_err(|error| story(&error))?),
-            metrics: Arc::new(Metrics::new().map_err(|error| story(&error))?),
+            vault,
+            metrics,
             stop,
             origin: Instant::now(),
         };
@@ -153,8 +160,9 @@ impl Verify {
         Ok(decision.map_or(NOT_PROVEN, |decision| decision.exit_code()))
     }
 
-    async fn case(&self) -> Result<ShellCase, String> {
+    async fn case(&self, vault: &Vault) -> Result<ShellCase, String> {
         let (file, policy) = good_policy(&self.policy).await?;
+        only_addresses(&self.policy, &policy)?;
         if !file.faults.is_empty() {
             complain(&rendered(&file));
         }
@@ -164,7 +172,10 @@ impl Verify {
             parsed.filter_map(|target| target.map_err(|fault| faults.push(fault)).ok()).collect()
         };
         let (green, blue) = (targets(&self.green), targets(&self.blue));
-        faults.extend(sendable(&policy).err().map(|error| error.to_string()));
+        for note in without_data(&policy) {
+            complain(&note);
+        }
+        faults.extend(sendable(&policy, vault).await.err().map(|trouble| trouble.what));
         if !faults.is_empty() {
             return Err(faults.join("\nerror: "));
         }
@@ -208,6 +219,26 @@ impl Verify {
         say(&format!("reason: {}", report.reason.as_deref().unwrap_or(INTERRUPTED)));
         Ok(())
     }
+}
+
+/// What has no data where nothing but URLs is reached, said before it is waited for.
+fn without_data(policy: &Policy) -> Vec<String> {
+    let asks_aws = policy.observed(During::Question);
+    let has_none = |objective: &&Objective| {
+        matches!(objective.measure, Measure::HealthyTargets { .. })
+            || asks_aws.iter().any(|observed| observed.objective == objective.name)
+    };
+    let note = |objective: &Objective| {
+        let rule = match (objective.observe, objective.no_data.unwrap_or(policy.decide.no_data)) {
+            (true, _) => "it is only observed".to_owned(),
+            (false, answer) => format!("its `no-data` rule is {answer}"),
+        };
+        format!(
+            "note: `{}` has no data here, because `gate verify` reaches URLs and asks no AWS; {rule}",
+            objective.name
+        )
+    };
+    policy.judged_during(During::Question).filter(has_none).map(note).collect()
 }
 
 fn write_record(
@@ -263,4 +294,30 @@ pub(super) fn line(report: &Report) -> String {
         odds(point.map(|point| point.log_rollback)),
         odds(point.map(|point| point.log_continue)),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use super::*;
+
+    #[test]
+    fn what_asks_aws_is_named_before_it_is_waited_for() {
+        let text = "gate: v1
+probe: { http: { path: / } }
+objectives:
+  - errors: { at-most: 1% }
+  - healthy-targets: { at-least: 100%, no-data: continue }
+  - alarms: { names: [red] }
+  - stopped-tasks: { at-most: 0, observe: true }
+  - cloudwatch: { metric: Errors, of: Invocations, at-most: 1%, during: watch }
+watch: {}
+";
+        let policy = policies::PolicyFile::parse("a.policy.yaml", text).policy.unwrap();
+        expect![[r#"
+            note: `healthy targets at least 100 %` has no data here, because `gate verify` reaches URLs and asks no AWS; its `no-data` rule is continue
+            note: `alarms red` has no data here, because `gate verify` reaches URLs and asks no AWS; its `no-data` rule is rollback
+            note: `stopped tasks at most 0` has no data here, because `gate verify` reaches URLs and asks no AWS; it is only observed"#]].assert_eq(&without_data(&policy).join("\n"));
+    }
 }

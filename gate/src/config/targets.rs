@@ -7,12 +7,11 @@ use std::path::Path;
 
 use policies::document::DOCUMENT_MAX_BYTES;
 use policies::run::Continuous;
-use policies::{Policy, PolicyFile, Target};
+use policies::{Policy, PolicyFile, Target, address};
 use serde::{Deserialize, Serialize};
 
-use crate::address;
 use crate::library::ENDING;
-use crate::shell::sendable;
+use crate::shell::{Vault, sendable};
 
 /// Static targets of one gate: a sidecar has one container beside it, or a few.
 const TARGETS_MAX: usize = 16;
@@ -41,9 +40,10 @@ pub(crate) struct StaticTarget {
 }
 
 /// Looks up everything the targets refer to; what is wrong with them is added to `faults`.
-pub(super) fn check(
+pub(super) async fn check(
     written: &[TargetSetting],
     folder: &Path,
+    vault: &Vault,
     faults: &mut Vec<String>,
 ) -> Vec<StaticTarget> {
     if written.len() > TARGETS_MAX {
@@ -59,10 +59,11 @@ pub(super) fn check(
     for (place, setting) in written.iter().take(TARGETS_MAX).enumerate() {
         let said = |what: &str| format!("`targets[{place}]`: {what}");
         let target = address::target(&setting.url).map_err(|fault| faults.push(said(&fault))).ok();
-        let known = policies.entry(&setting.policy).or_insert_with(|| {
-            let read = policy(folder, &setting.policy);
-            read.map_err(|wrong| faults.extend(wrong.iter().map(|fault| said(fault)))).ok()
-        });
+        if !policies.contains_key(setting.policy.as_str()) {
+            let read = policy(folder, &setting.policy, vault).await;
+            let read = read.map_err(|wrong| faults.extend(wrong.iter().map(|fault| said(fault))));
+            policies.insert(&setting.policy, read.ok());
+        }
         let Some(target) = target else { continue };
         let at = (target.host.clone(), target.port);
         if seen.contains(&at) {
@@ -70,7 +71,7 @@ pub(super) fn check(
             continue;
         }
         seen.push(at);
-        let Some((file, policy)) = known else { continue };
+        let Some(Some((file, policy))) = policies.get(setting.policy.as_str()) else { continue };
         match Continuous::new(&file.name, policy.clone()) {
             Ok((judging, mut warnings)) => {
                 warnings.extend(file.faults.iter().map(policies::Fault::one_line));
@@ -86,7 +87,11 @@ pub(super) fn check(
 }
 
 /// Reads a policy that must be good and whose probes can be sent.
-fn policy(folder: &Path, name: &str) -> Result<(PolicyFile, Policy), Vec<String>> {
+async fn policy(
+    folder: &Path,
+    name: &str,
+    vault: &Vault,
+) -> Result<(PolicyFile, Policy), Vec<String>> {
     // A path would lead out of the folder.
     if name.is_empty() || name.contains(['/', '\\']) || name.starts_with('.') {
         let fault =
@@ -104,9 +109,9 @@ fn policy(folder: &Path, name: &str) -> Result<(PolicyFile, Policy), Vec<String>
     let Some(policy) = file.policy.take() else {
         return Err(file.errors().map(policies::Fault::one_line).collect());
     };
-    match sendable(&policy) {
+    match sendable(&policy, vault).await {
         Ok(()) => Ok((file, policy)),
-        Err(error) => Err(vec![format!("{}: {}", file.name, crate::cli::story(&error))]),
+        Err(trouble) => Err(vec![format!("{}: {trouble}", file.name)]),
     }
 }
 

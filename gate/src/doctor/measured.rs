@@ -7,10 +7,12 @@ use super::finding::Area;
 use super::policy::Judged;
 use super::{Finding, Level, Visit, together};
 use crate::aws::Call;
+use crate::aws::codedeploy::DeploymentTarget;
 use crate::aws::measurements::{MetricQuery, Span};
 use crate::journal::unix_millis;
-use crate::resolve::suffix;
+use crate::resolve::{Measured, suffix};
 use crate::shell::Doing;
+use crate::signals::{Whose, dimensions_of};
 
 /// Names in one `DescribeAlarms`.
 //= https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_DescribeAlarms.html
@@ -126,35 +128,47 @@ pub(super) fn reads_cloudwatch(judged: &Judged) -> bool {
         || !wanted(judged).is_empty()
 }
 
+/// Name and value of each.
 type Dimensions = Vec<(String, String)>;
 
-/// The dimensions a metric has here: those written, or what is known of the target groups or the function.
-fn dimensions(metric: &Metric, facts: &Facts) -> Vec<Dimensions> {
-    if !metric.dimensions.is_empty() {
-        return vec![metric.dimensions.clone()];
+/// What CloudWatch may call green here: each of the target groups may be the next green's.
+fn measured(facts: &Facts) -> Vec<Measured> {
+    let service = facts.deployment.service.split_once(':');
+    let service = service.map(|(cluster, name)| (cluster.to_owned(), name.to_owned()));
+    let function = match facts.last.as_ref().and_then(|last| last.target.as_ref()) {
+        Some(DeploymentTarget::Function(target)) => target
+            .target_version
+            .clone()
+            .map(|version| (facts.deployment.function.clone(), target.alias.clone(), version)),
+        Some(DeploymentTarget::Ecs(_)) | None => None,
+    };
+    let blank = Measured { service, function, ..Measured::default() };
+    let mut found: Vec<Measured> = Vec::new();
+    for group in &facts.groups {
+        found.push(Measured {
+            target_group: suffix(&group.facts.arn),
+            load_balancer: group.facts.load_balancer.as_deref().and_then(suffix),
+            ..blank.clone()
+        });
     }
-    let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-    match metric.namespace.as_str() {
-        "AWS/ApplicationELB" | "AWS/NetworkELB" => {
-            let groups = facts.groups.iter().filter_map(|group| {
-                let balancer = suffix(group.facts.load_balancer.as_deref()?)?;
-                let name = suffix(&group.facts.arn)?;
-                Some(vec![pair("TargetGroup", &name), pair("LoadBalancer", &balancer)])
-            });
-            groups.collect()
-        }
-        "AWS/ECS" => {
-            let service = facts.deployment.service.split_once(':');
-            let of = |(cluster, service): (&str, &str)| {
-                vec![pair("ClusterName", cluster), pair("ServiceName", service)]
-            };
-            service.map(of).into_iter().collect()
-        }
-        "AWS/Lambda" if !facts.deployment.function.is_empty() => {
-            vec![vec![pair("FunctionName", &facts.deployment.function)]]
-        }
-        _ => Vec::new(),
+    if found.is_empty() {
+        found.push(blank);
     }
+    found
+}
+
+/// The dimensions a metric may have here, each once, or why it has none.
+fn dimensions(metric: &Metric, facts: &Facts) -> Result<Vec<Dimensions>, String> {
+    let mut found: Vec<Dimensions> = Vec::new();
+    let mut reason = String::new();
+    for measured in measured(facts) {
+        match dimensions_of(metric, &measured, Whose::Green) {
+            Ok(dimensions) if found.contains(&dimensions) => {}
+            Ok(dimensions) => found.push(dimensions),
+            Err(lacking) => reason = lacking,
+        }
+    }
+    if found.is_empty() { Err(reason) } else { Ok(found) }
 }
 
 pub(super) async fn metrics(visit: &Visit, facts: &Facts, judged: &Judged) -> Vec<Finding> {
@@ -184,10 +198,10 @@ fn query(metric: &Metric, dimensions: Dimensions) -> MetricQuery {
 }
 
 async fn read(visit: &Visit, facts: &Facts, metric: &Metric) {
-    let dimensions = dimensions(metric, facts).into_iter().next().unwrap_or_default();
+    let dimensions = dimensions(metric, facts).ok().and_then(|all| all.into_iter().next());
     let now = i64::try_from(unix_millis() / 1000).unwrap_or(0);
     let span = Span { from_unix_seconds: now - LOOK_BACK_SECONDS, to_unix_seconds: now };
-    let queries = [query(metric, dimensions)];
+    let queries = [query(metric, dimensions.unwrap_or_default())];
     // Only whether it may be read matters, and that is noted.
     drop(visit.ask(&[Call::GetMetricData], visit.aws.metric_data(&queries, span)).await);
 }
@@ -200,18 +214,13 @@ fn spelled(dimensions: &Dimensions) -> String {
 
 async fn exists(visit: &Visit, facts: &Facts, wanted: &Wanted) -> Finding {
     let Metric { namespace, name, .. } = &wanted.metric;
-    let candidates = dimensions(&wanted.metric, facts);
-    if candidates.is_empty() {
-        return Finding::untested(
-            Area::Metrics,
-            format!("whether {namespace} {name} is there"),
-            "its dimensions are not known before a deployment, or for this namespace not at all",
-            Some(
-                "write `dimensions` into the objective, where it is not one of AWS's own"
-                    .to_owned(),
-            ),
-        );
-    }
+    let candidates = match dimensions(&wanted.metric, facts) {
+        Ok(candidates) => candidates,
+        Err(reason) => {
+            let what = format!("whether {namespace} {name} is there");
+            return Finding::untested(Area::Metrics, what, reason, None);
+        }
+    };
     let shown: Vec<String> = candidates.iter().map(spelled).collect();
     for dimensions in candidates {
         let query = query(&wanted.metric, dimensions);

@@ -75,8 +75,8 @@ fn purposes(visit: &Visit, facts: &Facts, judged: &Judged) -> Vec<Purpose> {
     if visit.settings.intake.queue.is_some() {
         found.push(Purpose::Queue);
     }
-    if judged.reads_secrets {
-        found.push(Purpose::Secrets);
+    if judged.judges.iter().any(|judge| !judge.policy.notify.is_empty()) {
+        found.push(Purpose::Notify);
     }
     found
 }
@@ -106,9 +106,6 @@ fn badness(visit: &Visit, facts: &Facts, call: Call) -> Option<Level> {
         asks(Stage::Approval)
     } else if is_any_of(&[Call::PutJobSuccessResult, Call::PutJobFailureResult]) {
         asks(Stage::Invoke)
-    } else if is_any_of(&[Call::GetParameter, Call::GetSecretValue]) {
-        // Those that are referred to were tried.
-        visit.notes.0.of(call).is_some()
     } else {
         true
     };
@@ -119,6 +116,7 @@ fn badness(visit: &Visit, facts: &Facts, call: Call) -> Option<Level> {
             | Call::DescribeTasks
             | Call::DescribeTaskSets
             | Call::GetAlias
+            | Call::Publish
     );
     is_made.then_some(if only_tells_more { Level::Warning } else { Level::Error })
 }
@@ -170,6 +168,9 @@ fn of_purpose(visit: &Visit, facts: &Facts, purpose: Purpose) -> Vec<Finding> {
             Some(Outcome::Unsigned { .. }) => unknown.push((entry, "it was not signed".to_owned())),
             None if entry.call == Call::ReceiveMessage => {
                 unknown.push((entry, "trying it would hide messages from the daemon".to_owned()));
+            }
+            None if entry.call == Call::Publish => {
+                unknown.push((entry, "trying it would tell people something".to_owned()));
             }
             None => unknown.push((entry, "there is nothing to try it on".to_owned())),
         }

@@ -4,17 +4,15 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use policies::{Answer, Policy, PolicyFile, PolicyInForce, Stage};
+use tokio::time::timeout;
 
 use super::facts::{Asks, Facts};
 use super::finding::Area;
-use super::{Finding, Level, Visit, together};
-use crate::aws::{Call, Failure};
-use crate::shell::{Doing, sendable};
+use super::{Finding, Level, Visit};
+use crate::shell::sendable;
 
 /// Warnings of one policy that are repeated here; `gate check` shows all.
 const WARNINGS_MAX: usize = 5;
-/// References to secrets of one policy that are tried.
-const REFERENCES_MAX: usize = 20;
 
 /// A policy that would judge.
 #[derive(Debug)]
@@ -29,8 +27,6 @@ pub(super) struct Judge {
 pub(super) struct Judged {
     pub(super) judges: Vec<Judge>,
     pub(super) findings: Vec<Finding>,
-    /// Whether one of them reads secrets of AWS.
-    pub(super) reads_secrets: bool,
 }
 
 impl Judged {
@@ -189,119 +185,30 @@ impl Judged {
         self.findings.push(Finding::ok(Area::Policy, format!("{file} judges at {stages}")));
         self.findings.extend(warnings);
         let Some(policy) = parsed.policy else { return };
-        let references = references(&text);
-        self.reads_secrets |= !references.is_empty();
-        self.findings.extend(secrets(visit, &file, &policy, &references).await);
+        self.findings.extend(secrets(visit, &file, &policy).await);
         let stages = asks.iter().map(|asks| asks.stage).collect();
         self.judges.push(Judge { file, policy, stages });
     }
 }
 
-/// References to secrets that AWS keeps, as they stand in a policy's text.
-fn references(text: &str) -> Vec<String> {
-    let mut found: Vec<String> = Vec::new();
-    for kind in ["ssm:", "secretsmanager:"] {
-        for (at, _) in text.match_indices(kind) {
-            let before = text.get(..at).and_then(|before| before.chars().next_back());
-            // `arn:aws:ssm:…` names one by its ARN, and is part of another reference.
-            if before.is_some_and(|before| before.is_alphanumeric() || before == ':') {
-                continue;
-            }
-            let ends = |c: char| c.is_whitespace() || "\"'},]".contains(c);
-            let rest = text.get(at..).unwrap_or_default();
-            let reference = rest.split(ends).next().unwrap_or_default().to_owned();
-            if reference.len() > kind.len() && !found.contains(&reference) {
-                found.push(reference);
-            }
+/// Whether the probes of a policy can be sent: its secrets are there. What is in them is dropped at once.
+async fn secrets(visit: &Visit, file: &str, policy: &Policy) -> Option<Finding> {
+    let (what, why) = match timeout(visit.call_within, sendable(policy, &visit.vault)).await {
+        Ok(Ok(())) => return None,
+        Ok(Err(trouble)) => (
+            format!("{file} cannot be probed by: {trouble}"),
+            "every question is answered by the setting `unmatched`",
+        ),
+        Err(_elapsed) => {
+            let what = format!("whether the secrets of {file} can be read");
+            return Some(Finding::untested(Area::Policy, what, "no answer in time", None));
         }
-    }
-    found.truncate(REFERENCES_MAX);
-    found
-}
-
-/// Whether the secrets of a policy can be read. What is in them is dropped at once.
-async fn secrets(
-    visit: &Visit,
-    file: &str,
-    policy: &Policy,
-    references: &[String],
-) -> Vec<Finding> {
-    if references.is_empty() {
-        return match sendable(policy) {
-            Ok(()) => Vec::new(),
-            Err(error) => vec![unreadable(
-                file,
-                &crate::cli::story(&error),
-                "put it where the daemon runs; or run this there",
-            )],
-        };
-    }
-    let home = visit.clouds.home();
-    let home = home.as_ref();
-    let one = |reference: &String| -> Doing<'_, Finding> {
-        let reference = reference.clone();
-        Box::pin(async move {
-            let (kind, name) = reference.split_once(':').unwrap_or_default();
-            // A key of a secret that is JSON is not part of its name.
-            let name = name.split('#').next().unwrap_or_default();
-            let read = if kind == "ssm" {
-                visit.ask(&[Call::GetParameter], home.parameter(name)).await
-            } else {
-                visit.ask(&[Call::GetSecretValue], home.secret(name)).await
-            };
-            match read {
-                Ok(_secret) => {
-                    Finding::ok(Area::Policy, format!("{file}: the secret {reference} can be read"))
-                }
-                Err(error) if error.is(Failure::Missing) => {
-                    unreadable(file, &error.to_string(), "make it, or mend its name in the policy")
-                }
-                Err(error) => {
-                    let fix = error.fix().unwrap_or_else(|| "run this again".to_owned());
-                    unreadable(file, &error.to_string(), &fix)
-                }
-            }
-        })
     };
-    together(references.iter().map(one).collect()).await
-}
-
-fn unreadable(file: &str, what: &str, fix: &str) -> Finding {
-    Finding::new(
-        Area::Policy,
-        Level::Error,
-        format!("{file}: a secret cannot be read: {what}"),
-        "without it nothing can be probed: every question is answered by the setting `unmatched`",
-        fix,
-    )
+    let fix = "mend the reference, or put the secret where the daemon runs; or run this there";
+    Some(Finding::new(Area::Policy, Level::Error, what, why, fix))
 }
 
 /// Time that a policy needs before it can let a release through.
 pub(super) fn least(policy: &Policy) -> Duration {
     policy.probe.warm_up + policy.decide.at_least
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn references_to_secrets_are_found_in_a_policys_text() {
-        let text = "
-a: { secret: \"ssm:/checkout/token\" }
-b: { secret: secretsmanager:gate/key#password }
-c: [ 'ssm:/other', ssm:/checkout/token ]
-d: secretsmanager:arn:aws:secretsmanager:eu-west-1:1:secret:gate/key
-e: env:TOKEN
-";
-        assert_eq!(
-            references(text),
-            [
-                "ssm:/checkout/token",
-                "ssm:/other",
-                "secretsmanager:gate/key#password",
-                "secretsmanager:arn:aws:secretsmanager:eu-west-1:1:secret:gate/key"
-            ]
-        );
-    }
 }

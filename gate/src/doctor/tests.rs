@@ -16,6 +16,7 @@ use tokio::net::TcpListener;
 use tokio::time::Instant;
 
 use super::*;
+use crate::aws::OnDemand;
 use crate::aws::codedeploy::{DeploymentTarget, FunctionTarget, GroupFacts};
 use crate::aws::ecs::{Pause, ServiceFacts};
 use crate::aws::fake::{FakeAws, forwards, registered};
@@ -24,6 +25,7 @@ use crate::aws::identity::Caller;
 use crate::aws::measurements::{AlarmFacts, Series};
 use crate::aws::pipelines::{ActionFacts, PipelineFacts};
 use crate::config::{Mode, Polled};
+use crate::telemetry::Metrics;
 
 const POLICY: &str = "gate: v1
 applies-to: { application: web }
@@ -209,7 +211,10 @@ async fn report(change: impl FnOnce(&mut Setup)) -> Report {
     let folder = Folder::new(&setup.policies);
     setup.settings.policies.clone_from(&folder.0);
     let aws: Arc<dyn Aws> = Arc::new(setup.aws);
+    let metrics = Arc::new(Metrics::new().unwrap());
+    let clouds = Clouds::only(Arc::clone(&aws));
     let visit = Visit {
+        vault: Vault::new(OnDemand::made(clouds, Arc::clone(&metrics)), metrics),
         patient: setup.patient,
         clouds: Clouds::only(Arc::clone(&aws)),
         aws,

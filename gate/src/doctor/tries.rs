@@ -160,7 +160,7 @@ fn tasks<'a>(
     let set = set.map_or(NO_TASK_SET, |set| set.id.as_str());
     work.push(Box::pin(async move {
         // Of no tasks none are described.
-        match visit.ask(&[Call::ListTasks], aws.tasks(cluster, set, false)).await {
+        match visit.ask(&[Call::ListTasks], aws.tasks(cluster, service, false)).await {
             Ok(tasks) if !tasks.is_empty() => {
                 let arn = tasks.first().map(|task| task.arn.clone()).unwrap_or_default();
                 noted(visit.ask(&[Call::DescribeTasks], aws.task(cluster, &arn)).await)

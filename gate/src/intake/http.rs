@@ -15,6 +15,7 @@ use tracing::{error, info, warn};
 use super::hooks::{self, CODEDEPLOY_PATH, CODEPIPELINE_PATH, ECS_PATH};
 use crate::app::{Gate, Intake};
 use crate::ask::Asked;
+use crate::config::Key;
 use crate::journal::unix_millis;
 use crate::signature;
 
@@ -41,19 +42,20 @@ fn refused(gate: &Gate, kind: &str, outcome: &str, status: StatusCode, why: &str
 }
 
 /// Lets a request in whose signature is good.
-fn admitted(
+async fn admitted(
     gate: &Gate,
     (kind, path): (&str, &str),
     headers: &HeaderMap,
     body: &[u8],
 ) -> Result<(), Refused> {
-    if gate.keys.is_empty() {
+    if !gate.keys.are_required() {
         return Ok(());
     }
     let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let signed = (header(signature::TIMESTAMP), header(signature::SIGNATURE));
     let now = unix_millis() / 1000;
-    signature::verify(&gate.keys, ("POST", path), signed, body, now).map_err(|reason| {
+    let check = |keys: &[Key]| signature::verify(keys, ("POST", path), signed, body, now);
+    gate.keys.admit(check).await.map_err(|reason| {
         warn!(%reason, "a hook was refused");
         let text = "this hook needs a valid signature; see docs/aws.md";
         refused(gate, kind, "unsigned", StatusCode::UNAUTHORIZED, text)
@@ -95,7 +97,7 @@ async fn heard(gate: &Gate, kind: &str, id: &str) -> Result<Option<Decision>, Re
 async fn codedeploy(State(gate): State<Arc<Gate>>, headers: HeaderMap, body: Bytes) -> Response {
     const KIND: &str = "codedeploy-hook";
     let taken = async {
-        admitted(&gate, (KIND, CODEDEPLOY_PATH), &headers, &body)?;
+        admitted(&gate, (KIND, CODEDEPLOY_PATH), &headers, &body).await?;
         let asked = hooks::codedeploy(&body)
             .map_err(|why| refused(&gate, KIND, "malformed", StatusCode::BAD_REQUEST, &why))?;
         accepted(&gate, asked).await
@@ -114,7 +116,7 @@ async fn codedeploy(State(gate): State<Arc<Gate>>, headers: HeaderMap, body: Byt
 async fn ecs(State(gate): State<Arc<Gate>>, headers: HeaderMap, body: Bytes) -> Response {
     const KIND: &str = "ecs-hook";
     let taken = async {
-        admitted(&gate, (KIND, ECS_PATH), &headers, &body)?;
+        admitted(&gate, (KIND, ECS_PATH), &headers, &body).await?;
         let hook = hooks::ecs(&body)
             .map_err(|why| refused(&gate, KIND, "malformed", StatusCode::BAD_REQUEST, &why))?;
         if hook.is_rollback {
@@ -157,7 +159,7 @@ async fn ecs(State(gate): State<Arc<Gate>>, headers: HeaderMap, body: Bytes) -> 
 async fn codepipeline(State(gate): State<Arc<Gate>>, headers: HeaderMap, body: Bytes) -> Response {
     const KIND: &str = "pipeline-job";
     let taken = async {
-        admitted(&gate, (KIND, CODEPIPELINE_PATH), &headers, &body)?;
+        admitted(&gate, (KIND, CODEPIPELINE_PATH), &headers, &body).await?;
         let (asked, job_id) = hooks::codepipeline(&body)
             .map_err(|why| refused(&gate, KIND, "malformed", StatusCode::BAD_REQUEST, &why))?;
         let aws = gate.clouds.at(&asked.place).await;

@@ -3,7 +3,9 @@
 use policies::{Blame, Deployment, Stage, Trouble};
 
 use super::addresses::{Arms, fill};
-use super::{Measured, Purpose, Resolved, Resolver, function, lasting, passing, suffix};
+use super::{
+    GreenTasks, Measured, Purpose, Resolved, Resolver, function, lasting, passing, suffix,
+};
 use crate::aws::Aws;
 use crate::aws::balancing::TargetGroup;
 use crate::aws::codedeploy::{DeploymentFacts, DeploymentTarget, EcsTarget, LifecycleEvent};
@@ -57,7 +59,8 @@ pub(super) async fn resolve(
             }
         }
         DeploymentTarget::Function(target) => {
-            function::arms(resolver, aws, &target, &mut deployment).await?;
+            let began = facts.began_unix_seconds;
+            function::arms(resolver, aws, (&target, began), &mut deployment).await?;
         }
     }
     Ok(Resolved::Deployment(Box::new(deployment)))
@@ -152,8 +155,10 @@ async fn arms(
         target_group: suffix(&green.arn),
         load_balancer: green.load_balancer.as_deref().and_then(suffix),
         service: target.id.split_once(':').map(|(of, name)| (of.to_owned(), name.to_owned())),
-        started_by: set.map(|set| set.id.clone()),
-        has_traffic: deployment.green_weight.is_some_and(|weight| weight > 0.0),
+        tasks: set.map(|set| GreenTasks::StartedBy(set.id.clone())),
+        blue_target_group: blue.as_ref().and_then(|blue| suffix(&blue.arn)),
+        blue_load_balancer: blue.as_ref().and_then(|b| b.load_balancer.as_deref()).and_then(suffix),
+        began_unix_seconds: facts.began_unix_seconds,
         function: None,
     });
     let listeners = [facts.test_listener.as_deref(), facts.production_listener.as_deref()];

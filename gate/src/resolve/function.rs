@@ -11,7 +11,7 @@ use crate::aws::{Aws, Failure};
 pub(super) async fn arms(
     resolver: &Resolver,
     aws: &dyn Aws,
-    target: &FunctionTarget,
+    (target, began_unix_seconds): (&FunctionTarget, Option<i64>),
     deployment: &mut Deployment,
 ) -> Result<(), Trouble> {
     let name = short_name(&target.function);
@@ -40,7 +40,7 @@ pub(super) async fn arms(
     }
     resolver.dimensions.set(Measured {
         function: Some((name, target.alias.clone(), green.clone())),
-        has_traffic: deployment.green_weight.is_some_and(|weight| weight > 0.0),
+        began_unix_seconds,
         ..Measured::default()
     });
     Ok(())

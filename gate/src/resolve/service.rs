@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use policies::{Blame, Deployment, Stage, Trouble};
 
 use super::addresses::{Arms, fill};
-use super::{Measured, Purpose, Resolved, Resolver, lasting, passing, suffix};
+use super::{GreenTasks, Measured, Purpose, Resolved, Resolver, lasting, passing, suffix};
 use crate::aws::Aws;
 use crate::aws::ecs::{ServiceDeployment, ServiceRevision};
 use crate::shell::trouble;
@@ -107,8 +107,15 @@ async fn arms(
         target_group: suffix(&green_group),
         load_balancer: green_facts.load_balancer.as_deref().and_then(suffix),
         service: deployment.service.split_once(':').map(|(c, s)| (c.to_owned(), s.to_owned())),
-        started_by: Some(short_id(&facts.arn)),
-        has_traffic: deployment.green_weight.is_some_and(|weight| weight > 0.0),
+        // A task names its service's deployment, `ecs-svc/NUMBER`, and the number is the revision's: read off
+        // what ECS shows, written nowhere. Where it is otherwise no task is found, which is no data.
+        tasks: green.task_definition.clone().map(GreenTasks::Running),
+        blue_target_group: blue_group.as_deref().and_then(suffix),
+        blue_load_balancer: blue_facts
+            .as_ref()
+            .and_then(|blue| blue.load_balancer.as_deref())
+            .and_then(suffix),
+        began_unix_seconds: facts.began_unix_seconds,
         function: None,
     });
     let listeners = [green.test_rule.as_deref(), green.production_rule.as_deref()];

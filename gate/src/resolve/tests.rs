@@ -357,3 +357,58 @@ async fn a_pipeline_is_known_by_its_name_alone() {
     let subject = Subject::Pipeline { pipeline: "P".into(), stage: Stage::Approval, policy: None };
     check_of(subject, Purpose::Question, |_| {}, expect!["Approval of : green [], blue []"]).await;
 }
+
+#[tokio::test]
+async fn what_cloudwatch_calls_green_and_blue_comes_with_each_platform() {
+    let balanced = |aws: &mut FakeAws| {
+        for (name, group) in &mut aws.groups {
+            group.load_balancer =
+                Some("arn:aws:elasticloadbalancing:r:1:loadbalancer/app/web/50dc".into());
+            group.arn = format!("arn:aws:elasticloadbalancing:r:1:targetgroup/{name}/73e2");
+            aws.health.insert(group.arn.clone(), vec![registered("10.0.0.2", "healthy", None)]);
+        }
+    };
+    let measured = async |subject, aws: FakeAws| {
+        let resolver = Resolver::new(subject);
+        resolver.resolve(&aws, Purpose::Question).await.unwrap();
+        resolver.dimensions.now()
+    };
+    let groups = Measured {
+        target_group: Some("targetgroup/web-blue/73e2".into()),
+        load_balancer: Some("app/web/50dc".into()),
+        blue_target_group: Some("targetgroup/web-green/73e2".into()),
+        blue_load_balancer: Some("app/web/50dc".into()),
+        service: Some(("prod".into(), "web".into())),
+        function: None,
+        tasks: Some(GreenTasks::StartedBy("ecs-svc/Green".into())),
+        began_unix_seconds: Some(5),
+    };
+    let codedeploy = || Subject::CodeDeploy { id: "d-1".into() };
+    let mut aws = FakeAws::new();
+    balanced(&mut aws);
+    aws.facts.began_unix_seconds = Some(5);
+    assert_eq!(measured(codedeploy(), aws).await, groups);
+
+    let mut aws = FakeAws::new();
+    service(&mut aws);
+    balanced(&mut aws);
+    let group =
+        |name: &str| vec![format!("arn:aws:elasticloadbalancing:r:1:targetgroup/{name}/73e2")];
+    aws.revisions[0].arn = "arn:aws:ecs:r:1:service-revision/prod/web/9313".into();
+    aws.revisions[0].task_definition = Some("arn:web:43".into());
+    aws.revisions[0].target_groups = group("web-blue");
+    aws.revisions[1].target_groups = group("web-green");
+    let found = aws.service_deployments.get_mut(ARN).unwrap();
+    found.target_revision = Some("arn:aws:ecs:r:1:service-revision/prod/web/9313".into());
+    found.began_unix_seconds = Some(5);
+    let subject = Subject::Service { arn: ARN.into(), hook_id: None, stage: None };
+    let tasks = Some(GreenTasks::Running("arn:web:43".into()));
+    assert_eq!(measured(subject, aws).await, Measured { tasks, ..groups });
+
+    let mut aws = FakeAws::new();
+    function(&mut aws);
+    aws.facts.began_unix_seconds = Some(5);
+    let function = Some(("checkout".into(), "live".into(), "42".into()));
+    let expected = Measured { function, began_unix_seconds: Some(5), ..Measured::default() };
+    assert_eq!(measured(codedeploy(), aws).await, expected);
+}

@@ -4,18 +4,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use policies::{
-    Answer, Blame, Decision, Delivery, Deployment, Event, Moment, PolicyInForce, Trouble,
+    Answer, Blame, Decision, Delivery, Deployment, Event, Moment, PolicyInForce, Report, Trouble,
 };
+use probes::Invoker;
 use tokio::time::timeout;
 use tracing::{debug, error, warn};
 
-use super::{Case, Doing, sendable};
+use super::{Case, Doing, Notifier, Vault, sendable};
 use crate::ask::{Ask, Subject};
 use crate::aws::pipelines::Approval;
 use crate::aws::{Aws, AwsError, Clouds, Failure};
+use crate::invoke::Functions;
 use crate::journal::{Accepted, Entry, Journal};
 use crate::library::Library;
 use crate::resolve::{Purpose, Resolved, Resolver};
+use crate::signals::{Desks, Sources};
 use crate::telemetry::Metrics;
 
 /// A tick may wait this long for the disk; a disk that hangs must not keep an answer from being given.
@@ -31,7 +34,11 @@ pub(crate) struct CloudCase {
     pub(crate) resolver: Resolver,
     pub(crate) journal: Journal,
     pub(crate) library: Arc<Library>,
+    pub(crate) vault: Vault,
+    pub(crate) notifier: Notifier,
     pub(crate) metrics: Arc<Metrics>,
+    /// Shared by all questions.
+    pub(crate) desks: Arc<Desks>,
     pub(crate) memory: Mutex<Memory>,
 }
 
@@ -81,8 +88,18 @@ impl CloudCase {
             Some(name) => self.library.named(name).await,
             None => self.library.pick(deployment).await,
         };
-        usable(&policy)?;
+        self.usable(&policy).await?;
         Ok(policy)
+    }
+
+    /// A policy whose secrets cannot be read is trouble now, not silence later.
+    async fn usable(&self, policy: &PolicyInForce) -> Result<(), Trouble> {
+        let PolicyInForce::Chosen { file, text } = policy else { return Ok(()) };
+        let parsed = policies::PolicyFile::parse(file, text);
+        let Some(policy) = parsed.policy else { return Ok(()) };
+        sendable(&policy, &self.vault)
+            .await
+            .map_err(|trouble| Trouble { what: format!("{file}: {}", trouble.what), ..trouble })
     }
 
     /// AWS in the region and account the question comes from.
@@ -244,8 +261,25 @@ impl Case for CloudCase {
         })
     }
 
+    fn sources(&self) -> Option<Sources> {
+        Some(Sources {
+            clouds: self.clouds.clone(),
+            place: self.accepted.asked.place.clone(),
+            dimensions: self.resolver.dimensions.clone(),
+            desks: Arc::clone(&self.desks),
+            accepted_unix_millis: self.accepted.accepted_unix_millis,
+        })
+    }
+
     fn probing(&self) {
         self.memory().probing = true;
+    }
+
+    fn invoker(&self) -> Doing<'_, Option<Arc<dyn Invoker>>> {
+        Box::pin(async move {
+            let invoker: Arc<dyn Invoker> = Arc::new(Functions(self.aws().await));
+            Some(invoker)
+        })
     }
 
     fn deliver<'a>(&'a self, decision: &'a Decision, stop_deployment: bool) -> Doing<'a, Event> {
@@ -260,6 +294,10 @@ impl Case for CloudCase {
 
     fn veto(&self) -> Doing<'_, Event> {
         Box::pin(async move { self.stop().await.unwrap_or_else(|error| undelivered(&error)) })
+    }
+
+    fn notify(&self, topics: &[String], report: &Report) {
+        self.notifier.tell(topics, report);
     }
 
     fn record<'a>(&'a self, at: Moment, fact: &'a Event) -> Doing<'a, ()> {
@@ -293,18 +331,6 @@ impl Case for CloudCase {
             }
         })
     }
-}
-
-/// A policy whose secrets cannot be read is trouble now, not silence later.
-fn usable(policy: &PolicyInForce) -> Result<(), Trouble> {
-    let PolicyInForce::Chosen { file, text } = policy else { return Ok(()) };
-    let parsed = policies::PolicyFile::parse(file, text);
-    let Some(policy) = parsed.policy else { return Ok(()) };
-    sendable(&policy).map_err(|error| Trouble {
-        blame: Blame::User,
-        lasting: true,
-        what: format!("{file}: {error}"),
-    })
 }
 
 fn undelivered(error: &AwsError) -> Event {

@@ -10,9 +10,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, Span, info, info_span, warn};
+use tracing::{Instrument, Span, info, info_span};
 
-use super::{Case, References};
+use super::{Case, Orders, Vault};
+use crate::signals::{Signals, Wanted};
 use crate::telemetry::Metrics;
 
 /// Facts that may wait for the run; each comes from one task that waits for nothing else.
@@ -25,6 +26,7 @@ const STOP_GRACE: Duration = Duration::from_secs(10);
 pub(crate) struct Conduct {
     pub(crate) case: Arc<dyn Case>,
     pub(crate) prober: Arc<Prober>,
+    pub(crate) vault: Vault,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) stop: CancellationToken,
     /// The instant the question was accepted.
@@ -80,12 +82,14 @@ pub(crate) async fn conduct(conducted: Conducted, conduct: Conduct, first: Vec<A
     // Conducted once: nobody has taken it before.
     let Some(inbox) = inbox else { return };
     let conductor = Conductor {
+        orders: Orders::new(conduct.vault.clone()).of(Arc::clone(&conduct.case)),
         conducted,
         conduct,
         inbox,
         tasks: JoinSet::new(),
         session: None,
         scraper: None,
+        signals: None,
         probing: Span::none(),
     };
     conductor.conduct(first).await;
@@ -96,8 +100,10 @@ struct Conductor {
     conduct: Conduct,
     inbox: mpsc::Receiver<Event>,
     tasks: JoinSet<()>,
+    orders: Orders,
     session: Option<Session>,
     scraper: Option<Scraper>,
+    signals: Option<Signals>,
     probing: Span,
 }
 
@@ -120,9 +126,26 @@ impl Conductor {
                 () = stop.cancelled(), if !stop.is_cancelled() => continue,
                 () = &mut stopping => return,
                 fact = self.inbox.recv() => fact,
+                order = self.orders.ready() => {
+                    self.conduct.case.probing();
+                    self.probe(order);
+                    continue;
+                }
                 tick = tick(&mut self.session) => tick.map(|tick| Event::Ticked { tick: Box::new(tick) }),
-                readings = readings(&mut self.scraper) => {
-                    if self.read(readings).await {
+                readings = scraped(&mut self.scraper) => {
+                    if readings.is_none() {
+                        self.scraper = None;
+                    }
+                    if self.read(readings.unwrap_or_default()).await {
+                        return;
+                    }
+                    continue;
+                }
+                readings = signalled(&mut self.signals) => {
+                    if readings.is_none() {
+                        self.signals = None;
+                    }
+                    if self.read(readings.unwrap_or_default()).await {
                         return;
                     }
                     continue;
@@ -136,12 +159,8 @@ impl Conductor {
         }
     }
 
-    /// Takes what the service itself counted. True when the run is over.
-    async fn read(&mut self, readings: Option<Vec<Reading>>) -> bool {
-        let Some(readings) = readings else {
-            self.scraper = None;
-            return false;
-        };
+    /// Takes what somebody else measured. True when the run is over.
+    async fn read(&mut self, readings: Vec<Reading>) -> bool {
         for reading in readings {
             if self.take(Event::Read { reading: Box::new(reading) }).await {
                 return true;
@@ -155,11 +174,21 @@ impl Conductor {
         let at = self.now();
         self.conduct.case.record(at, &fact).await;
         let answering = self.conducted.lock().phase() == Phase::Answering;
+        let looked =
+            matches!(fact, Event::Resolved { .. } | Event::Unchanged | Event::Unresolved { .. });
         let actions = self.judge(fact, at);
+        if let Some(signals) = &self.signals {
+            signals.traffic(self.conducted.lock().traffic_since());
+        }
         if answering && self.conducted.lock().phase() == Phase::Watching {
             self.conduct.metrics.decided(&self.conducted.lock().report());
         }
-        self.perform(actions).await
+        let over = self.perform(actions).await;
+        if looked {
+            // A secret may have been rotated since.
+            self.orders.look_again();
+        }
+        over
     }
 
     fn judge(&self, fact: Event, at: Moment) -> Vec<Action> {
@@ -186,18 +215,12 @@ impl Conductor {
             match action {
                 Action::Resolve { after } => self.resolve(after),
                 Action::WakeAt(moment) => self.wake_at(moment),
-                Action::Probe(plan) => match Order::new(*plan, &References) {
-                    Ok(order) => {
-                        self.conduct.case.probing();
-                        self.probe(order);
-                    }
-                    // Checked when the policy was picked; a secret that went away since leaves the run
-                    // without samples, which is a verdict of its own.
-                    Err(error) => warn!(%error, "cannot probe"),
-                },
+                Action::Probe(plan) => self.orders.make(*plan),
                 Action::StopProbing => {
+                    self.orders.stop();
                     self.session = None;
                     self.scraper = None;
+                    self.signals = None;
                     self.probing = Span::none();
                 }
                 Action::Answer { decision, stop_deployment, after } => {
@@ -209,6 +232,10 @@ impl Conductor {
                     let case = Arc::clone(&self.conduct.case);
                     let span = info_span!("veto", reason = decision.reason);
                     self.later(after, async move { case.veto().instrument(span).await });
+                }
+                Action::Notify { topics } => {
+                    let report = self.conducted.lock().report();
+                    self.conduct.case.notify(&topics, &report);
                 }
                 Action::Close => {
                     self.conduct.case.closed().await;
@@ -231,6 +258,15 @@ impl Conductor {
                 let now = i64::try_from(self.now().as_millis()).unwrap_or(i64::MAX);
                 self.scraper = Scraper::begin(&order, now);
             }
+        }
+        if self.signals.is_none()
+            && let Some(sources) = self.conduct.case.sources()
+        {
+            let wanted = {
+                let run = self.conducted.lock();
+                Wanted::of(&run, &order.plan.observed, self.conduct.origin)
+            };
+            self.signals = Signals::begin(sources, wanted, Arc::clone(&self.conduct.metrics));
         }
         match &self.session {
             Some(session) => session.change(order),
@@ -283,8 +319,16 @@ impl Conductor {
     }
 }
 
+/// What AWS has of real traffic next, or never.
+async fn signalled(signals: &mut Option<Signals>) -> Option<Vec<Reading>> {
+    match signals {
+        Some(signals) => signals.readings().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// What the service itself counted in the next second, or never.
-async fn readings(scraper: &mut Option<Scraper>) -> Option<Vec<Reading>> {
+async fn scraped(scraper: &mut Option<Scraper>) -> Option<Vec<Reading>> {
     match scraper {
         Some(scraper) => scraper.readings().await,
         None => std::future::pending().await,

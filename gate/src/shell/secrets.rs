@@ -1,50 +1,59 @@
-//! Secrets by reference: looked up when needed, never logged, recorded or shown.
+//! What a policy's probes refer to, read and held still: secrets, files, the credentials gate runs with.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::fs;
 use std::io::Read;
-
 use std::sync::Arc;
 
-use policies::Policy;
-use policies::plan::BODY_MAX_BYTES;
-use probes::{Lookup, Order, OrderError, Signer};
+use policies::plan::{BODY_MAX_BYTES, Call, HeaderValue, Headers, Script, Sign};
+use policies::{Blame, Policy, Trouble};
+use probes::{Lookup, Order, Signer};
+use tokio::task::JoinSet;
 
-/// The largest secret; a key or a token is far smaller.
-const SECRET_MAX_BYTES: u64 = 16 * 1024;
+use super::Vault;
+use super::vault::Secret;
+use crate::invoke::WithFunctions;
 
-/// Looks up `env:NAME` or `file:PATH`. Trailing line ends are not part of the secret.
-///
-/// # Errors
-/// Why it could not be read; never what is in it.
-pub(crate) fn secret(reference: &str) -> Result<String, String> {
-    let text = match reference.split_once(':') {
-        Some(("env", name)) => std::env::var(name)
-            .map_err(|_absent| format!("environment variable `{name}` is not set"))?,
-        Some(("file", path)) => {
-            let mut text = String::new();
-            let read = |text: &mut String| {
-                fs::File::open(path)?.take(SECRET_MAX_BYTES + 1).read_to_string(text)
-            };
-            read(&mut text).map_err(|error| format!("`{path}` cannot be read: {error}"))?;
-            text
-        }
-        _ => return Err(format!("`{reference}` is no reference; write `env:NAME` or `file:PATH`")),
-    };
-    if text.len() as u64 > SECRET_MAX_BYTES {
-        return Err(format!("`{reference}` is larger than {SECRET_MAX_BYTES} bytes"));
-    }
-    // Editors and shells leave a line end that nobody means.
-    let text = text.trim_end_matches(['\r', '\n']);
-    if text.is_empty() { Err(format!("`{reference}` is empty")) } else { Ok(text.to_owned()) }
+/// Every secret of one script as it was at one moment. Debug output has none of them.
+#[derive(Clone, Default, PartialEq)]
+pub(crate) struct References {
+    texts: Arc<BTreeMap<String, Result<Secret, Trouble>>>,
 }
 
-/// What policies refer to: secrets, files, the credentials gate runs with.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct References;
+impl fmt::Debug for References {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.texts.keys()).finish()
+    }
+}
+
+impl References {
+    /// Reads them all, at once.
+    pub(crate) async fn of(script: &Script, vault: &Vault) -> Self {
+        let mut reading = JoinSet::new();
+        for reference in references(script) {
+            let (vault, reference) = (vault.clone(), reference.to_owned());
+            reading.spawn(async move {
+                let text = vault.read(&reference).await;
+                (reference, text)
+            });
+        }
+        Self { texts: Arc::new(reading.join_all().await.into_iter().collect()) }
+    }
+
+    /// The first of them that could not be read.
+    fn failure(&self) -> Option<&Trouble> {
+        self.texts.values().find_map(|text| text.as_ref().err())
+    }
+}
 
 impl Lookup for References {
     fn text(&self, reference: &str) -> Result<String, String> {
-        secret(reference)
+        match self.texts.get(reference) {
+            Some(Ok(secret)) => Ok(secret.text().to_owned()),
+            Some(Err(trouble)) => Err(trouble.what.clone()),
+            None => Err(format!("`{reference}` was not read")),
+        }
     }
 
     fn file(&self, path: &str) -> Result<Vec<u8>, String> {
@@ -60,10 +69,48 @@ impl Lookup for References {
     }
 }
 
+/// Everything that a script refers to as a secret, each once.
+pub(super) fn references(script: &Script) -> BTreeSet<&str> {
+    let mut found = BTreeSet::new();
+    let mut of = |headers| found.extend(secrets(headers));
+    of(&script.green_headers);
+    for step in script.scenarios.iter().flat_map(|scenario| &scenario.steps) {
+        match &step.call {
+            Call::Http(http) => of(&http.headers),
+            Call::Grpc(grpc) => of(&grpc.headers),
+            Call::WebSocket(socket) => of(&socket.headers),
+            Call::Tcp | Call::Tls { .. } | Call::Lambda(_) => {}
+        }
+    }
+    found.extend(script.tls.roots.as_deref());
+    if let Some((chain, key)) = &script.tls.certificate {
+        found.extend([chain.as_str(), key.as_str()]);
+    }
+    if let Some(Sign::Hmac { key, .. }) = &script.sign {
+        found.insert(key);
+    }
+    found
+}
+
+fn secrets(headers: &Headers) -> impl Iterator<Item = &str> {
+    headers.iter().filter_map(|(_, value)| match value {
+        HeaderValue::Secret { reference, .. } => Some(reference.as_str()),
+        HeaderValue::Literal(_) => None,
+    })
+}
+
 /// Whether a policy's probes can be sent: its secrets are there and its headers are sound.
 ///
 /// # Errors
-/// The header that cannot be sent, and why.
-pub(crate) fn sendable(policy: &Policy) -> Result<(), OrderError> {
-    Order::new(policy.plan(0, 0, Vec::new(), Vec::new()), &References).map(|_order| ())
+/// What cannot be sent, why, and whether trying again may help.
+pub(crate) async fn sendable(policy: &Policy, vault: &Vault) -> Result<(), Trouble> {
+    let plan = policy.plan(0, 0, Vec::new(), Vec::new());
+    let references = References::of(&policy.probe.script, vault).await;
+    let order = Order::new(plan, &WithFunctions::to_check(&references));
+    order.map(drop).map_err(|error| {
+        let (blame, lasting) = references
+            .failure()
+            .map_or((Blame::User, true), |failure| (failure.blame, failure.lasting));
+        Trouble { blame, lasting, what: error.to_string() }
+    })
 }

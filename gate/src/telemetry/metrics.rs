@@ -3,11 +3,12 @@
 use policies::histogram::Interval;
 use policies::judge::Judged;
 use policies::run::Continuous;
+use policies::tick::Invocations;
 
 use policies::{Arm, Report, Run, TargetTick, Tick, Verdict};
 use prometheus::{
-    CounterVec, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry,
-    TextEncoder,
+    CounterVec, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts,
+    Registry, TextEncoder,
 };
 
 /// Upper bounds, in seconds, of the exported latency buckets: the HDR histograms behind decisions are
@@ -30,12 +31,27 @@ pub(crate) struct Metrics {
     probes: IntCounterVec,
     probes_late: IntCounterVec,
     probe_latency: HistogramVec,
+    invocations: Invoked,
     samples: GaugeVec,
     evidence: GaugeVec,
     aws_calls: IntCounterVec,
+    cloudwatch_requested: IntCounter,
+    readings_lost: IntCounterVec,
+    secrets: IntCounterVec,
+    notifications: IntCounterVec,
     lost: IntCounterVec,
     policy_faults: IntGauge,
     targets: Targets,
+}
+
+/// What was reported of functions, by arm.
+#[derive(Debug)]
+struct Invoked {
+    count: IntCounterVec,
+    init: HistogramVec,
+    reported: HistogramVec,
+    billed: CounterVec,
+    memory: GaugeVec,
 }
 
 /// Of static targets, each labelled by host and port: as many as the settings name.
@@ -87,6 +103,12 @@ impl Table {
         labels: &[&str],
     ) -> Result<GaugeVec, prometheus::Error> {
         let metric = GaugeVec::new(Opts::new(name, help), labels)?;
+        self.0.register(Box::new(metric.clone()))?;
+        Ok(metric)
+    }
+
+    fn count(&self, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
+        let metric = IntCounter::new(name, help)?;
         self.0.register(Box::new(metric.clone()))?;
         Ok(metric)
     }
@@ -155,6 +177,7 @@ impl Metrics {
                 &LATENCY_BUCKETS,
                 &["arm"],
             )?,
+            invocations: Invoked::new(&table)?,
             samples: table.gauges(
                 "gate_objective_samples",
                 "Judged samples of the newest run, by application, objective and kind: bad, total.",
@@ -169,6 +192,25 @@ impl Metrics {
                 "gate_aws_calls_total",
                 "Calls to AWS with their retries, by operation and outcome: ok or the error code.",
                 &["operation", "outcome"],
+            )?,
+            cloudwatch_requested: table.count(
+                "gate_cloudwatch_metrics_requested_total",
+                "Metrics asked for by GetMetricData: what CloudWatch bills.",
+            )?,
+            readings_lost: table.counter(
+                "gate_readings_lost_total",
+                "Readings of an objective that were wanted and not had, by source and reason.",
+                &["source", "reason"],
+            )?,
+            secrets: table.counter(
+                "gate_secret_reads_total",
+                "Reads of secrets, by where they are and by outcome: read, kept for the last value where a read failed, failed.",
+                &["source", "outcome"],
+            )?,
+            notifications: table.counter(
+                "gate_notifications_total",
+                "Decisions and vetoes told to topics, by outcome: sent, failed, dropped.",
+                &["outcome"],
             )?,
             lost: table.counter(
                 "gate_lost_total",
@@ -226,6 +268,9 @@ impl Metrics {
         count(&self.probes, arm.name(), tick);
         self.probes_late.with_label_values(&[arm.name()]).inc_by(u64::from(tick.late));
         observe(&self.probe_latency, arm.name(), &tick.latency);
+        if let Some(invocations) = &tick.invocations {
+            self.invocations.count(arm.name(), invocations);
+        }
     }
 
     /// A tick of a static target, after it was judged.
@@ -257,7 +302,7 @@ impl Metrics {
     }
 
     pub(crate) fn judged(&self, run: &Run) {
-        let application = run.deployment().map_or("", |deployment| deployment.application.as_str());
+        let application = run.deployment().map_or("", policies::Deployment::label);
         for judged in run.judged() {
             let labels = [application, judged.objective.name.as_str()];
             set(&self.samples, &self.evidence, labels, judged);
@@ -268,12 +313,80 @@ impl Metrics {
         self.aws_calls.with_label_values(&[operation, outcome]).inc();
     }
 
+    /// A secret was read, or not.
+    pub(crate) fn secret(&self, source: &str, outcome: &str) {
+        self.secrets.with_label_values(&[source, outcome]).inc();
+    }
+
+    /// A topic was told, or not.
+    pub(crate) fn notification(&self, outcome: &str) {
+        self.notifications.with_label_values(&[outcome]).inc();
+    }
+
     pub(crate) fn lost(&self, what: &str) {
         self.lost.with_label_values(&[what]).inc();
     }
 
+    /// So many metrics are asked for in one call.
+    pub(crate) fn cloudwatch_requested(&self, metrics: usize) {
+        self.cloudwatch_requested.inc_by(u64::try_from(metrics).unwrap_or(u64::MAX));
+    }
+
+    /// A reading that was wanted and not had.
+    pub(crate) fn reading_lost(&self, source: &str, reason: &str) {
+        self.readings_lost.with_label_values(&[source, reason]).inc();
+    }
+
     pub(crate) fn policy_faults(&self, faults: usize) {
         self.policy_faults.set(i64::try_from(faults).unwrap_or(i64::MAX));
+    }
+}
+
+impl Invoked {
+    fn new(table: &Table) -> Result<Self, prometheus::Error> {
+        Ok(Self {
+            count: table.counter(
+                "gate_invocations_total",
+                "Invocations of functions that came back, by arm and start: cold, warm.",
+                &["arm", "start"],
+            )?,
+            init: table.histogram(
+                "gate_invocation_init_seconds",
+                "Cold starts of functions, returns from a snapshot included, as Lambda reports them, by arm.",
+                &LATENCY_BUCKETS,
+                &["arm"],
+            )?,
+            reported: table.histogram(
+                "gate_invocation_duration_seconds",
+                "Functions' own time without their cold starts, as Lambda reports it, by arm.",
+                &LATENCY_BUCKETS,
+                &["arm"],
+            )?,
+            billed: table.seconds(
+                "gate_invocation_billed_seconds_total",
+                "Time of invocations that is paid for, as Lambda reports it, by arm.",
+                &["arm"],
+            )?,
+            memory: table.gauges(
+                "gate_invocation_max_memory_bytes",
+                "Most memory an invocation of the newest tick used, as Lambda reports it, by arm.",
+                &["arm"],
+            )?,
+        })
+    }
+
+    fn count(&self, arm: &str, seen: &Invocations) {
+        let warm = seen.count.saturating_sub(seen.cold);
+        for (start, count) in [("cold", seen.cold), ("warm", warm)] {
+            self.count.with_label_values(&[arm, start]).inc_by(count.into());
+        }
+        observe(&self.init, arm, &seen.init);
+        observe(&self.reported, arm, &seen.reported);
+        self.billed.with_label_values(&[arm]).inc_by(seen.billed().as_secs_f64());
+        if seen.max_memory_bytes > 0 {
+            #[allow(clippy::cast_precision_loss, reason = "a terabyte at most")]
+            self.memory.with_label_values(&[arm]).set(seen.max_memory_bytes as f64);
+        }
     }
 }
 
@@ -377,5 +490,5 @@ const fn number(verdict: Verdict) -> f64 {
 }
 
 fn application(report: &Report) -> &str {
-    report.deployment.as_ref().map_or("", |deployment| deployment.application.as_str())
+    report.deployment.as_ref().map_or("", policies::Deployment::label)
 }

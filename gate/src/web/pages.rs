@@ -85,7 +85,9 @@ impl EvaluationPage<'_> {
             ("no-data", _) => {
                 "look at the health of green's tasks and whether gate's security group may reach them."
             }
-            ("gate-trouble", _) => "give gate more CPU; nothing is known about the release.",
+            ("gate-trouble", _) => {
+                "mend what the reason names, or give gate more CPU; nothing is known about the release."
+            }
             ("unresolved", _) => {
                 "the release was not measured. Mend what the reason names; gate's permissions are in deploy/iam-policy.json."
             }
@@ -144,6 +146,13 @@ impl EvaluationPage<'_> {
         if all.is_empty() { "–".to_owned() } else { all.join(", ") }
     }
 
+    /// What was seen where an answer was not as it should be, most often first.
+    fn saw(&self, counts: &CountsReport) -> Vec<String> {
+        let mut saw: Vec<(&String, &u64)> = counts.unmet.iter().collect();
+        saw.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+        saw.into_iter().map(|(saw, count)| format!("{count} × {saw}")).collect()
+    }
+
     fn health(&self, arm: &str, id: &str) -> String {
         let deployment = self.report.deployment.as_ref();
         let targets = deployment.map(|d| if arm == "green" { &d.green } else { &d.blue });
@@ -177,5 +186,73 @@ fn when(unix_millis: u64) -> String {
     match Timestamp::from_millisecond(millis) {
         Ok(timestamp) => timestamp.strftime("%Y-%m-%d %H:%M:%S UTC").to_string(),
         Err(_) => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use policies::deployment::Route;
+    use policies::run::HOOK_LIMIT;
+    use policies::sample::Invoked;
+    use policies::{
+        Answer, ArmTick, Deployment, Event, Moment, Outcome, PolicyInForce, Question, Run, Sample,
+        Stage, Target, TargetTick, Tick,
+    };
+
+    const POLICY: &str =
+        "gate: v1\nprobe: { lambda: {} }\nobjectives: [ { errors: { at-most: 1% } } ]\n";
+
+    #[test]
+    fn a_function_shows_its_cold_starts_and_what_was_seen_of_its_errors() {
+        let question = Question {
+            id: "d-1".to_owned(),
+            limit: Some(HOOK_LIMIT),
+            unmatched: Answer::Rollback,
+            observe: false,
+            watch_only: false,
+        };
+        let green = Target {
+            id: "checkout:42".to_owned(),
+            host: "checkout:42".to_owned(),
+            port: 0,
+            tls: true,
+            route: Route::Function,
+            health: None,
+        };
+        let deployment = Deployment {
+            function: "checkout".to_owned(),
+            stage: Stage::BeforeAllowTraffic,
+            green: vec![green],
+            ..Deployment::default()
+        };
+        let policy =
+            PolicyInForce::Chosen { file: "f.policy.yaml".to_owned(), text: POLICY.to_owned() };
+        let mut run = Run::new(question);
+        run.step(Event::Resolved { deployment: Box::new(deployment), policy }, Moment::ZERO);
+        let mut seen = TargetTick::default();
+        seen.record(&Sample {
+            outcome: Outcome::Expectation,
+            unmet: Some("function error Unhandled: `<b>`".to_owned()),
+            invoked: vec![Invoked {
+                init: Some(Duration::from_millis(400)),
+                max_memory_bytes: Some(45 << 20),
+                ..Invoked::default()
+            }],
+            ..Sample::default()
+        });
+        let green = ArmTick { targets: [("checkout:42".to_owned(), seen)].into() };
+        let tick = Box::new(Tick { green, ..Tick::default() });
+        run.step(Event::Ticked { tick }, Moment::from_millis(2000));
+        let page = super::evaluation(&run.report(), 0).unwrap();
+        for shown in [
+            "1 of 1 invocations cold, init p50 401",
+            "at most 45 MB of memory",
+            "1 × function error Unhandled: “&#60;b&#62;”",
+            "<dt>function</dt><dd>checkout</dd>",
+        ] {
+            assert!(page.contains(shown), "{shown} is not in\n{page}");
+        }
     }
 }

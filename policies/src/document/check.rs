@@ -3,10 +3,12 @@
 mod call;
 mod expect;
 mod fields;
+mod notify;
 mod objectives;
 mod probe;
 mod scenario;
 mod signals;
+mod targets;
 
 use std::time::Duration;
 
@@ -109,6 +111,8 @@ fn document(root: &Node, faults: &mut Faults<'_>) -> (Option<Policy>, Option<App
     let decide = decide(fields.optional("decide"), faults);
     let watch = fields.optional("watch").and_then(|node| watch(node, &decide, faults));
     let probe = fields.optional("probe").and_then(|node| probe::probe(node, &decide, faults));
+    let targets = fields.optional("targets");
+    let targets = targets.map(|node| targets::targets(node, probe.as_ref(), faults));
     let objectives = fields.optional("objectives").map(|node| {
         let setting =
             objectives::Setting { probe: probe.as_ref(), decide: &decide, watch, share: 1.0 };
@@ -122,13 +126,12 @@ fn document(root: &Node, faults: &mut Faults<'_>) -> (Option<Policy>, Option<App
         let message = "no objective is judged during the watch";
         faults.add(FaultCode::G0008, fields.place_of("watch"), message, help);
     }
-    if let Some(node) = fields.optional("notify") {
-        notify(node, faults);
-    }
+    let notify = fields.optional("notify").map(|node| notify::topics(node, faults));
     let place = fields.place_of("applies-to").clone();
     let policy = match (applies_to.clone(), probe, objectives) {
         (Some(applies_to), Some(probe), Some(objectives)) => {
-            Some(Policy { applies_to, observe, probe, objectives, decide, watch })
+            let (targets, notify) = (targets.unwrap_or_default(), notify.unwrap_or_default());
+            Some(Policy { applies_to, observe, probe, targets, objectives, decide, watch, notify })
         }
         _ => None,
     };
@@ -194,21 +197,6 @@ fn watch(node: &Node, decide: &Decide, faults: &mut Faults<'_>) -> Option<Watch>
         false_rollback: rate.map_or(decide.rates.false_rollback, |(_, rate)| rate),
         window: window.map_or(decide.deadline, |(_, window)| window),
     })
-}
-
-fn notify(node: &Node, faults: &mut Faults<'_>) {
-    for node in fields::list(node) {
-        let Some(fields) = Fields::of(node, &shape::NOTIFY, faults) else { continue };
-        let Some(node) = fields.optional("sns") else { continue };
-        let Some(arn) = fields::text(node, faults) else { continue };
-        if arn.starts_with("arn:") {
-            let help = "let an EventBridge rule on the deployment's state tell people";
-            faults.warn(&node.place, "this version of gate tells nobody of a decision", help);
-        } else {
-            let message = format!("`{arn}` is not the ARN of a topic");
-            faults.add(FaultCode::G0004, &node.place, message, "write `sns: \"arn:aws:sns:…\"`");
-        }
-    }
 }
 
 fn error_rate(key: &str, value: f64, place: &Place, faults: &mut Faults<'_>) {

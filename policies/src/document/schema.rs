@@ -112,6 +112,12 @@ fn form(of: &'static Form) -> Value {
             "maximum": 1_000_000,
             "pattern": format!(r"^\s*{DIGITS}x?\s*$"),
         }),
+        Form::Whole => json!({
+            "type": ["integer", "string"],
+            "minimum": 0,
+            "maximum": 1_000_000,
+            "pattern": r"^\s*[0-9]{1,7}\s*$",
+        }),
         Form::Bool => json!({ "type": "boolean" }),
         // YAML reads `204` and `true` as what they look like; a policy means their text.
         Form::Text => json!({ "type": ["string", "number", "boolean"] }),

@@ -68,6 +68,8 @@ pub(super) enum Form {
     Quantile,
     /// A number above 0.
     Number,
+    /// A whole number, 0 included.
+    Whole,
     /// `true` or `false`.
     Bool,
     /// Any text.
@@ -123,6 +125,7 @@ impl Form {
             | Self::Size
             | Self::Quantile
             | Self::Number
+            | Self::Whole
             | Self::Bool
             | Self::Text
             | Self::Words(_) => None,

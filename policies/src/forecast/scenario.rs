@@ -78,7 +78,8 @@ pub fn scenarios(policy: &Policy) -> Vec<Scenario> {
         | Measure::Counts { .. }
         | Measure::Series { .. }
         | Measure::HealthyTargets { .. }
-        | Measure::Alarms { .. } => None,
+        | Measure::Alarms { .. }
+        | Measure::StoppedTasks { .. } => None,
     });
     let fastest = bounds.clone().min().unwrap_or(policy.probe.timeout / 10);
     let slowest = bounds.max().unwrap_or(policy.probe.timeout / 10);
@@ -134,7 +135,8 @@ fn aim(objective: &Objective) -> Option<(Signal, Limits)> {
         Measure::Counts { .. }
         | Measure::Series { .. }
         | Measure::HealthyTargets { .. }
-        | Measure::Alarms { .. } => None,
+        | Measure::Alarms { .. }
+        | Measure::StoppedTasks { .. } => None,
     }
 }
 

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use crate::deployment::{Route, Target};
 use crate::moment::Moment;
-use crate::reading::AlarmState;
+use crate::plan::clipped;
+use crate::reading::{AlarmState, StoppedTask};
 use crate::units::percent;
 use crate::verdict::Verdict;
 
@@ -21,6 +22,8 @@ pub(super) struct Condition {
     failing_since: Option<Moment>,
     /// What was seen last, in words.
     pub(super) seen: String,
+    /// Tasks that stopped by themselves.
+    pub(super) stopped: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +36,7 @@ enum State {
 impl Condition {
     pub(super) fn new(lasting: Duration) -> Self {
         let seen = "nothing was read yet".to_owned();
-        Self { lasting, state: State::Unknown, failing_since: None, seen }
+        Self { lasting, state: State::Unknown, failing_since: None, seen, stopped: 0 }
     }
 
     /// Looks at what the load balancer says of green's tasks. True where it said anything.
@@ -97,6 +100,24 @@ impl Condition {
         self.becomes(state, now);
     }
 
+    /// Looks at tasks that stopped by themselves.
+    pub(super) fn stopped(&mut self, at_most: u32, count: u32, tasks: &[StoppedTask], now: Moment) {
+        self.stopped = count;
+        self.seen = match count {
+            0 => "no task of green stopped by itself".to_owned(),
+            count => {
+                let what = match count {
+                    1 => "1 task of green stopped by itself".to_owned(),
+                    _ => format!("{count} tasks of green stopped by themselves"),
+                };
+                let told: Vec<String> = tasks.iter().map(ended).collect();
+                let colon = if told.is_empty() { "" } else { ": " };
+                clipped(&format!("{what}{colon}{}", told.join("; ")))
+            }
+        };
+        self.becomes(if count > at_most { State::Fails } else { State::Holds }, now);
+    }
+
     fn becomes(&mut self, state: State, now: Moment) {
         self.state = state;
         self.failing_since = match state {
@@ -117,5 +138,21 @@ impl Condition {
     /// For how long it has failed.
     pub(super) fn failing_for(&self, now: Moment) -> Option<Duration> {
         self.failing_since.map(|since| now.since(since))
+    }
+}
+
+/// `web exited with 1 (Essential container in task exited)`, in one line.
+fn ended(task: &StoppedTask) -> String {
+    let container = if task.container.is_empty() { "a task" } else { task.container.as_str() };
+    let how = match task.exit_code {
+        Some(code) => format!("exited with {code}"),
+        None => "stopped without an exit code".to_owned(),
+    };
+    let words: Vec<&str> = task.reason.split(|c: char| c.is_control() || c == ' ').collect();
+    let reason = words.join(" ");
+    if reason.is_empty() {
+        format!("{container} {how}")
+    } else {
+        format!("{container} {how} ({reason})")
     }
 }

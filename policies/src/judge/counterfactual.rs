@@ -53,6 +53,13 @@ impl Judge {
                     percent(count(suspect.bad) / count(suspect.all))
                 ))
             }
+            Measure::StoppedTasks { .. } => {
+                let Engine::Condition(condition) = &judged.engine else { return None };
+                Some(format!(
+                    "would have been watched on if at-most were {} (`{name}`)",
+                    condition.stopped
+                ))
+            }
             Measure::HealthyTargets { .. } | Measure::Alarms { .. } => {
                 let Engine::Condition(condition) = &judged.engine else { return None };
                 let failing = condition.failing_for(now)?;
@@ -178,7 +185,8 @@ impl Judged {
             | Measure::EachTarget { .. }
             | Measure::Series { .. }
             | Measure::HealthyTargets { .. }
-            | Measure::Alarms { .. } => return None,
+            | Measure::Alarms { .. }
+            | Measure::StoppedTasks { .. } => return None,
         };
         Some(Knob {
             setting,

@@ -101,9 +101,9 @@ impl Judged {
             Measure::EachTarget { limits, .. } => Engine::Each(Each::new(setting, *limits)),
             Measure::Counts { .. } => Engine::Counts(None),
             Measure::Series { .. } => Engine::Series { rank: None, baseline: Vec::new() },
-            Measure::HealthyTargets { lasting, .. } | Measure::Alarms { lasting, .. } => {
-                Engine::Condition(Condition::new(*lasting))
-            }
+            Measure::HealthyTargets { lasting, .. }
+            | Measure::Alarms { lasting, .. }
+            | Measure::StoppedTasks { lasting, .. } => Engine::Condition(Condition::new(*lasting)),
         };
         let memory = Memory::default();
         let compares = matches!(engine, Engine::Versus(_)) && objective.step.is_some();
@@ -231,6 +231,12 @@ impl Judged {
                 }
                 matches!(seen, Seen::Alarms { .. })
             }
+            (Engine::Condition(condition), Measure::StoppedTasks { at_most, .. }) => {
+                if let Seen::Stopped { count, tasks } = seen {
+                    condition.stopped(*at_most, *count, tasks, now);
+                }
+                matches!(seen, Seen::Stopped { .. })
+            }
             _ => false,
         };
         if taken {
@@ -247,6 +253,11 @@ impl Judged {
         {
             self.read_at = Some(now);
         }
+    }
+
+    /// Whether it is a series that knows what it is compared with.
+    pub(crate) fn has_baseline(&self) -> bool {
+        matches!(&self.engine, Engine::Series { rank: Some(_), .. })
     }
 
     /// Evidence so far; none of a condition, which is no statistic.

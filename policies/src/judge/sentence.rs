@@ -40,8 +40,10 @@ pub(crate) fn say(judged: &Judged, now: Moment) -> Sentence {
     let only = |seen: String| Sentence { seen, against: None, kept: None };
     match (&judged.engine, &judged.objective.measure) {
         (Engine::Condition(condition), _) => only(match condition.failing_for(now) {
-            Some(time) => format!("{}; for {} now", condition.seen, spell(time)),
-            None => condition.seen.clone(),
+            Some(time) if !time.is_zero() => {
+                format!("{}; for {} now", condition.seen, spell(time))
+            }
+            Some(_) | None => condition.seen.clone(),
         }),
         (Engine::Series { rank: None, .. }, _) => only("no baseline yet".to_owned()),
         (Engine::Series { rank: Some(_), .. }, _) => Sentence {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::histogram::Histogram;
 use crate::sample::Outcome;
-use crate::tick::{ArmTick, TargetTick};
+use crate::tick::{ArmTick, Invocations, TargetTick, UNMET_MAX};
 
 /// Targets of an arm whose numbers are kept apart; the rest are in the arm's sums only, and counted.
 pub const TARGETS_KEPT_MAX: usize = 1000;
@@ -37,6 +37,10 @@ pub struct Counts {
     pub statuses: BTreeMap<u16, u64>,
     /// Latencies of the answered probes.
     pub latency: Histogram,
+    /// What was seen where an answer was not as it should be, and how often: the first few sentences.
+    pub unmet: BTreeMap<String, u64>,
+    /// What was reported of the functions that were invoked, where any was.
+    pub invocations: Option<Box<Invocations>>,
 }
 
 impl Tally {
@@ -74,6 +78,8 @@ impl Counts {
             outcomes: BTreeMap::new(),
             statuses: BTreeMap::new(),
             latency,
+            unmet: BTreeMap::new(),
+            invocations: None,
         }
     }
 
@@ -89,6 +95,16 @@ impl Counts {
             *self.statuses.entry(status).or_default() += u64::from(count);
         }
         self.latency.add(&tick.latency);
+        for (sentence, &count) in &tick.unmet {
+            if let Some(seen) = self.unmet.get_mut(sentence) {
+                *seen += u64::from(count);
+            } else if self.unmet.len() < UNMET_MAX {
+                self.unmet.insert(sentence.clone(), count.into());
+            }
+        }
+        if let Some(invocations) = &tick.invocations {
+            self.invocations.get_or_insert_default().merge(invocations);
+        }
     }
 
     /// What went wrong, most often first: `11 × status 503, 2 × timeout`. Empty where nothing did.

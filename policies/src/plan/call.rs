@@ -21,6 +21,8 @@ pub enum Call {
     },
     /// A WebSocket, opened; one message sent, one awaited.
     WebSocket(WebSocket),
+    /// An invocation of a Lambda function: of the version that is the target.
+    Lambda(Lambda),
 }
 
 /// An HTTP request.
@@ -117,6 +119,13 @@ pub struct WebSocket {
     pub send: Option<Template>,
 }
 
+/// An invocation of a Lambda function, answered when the function has returned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lambda {
+    /// The event: JSON.
+    pub payload: Body,
+}
+
 impl Call {
     /// The host in place of the target's address.
     pub fn host(&self) -> Option<&str> {
@@ -125,7 +134,7 @@ impl Call {
             Self::Grpc(grpc) => grpc.host.as_deref(),
             Self::WebSocket(socket) => socket.host.as_deref(),
             Self::Tls { host } => host.as_deref(),
-            Self::Tcp => None,
+            Self::Tcp | Self::Lambda(_) => None,
         }
     }
 
@@ -137,6 +146,7 @@ impl Call {
             Self::Tcp => "tcp",
             Self::Tls { .. } => "tls",
             Self::WebSocket(_) => "websocket",
+            Self::Lambda(_) => "lambda",
         }
     }
 }

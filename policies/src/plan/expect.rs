@@ -138,7 +138,7 @@ fn or_none(found: Option<&str>) -> String {
 }
 
 /// As it can stand in a line of text: control characters escaped, quickly ended.
-fn quoted(text: &str) -> String {
+pub fn quoted(text: &str) -> String {
     let mut line = String::from("`");
     for character in text.chars().take(SEEN_MAX_BYTES) {
         if character.is_control() {
@@ -153,7 +153,7 @@ fn quoted(text: &str) -> String {
 }
 
 /// At most [`SEEN_MAX_BYTES`], cut between characters.
-fn clipped(sentence: &str) -> String {
+pub fn clipped(sentence: &str) -> String {
     if sentence.len() <= SEEN_MAX_BYTES {
         return sentence.to_owned();
     }

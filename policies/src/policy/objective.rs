@@ -115,6 +115,13 @@ pub enum Measure {
         /// Broken once one was red for this long.
         lasting: Duration,
     },
+    /// No more of green's tasks stopped by themselves than these: a condition.
+    StoppedTasks {
+        /// How many may.
+        at_most: u32,
+        /// Broken once more had for this long.
+        lasting: Duration,
+    },
 }
 
 /// What makes green's probe, or blue's, count against it when the two are compared.
@@ -177,7 +184,9 @@ const PATIENCE_MIN: Duration = Duration::from_secs(10);
 /// Target health comes with each look at the deployment, every 10 s.
 const HEALTH_PERIOD: Duration = Duration::from_secs(10);
 /// Alarms are read at most every 30 s, because `DescribeAlarms` is 9 a second for a whole account.
-const ALARMS_PERIOD: Duration = Duration::from_secs(30);
+pub const ALARMS_PERIOD: Duration = Duration::from_secs(30);
+/// Tasks are listed this often.
+pub const TASKS_PERIOD: Duration = Duration::from_secs(15);
 
 impl Signal {
     /// What is said of a bad probe: `bad`, `slower than 250 ms`.
@@ -241,6 +250,7 @@ impl Measure {
                 format!("healthy targets at least {}", exact_percent(*at_least))
             }
             Self::Alarms { names, .. } => format!("alarms {}", names.join(", ")),
+            Self::StoppedTasks { at_most, .. } => format!("stopped tasks at most {at_most}"),
         }
     }
 
@@ -251,13 +261,18 @@ impl Measure {
 
     /// Whether it is a condition, which spends no error rate and is no statistic (design.md §6).
     pub const fn is_condition(&self) -> bool {
-        matches!(self, Self::HealthyTargets { .. } | Self::Alarms { .. })
+        matches!(
+            self,
+            Self::HealthyTargets { .. } | Self::Alarms { .. } | Self::StoppedTasks { .. }
+        )
     }
 
     /// For how long a condition must fail to be Broken.
     pub const fn lasting(&self) -> Option<Duration> {
         match self {
-            Self::HealthyTargets { lasting, .. } | Self::Alarms { lasting, .. } => Some(*lasting),
+            Self::HealthyTargets { lasting, .. }
+            | Self::Alarms { lasting, .. }
+            | Self::StoppedTasks { lasting, .. } => Some(*lasting),
             Self::Share { .. }
             | Self::Versus { .. }
             | Self::EachTarget { .. }
@@ -272,6 +287,7 @@ impl Measure {
             Self::Counts { period, .. } | Self::Series { period, .. } => *period,
             Self::HealthyTargets { .. } => HEALTH_PERIOD,
             Self::Alarms { .. } => ALARMS_PERIOD,
+            Self::StoppedTasks { .. } => TASKS_PERIOD,
             Self::Share { .. } | Self::Versus { .. } | Self::EachTarget { .. } => return None,
         };
         Some((period * READINGS_MISSED_MAX).max(PATIENCE_MIN))

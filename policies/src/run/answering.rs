@@ -80,11 +80,22 @@ impl Run {
     pub(super) fn delivered(&mut self, delivery: Delivery) -> Vec<Action> {
         self.timeline.note(self.now, format!("answer {delivery}"));
         self.delivery = Some(delivery);
-        if let Some(actions) = self.begin_watch() {
-            return actions;
+        let mut actions = self.notify();
+        match self.begin_watch() {
+            Some(first) => actions.extend(first),
+            None => {
+                self.phase = Phase::Done;
+                actions.push(Action::Close);
+            }
         }
-        self.phase = Phase::Done;
-        vec![Action::Close]
+        actions
+    }
+
+    /// Tells whom the policy names of what was just delivered.
+    pub(super) fn notify(&self) -> Vec<Action> {
+        let topics = self.policy.as_ref().map(|(_, policy)| policy.notify.clone());
+        let topics = topics.filter(|topics| !topics.is_empty());
+        topics.map(|topics| Action::Notify { topics }).into_iter().collect()
     }
 
     pub(super) fn undelivered(&mut self, trouble: Trouble) -> Vec<Action> {

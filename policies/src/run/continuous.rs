@@ -78,6 +78,11 @@ pub enum Unjudgeable {
         "no objective of it that decides can be proven kept by probing one target: it needs `errors`, `latency` or `slo` against a limit of its own, not only `during: question`"
     )]
     NothingLeft,
+    /// A function cannot be invoked by its URL.
+    #[error(
+        "it invokes a Lambda function (`lambda`), and a static target is an address: write `http`, `grpc` or another protocol"
+    )]
+    Function,
     /// No window is long enough to prove a target kept.
     #[error(
         "a window of {} is not longer than `at-least` and `warm-up` ({}), so that nothing would ever be proven kept: make `watch.window` longer",
@@ -126,6 +131,9 @@ impl Continuous {
     /// # Errors
     /// Nothing of the policy that decides can be judged so.
     pub fn new(file: &str, mut policy: Policy) -> Result<(Self, Vec<String>), Unjudgeable> {
+        if policy.probe.script.invokes() {
+            return Err(Unjudgeable::Function);
+        }
         let mut warnings = Vec::new();
         policy.objectives.retain(|objective| match let_go_of(objective) {
             Some(why) => {
@@ -428,6 +436,9 @@ fn let_go_of(objective: &Objective) -> Option<&'static str> {
         Measure::Counts { .. }
         | Measure::Series { .. }
         | Measure::HealthyTargets { .. }
-        | Measure::Alarms { .. } => Some("nothing is read for a static target, it is only probed"),
+        | Measure::Alarms { .. }
+        | Measure::StoppedTasks { .. } => {
+            Some("nothing is read for a static target, it is only probed")
+        }
     }
 }

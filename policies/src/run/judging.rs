@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use super::watching::Watching;
-use super::{Run, reason, routed};
+use super::{Run, reason};
 use crate::decision::{Answer, Basis};
-use crate::deployment::Arm;
 use crate::event::Action;
 use crate::judge::{Judge, Standing};
 use crate::phase::Phase;
 use crate::policy::Policy;
 use crate::reading::Reading;
+use crate::sample::Outcome;
 use crate::tick::Tick;
 
 impl Run {
@@ -62,12 +62,12 @@ impl Run {
         if tick.is_gates_trouble(length) {
             // This says something about gate, nothing about the release.
             self.trouble_ticks += 1;
+            self.note_unsent(tick);
             return None;
         }
         let total = tick.green.total();
-        let targets =
-            |arm| self.deployment.as_ref().map_or(0, |d| routed(d, arm, policy.probe.via).len());
-        let (greens, blues) = (targets(Arm::Green), targets(Arm::Blue));
+        let arms = self.deployment.as_ref().map(|deployment| self.arms(deployment, policy));
+        let (greens, blues) = arms.map_or((0, 0), |(green, blue)| (green.len(), blue.len()));
         if total.judged() > 0 {
             self.silence.green = Duration::ZERO;
         } else if total.due > 0 || greens == 0 {
@@ -85,6 +85,21 @@ impl Run {
             silent => silent.or(Some(Duration::ZERO)),
         };
         in_force(&mut self.watching, &mut self.judge).map(|judge| judge.take(tick, now))
+    }
+
+    /// Keeps what was seen where probes could not be sent, and tells of it once.
+    fn note_unsent(&mut self, tick: &Tick) {
+        let arms = [Some(&tick.green), tick.blue.as_ref()].into_iter().flatten();
+        let mut targets = arms.flat_map(|arm| arm.targets.values());
+        let unsent = targets.find_map(|target| {
+            target.outcomes.get(&Outcome::NotSent)?;
+            target.unmet.keys().next().cloned()
+        });
+        let Some(unsent) = unsent else { return };
+        if self.unsent.is_none() {
+            self.timeline.note(self.now, format!("probes cannot be sent: {unsent}"));
+        }
+        self.unsent = Some(unsent);
     }
 
     /// Hands what the load balancer says of green to the judge in force.
@@ -146,7 +161,11 @@ impl Run {
             Basis::Undecided
         };
         let ticks = (self.judged_ticks, self.trouble_ticks);
-        let reason = reason::undecided(judge, policy, basis, self.now, ticks, answer);
+        let reason = if basis == Basis::GateTrouble {
+            reason::gate_trouble(ticks, self.unsent.as_deref(), answer)
+        } else {
+            reason::undecided(judge, policy, self.now, answer)
+        };
         let name = judge.least_sure().map(|judged| judged.objective.name.clone());
         let (name, otherwise) = if basis == Basis::Undecided {
             (name, judge.instead_of_undecided(self.now))

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::decision::{Answer, Basis};
+use crate::decision::Answer;
 use crate::deployment::Arm;
 use crate::event::Trouble;
 use crate::judge::{Judge, Judged, Missing, Sentence, Silence, aside, say, sentence};
@@ -71,23 +71,28 @@ pub(super) fn kept(
     )
 }
 
-/// Neither proven by the deadline.
-pub(super) fn undecided(
-    judge: &Judge,
-    policy: &Policy,
-    basis: Basis,
-    now: Moment,
+/// Gate itself could not measure. `unsent` is why probes could not be sent, where that was seen.
+pub(super) fn gate_trouble(
     (judged_ticks, trouble_ticks): (u64, u64),
+    unsent: Option<&str>,
     answer: Answer,
 ) -> String {
+    format!(
+        "not proven: gate itself could not measure in {trouble_ticks} of {} ticks ({}), which says nothing about the release; {}",
+        judged_ticks + trouble_ticks,
+        unsent.unwrap_or("short of CPU or sockets"),
+        undecided_rule(answer)
+    )
+}
+
+fn undecided_rule(answer: Answer) -> String {
+    format!("answering {answer} by the policy's `undecided` rule")
+}
+
+/// Neither proven by the deadline.
+pub(super) fn undecided(judge: &Judge, policy: &Policy, now: Moment, answer: Answer) -> String {
     let after = spell(now.since(Moment::ZERO));
-    let rule = format!("answering {answer} by the policy's `undecided` rule");
-    if basis == Basis::GateTrouble {
-        return format!(
-            "not proven: gate itself could not measure in {trouble_ticks} of {} ticks (short of CPU or sockets), which says nothing about the release; {rule}",
-            judged_ticks + trouble_ticks
-        );
-    }
+    let rule = undecided_rule(answer);
     let aside = match judge.set_aside() {
         0 => String::new(),
         count => format!(
@@ -143,10 +148,15 @@ fn faults_of_green(judge: &Judge) -> String {
     if faults.is_empty() { faults } else { format!(": {faults}") }
 }
 
-/// Green has nothing to probe.
-pub(super) fn no_targets(waited: Duration, answer: Answer) -> String {
+/// Green has nothing to probe; `nameless` where nothing but a policy could name it.
+pub(super) fn no_targets(waited: Duration, answer: Answer, nameless: bool) -> String {
+    let what = if nameless {
+        "neither the deployment nor the policy names a target to probe (write `targets: { green: [ URL ] }`)"
+    } else {
+        "green has no target to probe on the route the policy wants"
+    };
     format!(
-        "no data: green has no target to probe on the route the policy wants, after looking for {}; answering {answer} by the policy's `no-data` rule",
+        "no data: {what}, after looking for {}; answering {answer} by the policy's `no-data` rule",
         spell(waited)
     )
 }

@@ -48,9 +48,9 @@ impl Run {
             return None;
         }
         let (watching, text) = self.window(1)?;
+        self.watching = Some(watching);
         let plan = self.plan()?;
         self.timeline.note(self.now, text);
-        self.watching = Some(watching);
         self.silence = Silence::of(!plan.blue.is_empty());
         self.phase = Phase::Watching;
         let mut actions = vec![Action::Probe(Box::new(plan))];
@@ -104,7 +104,9 @@ impl Run {
                 self.end_watch("another question of the deployment took over".to_owned())
             }
             (Phase::Vetoing, Event::Delivered { delivery }) => {
-                self.end_watch(format!("veto {delivery}"))
+                let mut actions = self.notify();
+                actions.extend(self.end_watch(format!("veto {delivery}")));
+                actions
             }
             (Phase::Vetoing, Event::Undelivered { trouble }) => self.veto_undelivered(trouble),
             (Phase::Vetoing, Event::Resumed) => {

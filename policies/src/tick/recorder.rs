@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use super::invocations::Recording as Invoking;
 use super::{ArmTick, TargetTick, add};
 use crate::histogram::Recorder as Latencies;
 use crate::sample::{Outcome, Phase, Sample};
@@ -31,6 +32,8 @@ struct Recording {
     service: Latencies,
     lateness: Latencies,
     phases: [Latencies; 6],
+    /// Where functions are invoked.
+    invocations: Option<Box<Invoking>>,
     signals: BTreeMap<usize, Recording>,
 }
 
@@ -78,6 +81,7 @@ impl Recording {
             service: Latencies::coarse(),
             lateness: Latencies::coarse(),
             phases: std::array::from_fn(|_| Latencies::coarse()),
+            invocations: None,
             signals: BTreeMap::new(),
         }
     }
@@ -85,6 +89,10 @@ impl Recording {
     fn record(&mut self, sample: &Sample) {
         let tick = &mut self.tick;
         add(&mut tick.due, 1);
+        for invoked in &sample.invoked {
+            let invoking = self.invocations.get_or_insert_with(|| Box::new(Invoking::new()));
+            invoking.record(invoked, sample.late());
+        }
         if sample.outcome != Outcome::NotSent {
             self.lateness.record(sample.held);
             if sample.late() {
@@ -126,6 +134,7 @@ impl Recording {
             service: self.service.close(),
             lateness: self.lateness.close(),
             phases: phases.filter(|(_, interval)| !interval.is_empty()).collect(),
+            invocations: self.invocations.map(|invoking| Box::new(invoking.close())),
             signals: named.collect(),
             ..self.tick
         }

@@ -85,9 +85,10 @@ impl Scraper {
 }
 
 /// Targets that are one process each: behind a listener it is another one each time, and what it counted says
-/// nothing of the one before.
+/// nothing of the one before. A function has no address at all.
 fn there(order: &Order) -> Vec<Target> {
-    order.plan.green.iter().filter(|target| target.route != Way::Listener).cloned().collect()
+    let is_process = |route| !matches!(route, Way::Listener | Way::Function);
+    order.plan.green.iter().filter(|target| is_process(target.route)).cloned().collect()
 }
 
 async fn scrape(

@@ -31,9 +31,10 @@ fn shown(scrapes: &mut Scrapes) -> String {
                 let bounds = cumulative.iter().map(|(bound, count)| format!("{bound}:{count} "));
                 format!("{}{all}", bounds.collect::<String>())
             }
-            Seen::Point { .. } | Seen::Baseline { .. } | Seen::Alarms { .. } => {
-                "neither".to_owned()
-            }
+            Seen::Point { .. }
+            | Seen::Baseline { .. }
+            | Seen::Alarms { .. }
+            | Seen::Stopped { .. } => "neither".to_owned(),
         });
     }
     shown.sort();

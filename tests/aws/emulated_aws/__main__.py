@@ -31,7 +31,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--no-rollback-hooks", action="store_true", help="rollback deployments ask no hooks")
     parser.add_argument(
         "--flat-hook-payload", action="store_true", help="hook functions of ECS get the flat payload of older guides"
-    )
+    )  # fmt: skip
+    parser.add_argument(
+        "--metric-period-seconds", type=int, default=60, help="how often load balancers publish metrics (default 60)"
+    )  # fmt: skip
     parser.add_argument("--ready-file", type=Path, help="gets the ready line once everything is up")
     parser.add_argument("--log-dir", type=Path, help="default: a temporary directory, removed at the end")
     parser.add_argument("--exit-with-stdin", action="store_true", help="end when standard input does")
@@ -52,8 +55,8 @@ def main() -> int:
     try:
         settings = Settings(
             log_dir, arguments.host, arguments.port, arguments.secret_key, arguments.time_scale,
-            arguments.hook_limit_seconds, not arguments.no_rollback_hooks,
-            arguments.flat_hook_payload,
+            arguments.hook_limit_seconds, not arguments.no_rollback_hooks, arguments.flat_hook_payload,
+            arguments.metric_period_seconds,
         )  # fmt: skip
         asyncio.run(_run(settings, arguments))
     except (ValueError, OSError, RuntimeError, AwsError, NoAddress) as error:

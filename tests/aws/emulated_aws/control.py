@@ -15,17 +15,19 @@ from .ecs.api import Ecs
 from .ecs.native import views as native_views
 from .errors import AwsError
 from .faults import Faults
+from .functions.api import Lambda
 from .journal import Journal
 
 
 class Control:
     """Handlers; JSON in and out."""
 
-    def __init__(self, faults: Faults, journal: Journal, deployments: Deployments, ecs: Ecs) -> None:
+    def __init__(self, faults: Faults, journal: Journal, deployments: Deployments, ecs: Ecs, functions: Lambda) -> None:
         self._faults = faults
         self._journal = journal
         self._deployments = deployments
         self._ecs = ecs
+        self._functions = functions
         self._started = time.time()
 
     def routes(self) -> list[web.RouteDef]:
@@ -41,6 +43,7 @@ class Control:
             web.get("/_emulated/deployments/{id}", self._deployment),
             web.get("/_emulated/service-deployments", self._list_service_deployments),
             web.get("/_emulated/service-deployments/{id}", self._service_deployment),
+            web.get("/_emulated/functions", self._list_functions),
             web.get("/_emulated/tasks", self._tasks),
             web.post("/_emulated/tasks/{ip}/kill", self._kill_task),
             web.post("/_emulated/hooks/{id}/redeliver", self._redeliver),
@@ -105,6 +108,9 @@ class Control:
             if arn.rpartition("/")[2] == request.match_info["id"]:
                 return web.json_response(native_views.control(one))
         return _problem(404, f"no service deployment {request.match_info['id']}")
+
+    async def _list_functions(self, request: web.Request) -> web.Response:
+        return web.json_response({"functions": self._functions.overview()})
 
     async def _tasks(self, request: web.Request) -> web.Response:
         found = [

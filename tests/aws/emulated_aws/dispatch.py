@@ -11,7 +11,7 @@ from .journal import Journal
 from .moto import Moto
 
 # Served by us alone: moto's idea of them would contradict ours.
-OWN_SERVICES = {"codedeploy", "lambda"}
+OWN_SERVICES = {"cloudwatch", "codedeploy", "codepipeline", "lambda"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +23,8 @@ class Call:
     params: dict[str, Any]
     region: str
     access_key: str
+    session_token: str = ""
+    gone: Callable[[], bool] = lambda: False  # whether the client has hung up
 
 
 Handler = Callable[[Call], Awaitable[dict[str, Any]]]
@@ -49,11 +51,17 @@ class Dispatch:
             raise not_emulated(f"{service} {operation}")
         return found
 
-    async def moto(self, call: Call, params: dict[str, Any] | None = None) -> dict[str, Any]:
-        """The same operation asked of moto, possibly with other parameters."""
+    async def moto(
+        self, call: Call, params: dict[str, Any] | None = None, operation: str | None = None
+    ) -> dict[str, Any]:
+        """The same operation asked of moto, possibly with other parameters, or another of the same service."""
         return await self._moto.call(
-            call.service, call.operation, call.params if params is None else params, call.region
+            call.service, operation or call.operation, call.params if params is None else params, call.region
         )
+
+    def rename(self, theirs: str, ours: str) -> None:
+        """What moto calls `theirs` in elbv2 is `ours` to everybody else from now on."""
+        self._moto.renamed[theirs] = ours
 
     async def ask(
         self, service: str, operation: str, params: dict[str, Any], region: str, by: str, quiet: bool = False

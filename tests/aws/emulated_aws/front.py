@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from aiohttp import web
@@ -14,6 +15,7 @@ from .faults import Faults
 from .journal import Journal
 from .moto import Moto
 from .settings import Settings
+from .sts.sessions import Sessions
 from .wire import models, requests, responses, signature, validation
 from .wire.requests import Decoded, HttpRequest
 from .wire.responses import HttpResponse
@@ -24,8 +26,11 @@ log = logging.getLogger(__name__)
 class Front:
     """One request at a time through the same five doors."""
 
-    def __init__(self, settings: Settings, dispatch: Dispatch, moto: Moto, faults: Faults, journal: Journal) -> None:
+    def __init__(
+        self, settings: Settings, dispatch: Dispatch, moto: Moto, faults: Faults, journal: Journal, sessions: Sessions
+    ) -> None:
         self._settings = settings
+        self._sessions = sessions
         self._dispatch = dispatch
         self._moto = moto
         self._faults = faults
@@ -35,7 +40,8 @@ class Front:
         """aiohttp's entry: whatever happens, the client gets an answer its SDK can parse."""
         exchange = _Exchange()
         try:
-            answer = await self._serve(await _read(incoming), exchange)
+            gone = lambda: incoming.transport is None or incoming.transport.is_closing()  # noqa: E731
+            answer = await self._serve(await _read(incoming), exchange, gone)
         except AwsError as error:
             answer = exchange.failed(error)
         except Exception:
@@ -51,7 +57,7 @@ class Front:
             return web.Response(status=500)
         return web.Response(status=answer.status, headers=answer.headers, body=answer.body)
 
-    async def _serve(self, request: HttpRequest, exchange: _Exchange) -> HttpResponse | None:
+    async def _serve(self, request: HttpRequest, exchange: _Exchange, gone: Callable[[], bool]) -> HttpResponse | None:
         exchange.protocol = _guess_protocol(request)
         scope = signature.parse(request.headers)
         exchange.access_key = scope.access_key
@@ -64,6 +70,9 @@ class Front:
         secrets = self._settings.secret_keys(scope.access_key)
         signature.verify(scope, secrets, request.method, url, request.headers, request.body)
 
+        token = request.headers.get("X-Amz-Security-Token", "")
+        self._sessions.check(scope.access_key, token)
+
         decoded = requests.decode(service, request)
         exchange.operation, exchange.params = decoded.operation, decoded.params
         fault = self._faults.strike(service, decoded.operation, scope.access_key, decoded.params)
@@ -75,7 +84,7 @@ class Front:
             if fault.error:
                 raise AwsError(fault.error, fault.message, fault.status)
         validation.check(service, decoded.model, decoded.params)
-        call = Call(service, decoded.operation, decoded.params, scope.region, scope.access_key)
+        call = Call(service, decoded.operation, decoded.params, scope.region, scope.access_key, token, gone)
         return await self._answer(call, decoded, request)
 
     async def _answer(self, call: Call, decoded: Decoded, request: HttpRequest) -> HttpResponse:

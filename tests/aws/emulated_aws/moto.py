@@ -6,8 +6,9 @@ import asyncio
 import os
 import re
 import sys
+from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import aiohttp
 from botocore.parsers import create_parser
@@ -37,6 +38,8 @@ class Moto:
         self._child: Child | None = None
         self._url = ""
         self._session: aiohttp.ClientSession | None = None
+        self.renamed: dict[str, str] = {}  # moto's name to ours, in elbv2's ARNs
+        self.on_answer: Callable[[str, str], None] = lambda service, operation: None
 
     async def start(self) -> None:
         """Returns when moto answers, its slow first calls done."""
@@ -68,10 +71,12 @@ class Moto:
     async def forward(self, service: str, operation: str, request: HttpRequest) -> HttpResponse:
         """The client's request as it came, and moto's answer as it is; HTML becomes an error with a name."""
         headers = {k: v for k, v in request.headers.items() if k.lower() not in _HOP_BY_HOP}
-        status, answer, body = await self._send(request.method, request.target, headers, request.body)
+        asked = self._theirs(service, request.body)
+        status, answer, body = await self._send(request.method, request.target, headers, asked)
         _named(service, operation, status, answer)
+        self.on_answer(service, operation)
         kept = {k: v for k, v in answer.items() if k.lower() not in _NOT_RETURNED}
-        return HttpResponse(status, kept, body)
+        return HttpResponse(status, kept, self._ours(service, body))
 
     async def call(self, service: str, operation: str, params: dict[str, Any], region: str) -> dict[str, Any]:
         """One operation with parameters in and the parsed result out; raises the error moto named."""
@@ -86,20 +91,31 @@ class Moto:
         )
         body = request["body"]
         if isinstance(body, dict):
-            body = urlencode(body)
+            body = self._theirs(service, urlencode(body).encode())
         target = request["url_path"]
         if request["query_string"]:
             target += "?" + urlencode(request["query_string"], doseq=True)
         status, headers, content = await self._send(request["method"], target, request["headers"], body)
         _named(service, operation, status, headers)
+        self.on_answer(service, operation)
         parsed = create_parser(protocol).parse(
-            {"status_code": status, "headers": headers, "body": content}, model.output_shape
+            {"status_code": status, "headers": headers, "body": self._ours(service, content)}, model.output_shape
         )
         if status >= 300:
             found = parsed.get("Error", {})
             raise AwsError(found.get("Code") or "InternalFailure", found.get("Message") or "", status)
         parsed.pop("ResponseMetadata", None)
         return parsed
+
+    def _theirs(self, service: str, body: bytes) -> bytes:
+        for theirs, ours in self.renamed.items() if service == "elbv2" else ():
+            body = body.replace(quote(ours, safe="").encode(), quote(theirs, safe="").encode())
+        return body
+
+    def _ours(self, service: str, body: bytes) -> bytes:
+        for theirs, ours in self.renamed.items() if service == "elbv2" else ():
+            body = body.replace(theirs.encode(), ours.encode())
+        return body
 
     async def _send(self, method: str, target: str, headers: dict[str, str], body: Any) -> tuple[int, dict, bytes]:
         if self._session is None:

@@ -26,6 +26,7 @@ class Settings:
     hook_limit_seconds: float | None = None
     rollback_hooks: bool = True
     flat_hook_payload: bool = False  # native ECS hooks get the payload of older documentation
+    metric_period_seconds: int = 60
 
     def __post_init__(self) -> None:
         # Anybody who can sign a request can start processes here, so the outside must not reach it.
@@ -35,6 +36,8 @@ class Settings:
             raise ValueError("--time-scale must be between 0.1 and 1000")
         if self.hook_limit_seconds is not None and not 0.1 <= self.hook_limit_seconds <= 86400:
             raise ValueError("--hook-limit-seconds must be between 0.1 and 86400")
+        if self.metric_period_seconds not in (1, 5, 10, 20, 30, 60):
+            raise ValueError("--metric-period-seconds must be 1, 5, 10, 20, 30 or 60")
 
     def secret_keys(self, access_key: str) -> tuple[str, ...]:
         """The secrets that may have signed a request; one alone where one was asked for."""

@@ -17,12 +17,12 @@ from botocore.config import Config
 
 from emulated_aws.scenario.clients import Clients
 from emulated_aws.scenario.deploy import deploy, wait
-from emulated_aws.scenario.setup import Wanted, setup, teardown
+from emulated_aws.scenario.functions import teardown_lambda
+from emulated_aws.scenario.setup import Wanted, bootstrap_zip, setup, teardown
+from releases import HOOK, PROGRAMS, Fn, Release
 
 HOOK_LIMIT = 2.0
-PROGRAMS = Path(__file__).parent / "programs"
 SERVICE = [sys.executable, "-S", str(PROGRAMS / "service.py")]
-HOOK = f"exec {shlex.quote(sys.executable)} {shlex.quote(str(PROGRAMS / 'hook.py'))}"
 
 
 def eventually(check, seconds=10.0, what="condition"):
@@ -42,16 +42,21 @@ class Emulator:
     def __init__(self, directory, *arguments):
         self._made = {}  # clients by how they were asked for: loading a service model takes long
         self._session = botocore.session.Session()
-        ready = directory / "ready"
+        ready, self._said = directory / "ready", directory / "stderr"
         environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "emulated_aws", "--port", "0", "--ready-file", str(ready),
-             "--log-dir", str(directory), "--exit-with-stdin", *arguments],
-            env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
+        with self._said.open("wb") as said:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "emulated_aws", "--port", "0", "--ready-file", str(ready),
+                 "--log-dir", str(directory), "--exit-with-stdin", *arguments],
+                env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, text=True,
+            )  # fmt: skip
         self.ready_line = self.process.stdout.readline().strip()
         self.url = self.ready_line.rpartition(" ")[2]
-        assert self.url.startswith("http://127.0.0.1:"), self.ready_line
+        assert self.url.startswith("http://127.0.0.1:"), (self.ready_line, self.said())
+
+    def said(self):
+        """What it wrote on standard error so far."""
+        return self._said.read_text()
 
     def control(self, path, method="GET", body=None):
         """(status, JSON) of the control API."""
@@ -95,9 +100,13 @@ class Emulator:
 @pytest.fixture(scope="session")
 def aws(tmp_path_factory):
     """The emulator most tests share: fast, with short hook limits."""
-    emulator = Emulator(tmp_path_factory.mktemp("aws"), "--time-scale", "30", "--hook-limit-seconds", str(HOOK_LIMIT))
+    emulator = Emulator(
+        tmp_path_factory.mktemp("aws"), "--time-scale", "30", "--hook-limit-seconds", str(HOOK_LIMIT),
+        "--metric-period-seconds", "1",
+    )  # fmt: skip
     yield emulator
     assert emulator.stop() == 0
+    assert " ERROR " not in emulator.said()
 
 
 class Stack:
@@ -114,9 +123,9 @@ class Stack:
             function_environment={"HOOK_ANSWER": answer}, **wanted,
         ))  # fmt: skip
 
-    def deploy(self, hooks=("AfterAllowTestTraffic",), name="green", config=None, **environment):
+    def deploy(self, hooks=("AfterAllowTestTraffic",), name="green", config=None, command=SERVICE, **environment):
         """A new revision on its way."""
-        return deploy(self.clients, self.name, SERVICE, {"NAME": name, **environment}, tuple(hooks), config)
+        return deploy(self.clients, self.name, command, {"NAME": name, **environment}, tuple(hooks), config)
 
     def wait(self, deployment_id, seconds=20):
         """The end, the rollback's too."""
@@ -182,3 +191,84 @@ def new_native(aws):
     yield make
     for one in made:
         one.remove()
+
+
+@pytest.fixture
+def new_function(aws):
+    """Functions of the test's own making, taken away at its end."""
+    made = []
+
+    def make(**config):
+        made.append(Fn(aws, **config))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.api.delete_function(FunctionName=one.name)
+
+
+@pytest.fixture
+def new_release(aws):
+    """Functions with all that deploys them, taken away at the test's end."""
+    made = []
+
+    def make(**wanted):
+        made.append(Release(aws, **wanted))
+        return made[-1]
+
+    yield make
+    for one in made:
+        teardown_lambda(one.clients, one.name)
+
+
+@pytest.fixture
+def release(new_release):
+    """A function whose hook answers Succeeded."""
+    return new_release()
+
+
+@pytest.fixture
+def pipe(aws):
+    """Pipelines of the test's own making, taken away at its end."""
+    from pipelines import Pipe  # which needs this module
+
+    made = []
+
+    def make(*actions, emulator=aws, **extra):
+        made.append(Pipe(emulator, *actions, **extra))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.delete()
+
+
+@pytest.fixture(scope="session")
+def job_function(aws, tmp_path_factory):
+    """(name, events so far) of a function that keeps its events."""
+    name, events = f"job{uuid.uuid4().hex[:8]}", tmp_path_factory.mktemp("job") / "events"
+    clients = aws.clients()
+    trust = {"Statement": [{"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}}]}
+    clients.functions.create_function(
+        FunctionName=name, Runtime="provided.al2023", Handler="h", Timeout=30,
+        Role=clients.iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(trust))["Role"]["Arn"],
+        Code={"ZipFile": bootstrap_zip(f"exec {shlex.quote(sys.executable)} {PROGRAMS / 'job.py'}")},
+        Environment={"Variables": {"EVENTS": str(events)}},
+    )  # fmt: skip
+    read = lambda: [json.loads(line) for line in events.read_text().splitlines()] if events.exists() else []  # noqa: E731
+    yield name, read
+    clients.functions.delete_function(FunctionName=name)
+
+
+@pytest.fixture
+def cw(aws):
+    """A CloudWatch client, and what a test set taken back at its end."""
+    yield aws.clients().cloudwatch
+    aws.control("metrics/delay", "POST", {"seconds": 0})
+    aws.control("metrics/statuses", "POST", {"statuses": []})
+
+
+@pytest.fixture
+def namespace():
+    """One nobody else has."""
+    return f"test/{uuid.uuid4().hex[:8]}"

@@ -106,17 +106,17 @@ def test_failed_hook_without_auto_rollback_leaves_things_as_they_are(new_stack):
     assert stack.get() == (200, "next")
 
 
-@pytest.mark.parametrize("behaviour", ["silent", "crash", "error"])
-def test_hook_that_never_answers_costs_the_whole_limit(new_stack, behaviour):
-    stack = new_stack(answer=behaviour, auto_rollback=False, count=1)
-    deployment = stack.deploy()
-    stack.hook(deployment)
-    ended = stack.wait(deployment)
-    machine = stack.aws.deployment(deployment)
-    event = next(one for one in machine["events"] if one["name"] == "AfterAllowTestTraffic")
-    assert event["ended_at"] - event["started_at"] >= HOOK_LIMIT - 0.1
-    assert event["diagnostics"]["errorCode"] == "ScriptTimedOut"
-    assert ended["error"]["code"] == "HOOK_EXECUTION_FAILURE"
+def test_hook_that_never_answers_costs_the_whole_limit(new_stack):
+    # side by side, as each takes the limit
+    stacks = {one: new_stack(answer=one, auto_rollback=False, count=1) for one in ("silent", "crash", "error")}
+    deployments = {one: stack.deploy() for one, stack in stacks.items()}
+    for one, stack in stacks.items():
+        ended = stack.wait(deployments[one])
+        machine = stack.aws.deployment(deployments[one])
+        event = next(each for each in machine["events"] if each["name"] == "AfterAllowTestTraffic")
+        assert event["ended_at"] - event["started_at"] >= HOOK_LIMIT - 0.1, one
+        assert event["diagnostics"]["errorCode"] == "ScriptTimedOut", one
+        assert ended["error"]["code"] == "HOOK_EXECUTION_FAILURE", one
 
 
 def test_answer_after_the_end_or_twice_is_refused(stack):
@@ -238,6 +238,18 @@ def test_ready_wait_that_runs_out_stops(new_stack):
     assert ended["status"] == "Stopped" and ended["error"]["code"] == "TIMEOUT" and "rollback" in ended
 
 
+def test_termination_wait_that_runs_out_takes_blue_away(new_stack):
+    stack = new_stack(termination_wait_minutes=1, count=1)
+    deployment = stack.deploy(())
+    eventually(lambda: stack.aws.deployment(deployment)["waiting"] == "TERMINATION_WAIT")
+    sets = lambda: stack.clients.ecs.describe_task_sets(  # noqa: E731
+        cluster=stack.out["cluster"], service=stack.out["service"]
+    )["taskSets"]  # fmt: skip
+    assert len(sets()) == 2
+    assert stack.wait(deployment)["status"] == "Succeeded"
+    eventually(lambda: len(sets()) == 1)
+
+
 def test_canary_splits_traffic_exactly_and_stop_takes_it_back(stack):
     deployment = stack.deploy((), config="CodeDeployDefault.ECSCanary10Percent15Minutes")
     eventually(lambda: stack.aws.deployment(deployment)["traffic"]["production"]["green"] == 10.0)
@@ -251,14 +263,14 @@ def test_canary_splits_traffic_exactly_and_stop_takes_it_back(stack):
 
 def test_green_that_never_starts_leaves_install_running(new_stack):
     stack = new_stack()
-    deployment = stack.deploy(CRASH="1")
+    deployment = stack.deploy(command=["/nonexistent"])
     eventually(lambda: stack.aws.deployment(deployment)["task_sets"].get("green"))
     time.sleep(1)
     machine = stack.aws.deployment(deployment)
     assert names(machine["events"], "InProgress") == ["Install"]
     stopped = stack.clients.ecs.list_tasks(cluster=stack.out["cluster"], desiredStatus="STOPPED")["taskArns"]
     task = stack.clients.ecs.describe_tasks(cluster=stack.out["cluster"], tasks=stopped[:1])["tasks"][0]
-    assert task["stopCode"] == "EssentialContainerExited" and task["containers"][0]["exitCode"] == 3
+    assert task["stopCode"] == "TaskFailedToStart" and "exitCode" not in task["containers"][0]
     stack.clients.codedeploy.stop_deployment(deploymentId=deployment, autoRollbackEnabled=False)
     stack.wait(deployment)
 

@@ -6,9 +6,9 @@ import time
 
 import pytest
 from botocore.exceptions import ClientError
-from native import PAUSABLE, Native
 
 from conftest import Emulator, eventually
+from native import PAUSABLE, Native
 
 LAMBDA_STAGES = (
     "PRE_SCALE_UP", "POST_SCALE_UP", "TEST_TRAFFIC_SHIFT", "POST_TEST_TRAFFIC_SHIFT", "PRE_PRODUCTION_TRAFFIC_SHIFT",
@@ -71,7 +71,7 @@ def test_deployments_are_announced_on_the_bus(new_native):
     pattern = f'{{"detail-type": ["ECS Deployment State Change"], "resources": ["{one.out["service_arn"]}"]}}'
     one.clients.events.put_rule(Name=one.name, EventPattern=pattern)
     one.clients.events.put_targets(Rule=one.name, Targets=[{"Id": "queue", "Arn": arn}])
-    one.out["events_queue_url"] = url
+    one.out["queue_url"] = url
     deployment = one.deploy()
     one.go(deployment, action="ROLLBACK")
     one.wait(deployment)

@@ -2,10 +2,10 @@
 
 import pytest
 from botocore.exceptions import ClientError
-from native import Native
 
 from conftest import Stack
 from emulated_aws.scenario.setup import teardown
+from native import Native
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +111,16 @@ def test_load_balancers_are_refused(one, change, wanted):
         if value is None:
             del place[key]
     assert refusal(one, "update_service", one.where | {"loadBalancers": [balancer]}) == wanted
+
+
+@pytest.mark.parametrize("member", ["targetGroupArn", "alternateTargetGroupArn"])
+def test_tasks_are_not_registered_as_instances(one, member):
+    (vpc, *_) = one.clients.ec2.describe_vpcs()["Vpcs"]
+    group = one.clients.elbv2.create_target_group(
+        Name=f"{one.name}-{len(member)}", Protocol="HTTP", Port=80, VpcId=vpc["VpcId"], TargetType="instance"
+    )["TargetGroups"][0]["TargetGroupArn"]
+    test_load_balancers_are_refused(one, {member: group}, INVALID)
+    one.clients.elbv2.delete_target_group(TargetGroupArn=group)
 
 
 def test_operations_on_service_deployments_are_refused(one):

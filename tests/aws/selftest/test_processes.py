@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -24,10 +25,24 @@ def processes_with(marker):
     return found
 
 
-@pytest.mark.parametrize("ending", ["SIGTERM", "SIGKILL", "stdin"])
-def test_nothing_is_left_behind(tmp_path, ending):
-    emulator = Emulator(tmp_path)
-    assert (tmp_path / "ready").read_text().strip() == emulator.ready_line
+ENDINGS = ("SIGTERM", "SIGKILL", "stdin")
+
+
+@pytest.fixture(scope="module")
+def emulators(tmp_path_factory):
+    """One emulator and its directory for each ending, started at once as starting takes long."""
+    directories = {ending: tmp_path_factory.mktemp(ending) for ending in ENDINGS}
+    with ThreadPoolExecutor() as pool:
+        started = dict(zip(ENDINGS, pool.map(Emulator, directories.values()), strict=True))
+    yield {ending: (started[ending], directories[ending]) for ending in ENDINGS}
+    for one in started.values():
+        one.stop()
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_nothing_is_left_behind(emulators, ending):
+    emulator, directory = emulators[ending]
+    assert (directory / "ready").read_text().strip() == emulator.ready_line
     marker = f"MARK_{os.getpid()}_{ending}"
     # a shell between us and the service, and another service in the background: grandchildren
     service = f"{sys.executable} -S {PROGRAMS / 'service.py'}"
@@ -45,7 +60,7 @@ def test_nothing_is_left_behind(tmp_path, ending):
         emulator.process.send_signal(getattr(signal, ending))
     emulator.process.wait(timeout=15)
     eventually(lambda: not processes_with(marker), what="the end of every task and function")
-    eventually(lambda: not processes_with(str(tmp_path)), what="the end of moto and the guard")
+    eventually(lambda: not processes_with(str(directory)), what="the end of moto and the guard")
 
 
 def test_two_emulators_do_not_meet(aws, tmp_path):

@@ -122,7 +122,7 @@ Hooks:
   - AfterAllowTestTraffic: "CodeDeployHook_gate"
 """
     for text in (yaml, yaml.replace("Resources", "resources").replace("Hooks", "hooks")):
-        parsed = parse(content(text))
+        parsed = parse(content(text), "ECS")
         assert parsed.hooks == {"AfterAllowTestTraffic": "CodeDeployHook_gate"} and parsed.port == 8080
 
 
@@ -212,9 +212,9 @@ def test_ecs_and_elb_refuse(aws, new_stack):
         ("elbv2", "describe_target_groups", {"Names": ["nobody"]}, "TargetGroupNotFound"),
         ("elbv2", "delete_target_group", group, "ResourceInUse"),
         ("elbv2", "modify_listener", {"ListenerArn": "arn:x"}, "ListenerNotFound"),
-        ("elbv2", "create_target_group", {"Name": "x", "TargetType": "instance"}, "NotImplemented"),
+        ("elbv2", "create_target_group", {"Name": "x", "TargetType": "instance"}, "ValidationError"),
         ("elbv2", "create_target_group", {"Name": "x", "TargetType": "moon"}, "ValidationError"),
-        ("elbv2", "create_load_balancer", {"Name": "x", "Type": "network"}, "NotImplemented"),
+        ("elbv2", "create_load_balancer", {"Name": "x", "Type": "gateway"}, "NotImplemented"),
         ("ecs", "update_service", where | {"taskDefinition": out["task_definition"]}, "InvalidParameterException"),
         ("ecs", "delete_service", where, "InvalidParameterException"),
         ("ecs", "create_task_set", where | {"taskDefinition": out["task_definition"]}, "InvalidParameterException"),
@@ -239,6 +239,9 @@ def test_lambda_refuses(aws, one):
         ({"Environment": {"Variables": {"AWS_REGION": "x"}}}, "InvalidParameterValueException"),
         ({"Timeout": 901}, "InvalidParameterValueException"),
         ({"Runtime": "python3.13"}, "NotImplemented"),
+        ({"VpcConfig": {"SubnetIds": ["subnet-1"]}}, "NotImplemented"),
+        ({"LoggingConfig": {"SystemLogLevel": "WARN"}}, "InvalidParameterValueException"),
+        ({"LoggingConfig": {"LogFormat": "JSON", "ApplicationLogLevel": "DEBUG"}}, "NotImplemented"),
         ({"FunctionName": one.out["function"]}, "ResourceConflictException"),
         ({"Handler": None}, "InvalidParameterValueException"),
     ):
@@ -251,7 +254,6 @@ def test_lambda_refuses(aws, one):
         ({"Payload": b'"' + b"x" * (6 * 1024 * 1024) + b'"'}, "RequestTooLargeException"),
     ):
         assert refusal(aws, "lambda", "invoke", {"FunctionName": one.out["function"]} | change) == wanted
-    assert (
-        refusal(aws, "lambda", "create_alias", {"FunctionName": "f", "Name": "a", "FunctionVersion": "1"})
-        == "NotImplemented"
-    )
+    for operation, wanted in (("create_function_url_config", "NotImplemented"), ("get_policy", "NotImplemented")):
+        params = {"FunctionName": one.out["function"]} | ({"AuthType": "NONE"} if "url" in operation else {})
+        assert refusal(aws, "lambda", operation, params) == wanted

@@ -2,13 +2,19 @@
 
 mod crash;
 mod deployments;
+mod ecs;
+mod functions;
 mod observability;
+mod pipelines;
 mod probe;
 mod records;
 mod relay;
+mod secrets;
 mod shell;
 mod sidecar;
+mod signals;
 mod trouble;
+mod waits;
 mod watch;
 
 use std::sync::LazyLock;

@@ -92,6 +92,7 @@ impl CodeDeploy for RealAws {
                 termination_wait_minutes: end
                     .map(|end| minutes(end.termination_wait_time_in_minutes)),
                 error,
+                began_unix_seconds: info.create_time.map(|at| at.secs()),
                 rolled_back_by: info.rollback_info.and_then(|info| info.rollback_deployment_id),
             })
         })

@@ -56,6 +56,7 @@ fn deployment(arn: &str, found: SdkDeployment) -> ServiceDeployment {
             .unwrap_or(0),
         service_arn: found.service_arn.unwrap_or_default(),
         cluster_arn: found.cluster_arn.unwrap_or_default(),
+        began_unix_seconds: found.created_at.map(|at| at.secs()),
         status: text!(found.status).unwrap_or_default(),
         status_reason: found.status_reason,
         stage: text!(found.lifecycle_stage),
@@ -203,15 +204,14 @@ impl Ecs for RealAws {
     fn tasks<'a>(
         &'a self,
         cluster: &'a str,
-        started_by: &'a str,
+        service: &'a str,
         stopped: bool,
     ) -> Reply<'a, Vec<TaskFacts>> {
         let status = if stopped { DesiredStatus::Stopped } else { DesiredStatus::Running };
         Box::pin(async move {
-            // "startedBy" must be the only filter beside the status.
-            let call = self.ecs.list_tasks().cluster(cluster).started_by(started_by);
+            let call = self.ecs.list_tasks().cluster(cluster).service_name(service);
             let call = call.desired_status(status).max_results(100);
-            let reply = self.seen(Call::ListTasks, started_by, call.send().await)?;
+            let reply = self.seen(Call::ListTasks, service, call.send().await)?;
             let arns = reply.task_arns.unwrap_or_default().into_iter().take(TASKS_MAX);
             self.described(cluster, arns.collect()).await
         })

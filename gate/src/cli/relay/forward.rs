@@ -1,5 +1,6 @@
 //! Handing a question over, and answering it where nobody takes it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::Full;
@@ -12,15 +13,13 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{error, info, warn};
 
 use super::event::{Caller, Invoked, read};
-use crate::aws::codedeploy::CodeDeploy;
-use crate::aws::messages::Messages;
-use crate::aws::pipelines::Pipelines;
-use crate::aws::{AwsError, Failure, RealAws};
+use crate::aws::{Aws, AwsError, Failure};
 use crate::cli::story;
 use crate::client::Client;
 use crate::config::Key;
 use crate::intake::hooks::{CODEDEPLOY_PATH, CODEPIPELINE_PATH, ECS_PATH, HookEvent};
 use crate::journal::unix_millis;
+use crate::shell::{Vault, is_kept_by_aws};
 use crate::signature;
 
 /// One try to hand a question over.
@@ -37,7 +36,8 @@ const ANSWER_RESERVE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct Ready {
     pub(super) route: Route,
-    pub(super) key: Option<Key>,
+    /// By reference: one that AWS keeps is read for each question, so that it can be rotated.
+    pub(super) key: Option<String>,
     pub(super) patience: Duration,
     pub(super) unreachable: Answer,
 }
@@ -56,7 +56,14 @@ pub(super) enum Route {
 pub(super) struct Forwarder {
     settings: Result<Ready, String>,
     client: Client,
-    aws: RealAws,
+    aws: Arc<dyn Aws>,
+    vault: Vault,
+}
+
+/// The key behind a reference.
+pub(super) async fn key(vault: &Vault, reference: &str) -> Result<Key, String> {
+    let secret = vault.read(reference).await.map_err(|trouble| trouble.what)?;
+    Key::new(secret.text().as_bytes().to_vec())
 }
 
 /// Why a question was not handed over.
@@ -76,8 +83,8 @@ struct Handed<'a> {
 }
 
 impl Forwarder {
-    pub(super) fn new(settings: Result<Ready, String>, aws: RealAws) -> Self {
-        Self { settings, client: Client::new(), aws }
+    pub(super) fn new(settings: Result<Ready, String>, aws: Arc<dyn Aws>, vault: Vault) -> Self {
+        Self { settings, client: Client::new(), aws, vault }
     }
 
     /// Hands over what the function was invoked with. What it returns is what whoever invoked it reads: only
@@ -178,8 +185,12 @@ impl Forwarder {
         let deadline =
             caller.ends.checked_sub(ANSWER_RESERVE).map_or(wanted, |end| wanted.min(end));
         let mut last = "no try was made".to_owned();
+        let mut key = None;
+        if let Some(reference) = &ready.key {
+            key = Some(self.key(reference, deadline).await?);
+        }
         while Instant::now() < deadline {
-            match timeout_at(deadline, self.try_once(ready, handed)).await {
+            match timeout_at(deadline, self.try_once(ready, key.as_ref(), handed)).await {
                 Ok(Ok(told)) => {
                     info!(subject = handed.subject, "handed over");
                     return Ok(told);
@@ -194,12 +205,34 @@ impl Forwarder {
         Err(NotTaken::Unreachable(last))
     }
 
-    async fn try_once(&self, ready: &Ready, handed: &Handed<'_>) -> Result<Value, NotTaken> {
+    /// The key as it is now. One that cannot be read is no reason to let a release through.
+    async fn key(&self, reference: &str, deadline: Instant) -> Result<Key, NotTaken> {
+        loop {
+            let read = timeout_at(deadline, key(&self.vault, reference)).await;
+            let reason = match read {
+                Ok(Ok(key)) => return Ok(key),
+                Ok(Err(reason)) => reason,
+                Err(_elapsed) => "it was not read in time".to_owned(),
+            };
+            if !is_kept_by_aws(reference) || Instant::now() + TRY_AGAIN >= deadline {
+                return Err(NotTaken::Refused(format!("GATE_HOOK_KEY: {reason}")));
+            }
+            warn!(reason, "the key that signs hooks cannot be read yet");
+            sleep(TRY_AGAIN).await;
+        }
+    }
+
+    async fn try_once(
+        &self,
+        ready: &Ready,
+        key: Option<&Key>,
+        handed: &Handed<'_>,
+    ) -> Result<Value, NotTaken> {
         let url = match &ready.route {
             Route::Http(url) => url,
             Route::Queue(queue) => return self.queue(queue, handed).await,
         };
-        let request = request(url, ready.key.as_ref(), handed).map_err(NotTaken::Refused)?;
+        let request = request(url, key, handed).map_err(NotTaken::Refused)?;
         match self.client.send(request, TRY_TIMEOUT).await {
             Ok((StatusCode::ACCEPTED | StatusCode::OK, text)) => {
                 Ok(serde_json::from_slice(&text).unwrap_or_default())

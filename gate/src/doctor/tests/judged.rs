@@ -31,7 +31,7 @@ async fn a_good_policy_must_apply() {
     };
     check(Area::Policy, with_secret("env:NO_SUCH_VARIABLE"), expect![[r#"
         ok: web.policy.yaml judges at AfterInstall, AfterAllowTestTraffic, BeforeAllowTraffic, AfterAllowTraffic
-        error: web.policy.yaml: a secret cannot be read: the secret for header `x-token` could not be read: environment variable `NO_SUCH_VARIABLE` is not set"#]]).await;
+        error: web.policy.yaml cannot be probed by: the secret for header `x-token` could not be read: environment variable `NO_SUCH_VARIABLE` is not set"#]]).await;
     check(Area::Policy, with_secret("env:PATH"), expect!["ok: web.policy.yaml judges at AfterInstall, AfterAllowTestTraffic, BeforeAllowTraffic, AfterAllowTraffic"]).await;
     check(Area::Policy, service, expect!["ok: web.policy.yaml judges at POST_TEST_TRAFFIC_SHIFT"])
         .await;

@@ -128,15 +128,30 @@ async fn a_service_that_does_not_answer_is_an_error_only_where_the_daemon_needs_
         }
     };
     let sts = &[Call::GetCallerIdentity];
-    check(Area::Endpoints, silent(sts), expect![[r#"
+    check(
+        Area::Endpoints,
+        silent(sts),
+        expect![[r#"
         ok: these answer: codedeploy, ecs, elasticloadbalancing, lambda
-        warning: sts cannot be reached from here"#]]).await;
+        warning: sts cannot be reached from here"#]],
+    )
+    .await;
     let ecs = &[Call::DescribeServices, Call::ListTasks, Call::DescribeTaskSets];
-    check(Area::Endpoints, silent(ecs), expect![[r#"
+    check(
+        Area::Endpoints,
+        silent(ecs),
+        expect![[r#"
         ok: these answer: codedeploy, elasticloadbalancing, lambda, sts
-        warning: ecs cannot be reached from here"#]]).await;
+        warning: ecs cannot be reached from here"#]],
+    )
+    .await;
     let balancing = &[Call::DescribeTargetGroups, Call::DescribeListeners];
-    check(Area::Endpoints, silent(balancing), expect![[r#"
+    check(
+        Area::Endpoints,
+        silent(balancing),
+        expect![[r#"
         ok: these answer: codedeploy, ecs, lambda, sts
-        error: elasticloadbalancing cannot be reached from here"#]]).await;
+        error: elasticloadbalancing cannot be reached from here"#]],
+    )
+    .await;
 }

@@ -11,7 +11,7 @@ use super::expect;
 use super::fields::{self, Fields};
 use crate::plan::{
     BODY_MAX_BYTES, BUILT_IN, Body, Call, Expect, Grpc, HeaderValue, Headers, Http, HttpVersion,
-    Message, OWN_HEADERS, Template, WebSocket,
+    Lambda, Message, OWN_HEADERS, Template, WebSocket,
 };
 
 /// Characters of a path and its query.
@@ -24,7 +24,7 @@ const REDIRECTS_MAX: u8 = 10;
 const HEALTH_CHECK: &str = "/grpc.health.v1.Health/Check";
 
 /// The protocols a step may speak.
-pub(super) const PROTOCOLS: [&str; 5] = ["http", "grpc", "tcp", "tls", "websocket"];
+pub(super) const PROTOCOLS: [&str; 6] = ["http", "grpc", "tcp", "tls", "websocket", "lambda"];
 
 /// Reads the call of a probe or a step, of which there is exactly one, and what is expected of it.
 pub(super) fn call(
@@ -41,6 +41,9 @@ pub(super) fn call(
     }
     if let Some(node) = node("websocket") {
         return websocket(node, common, faults);
+    }
+    if let Some(node) = node("lambda") {
+        return lambda(node, faults);
     }
     if let Some(node) = node("tls") {
         let fields = Fields::of(node, &shape::TLS, faults)?;
@@ -65,7 +68,7 @@ fn http(node: &Node, common: &Headers, faults: &mut Faults<'_>) -> Option<(Call,
     let version = fields.choice("version", &versions, HttpVersion::One, faults);
     let host = fields.optional("host").and_then(|node| host(node, faults));
     let headers = with(common, fields.optional("headers"), faults);
-    let body = body(&fields, faults);
+    let body = body(&fields, ["body", "body-file"], faults);
     let redirects = fields.optional("redirects").map_or(0, |node| redirects(node, faults));
     let yes = [("true", true), ("false", false)];
     let compression = fields.choice("compression", &yes, false, faults);
@@ -81,12 +84,14 @@ fn http(node: &Node, common: &Headers, faults: &mut Faults<'_>) -> Option<(Call,
     Some((Call::Http(http), expect))
 }
 
-fn body(fields: &Fields<'_>, faults: &mut Faults<'_>) -> Option<Body> {
-    let text = fields.optional("body");
-    let file = fields.optional("body-file");
+/// What is sent: the text of the first key, or the file of the second.
+fn body(fields: &Fields<'_>, [key, file_key]: [&str; 2], faults: &mut Faults<'_>) -> Option<Body> {
+    let text = fields.optional(key);
+    let file = fields.optional(file_key);
     if let (Some(_), Some(node)) = (text, file) {
-        let help = "remove one of `body` and `body-file`";
-        faults.add(FaultCode::G0008, &node.place, "a request has one body", help);
+        let help = format!("remove one of `{key}` and `{file_key}`");
+        let message = if key == "body" { "a request has one body" } else { "an event is one text" };
+        faults.add(FaultCode::G0008, &node.place, message, help);
     }
     if let Some(node) = text {
         return template(node, BODY_MAX_BYTES, faults).map(Body::Text);
@@ -95,7 +100,7 @@ fn body(fields: &Fields<'_>, faults: &mut Faults<'_>) -> Option<Body> {
     let text = fields::text(node, faults)?;
     if text.is_empty() {
         let help = "write the path of a file";
-        faults.add(FaultCode::G0004, &node.place, "`body-file` is empty", help);
+        faults.add(FaultCode::G0004, &node.place, format!("`{file_key}` is empty"), help);
         return None;
     }
     Some(Body::File(text))
@@ -177,6 +182,28 @@ fn websocket(node: &Node, common: &Headers, faults: &mut Faults<'_>) -> Option<(
         faults.add(FaultCode::G0008, &node.place, "no message is awaited here", help);
     }
     Some((Call::WebSocket(WebSocket { path: path?, host, headers, send }), expect))
+}
+
+fn lambda(node: &Node, faults: &mut Faults<'_>) -> Option<(Call, Expect)> {
+    let fields = Fields::of(node, &shape::LAMBDA, faults)?;
+    let keys = ["payload", "payload-file"];
+    let payload = body(&fields, keys, faults);
+    if let Some(Body::Text(template)) = &payload
+        && let Some(text) = template.plain()
+        && serde_json::from_str::<serde::de::IgnoredAny>(text).is_err()
+    {
+        let help = "write it in quotes: `payload: '{\"check\":\"health\"}'`";
+        let message = "an event is JSON, and this is none: Lambda would refuse it";
+        faults.add(FaultCode::G0004, fields.place_of("payload"), message, help);
+    }
+    let expect = fields.optional("expect").map(|node| expect::returned(node, faults));
+    let payload = match payload {
+        Some(payload) => payload,
+        // What is unreadable has been said.
+        None if keys.iter().any(|key| fields.optional(key).is_some()) => return None,
+        None => Body::Text(Template::literal("{}")),
+    };
+    Some((Call::Lambda(Lambda { payload }), expect.unwrap_or_default()))
 }
 
 /// A path and query, with places for values.
@@ -285,28 +312,33 @@ fn header_value(node: &Node, faults: &mut Faults<'_>) -> Option<HeaderValue> {
     None
 }
 
+/// How a reference to a secret is written.
+const REFERENCE_HELP: &str =
+    "write `{ secret: \"env:NAME\" }`, or `file:/path`, `ssm:/name`, `secretsmanager:name`";
+
+/// Whether this says where a text is found: `env:NAME`, `file:/path`, `ssm:/name`, `secretsmanager:name` or
+/// `secretsmanager:name#key`.
+pub(super) fn is_reference(text: &str) -> bool {
+    match text.split_once(':') {
+        Some(("env" | "file" | "ssm", place)) => !place.is_empty(),
+        Some(("secretsmanager", place)) => match place.split_once('#') {
+            Some((id, key)) => !id.is_empty() && !key.is_empty(),
+            None => !place.is_empty(),
+        },
+        _ => false,
+    }
+}
+
 /// A reference to a secret, and what stands before it.
 pub(super) fn secret(node: &Node, faults: &mut Faults<'_>) -> Option<(String, String)> {
     let fields = Fields::of(node, &shape::SECRET, faults)?;
     let prefix = fields.optional("prefix").and_then(|node| fields::text(node, faults));
     let node = fields.optional("secret")?;
     let text = fields::text(node, faults)?;
-    let (kind, rest) = text.split_once(':').unwrap_or((text.as_str(), ""));
-    match kind {
-        "env" | "file" if !rest.is_empty() => {}
-        "ssm" | "secretsmanager" if !rest.is_empty() => {
-            let message = format!(
-                "secrets from `{kind}:` are not read by this version of gate, which refuses to probe without them"
-            );
-            faults.warn(&node.place, message, "let the task definition's `secrets` put it into the environment and write `env:NAME`");
-        }
-        _ => {
-            let help =
-                "write `{ secret: \"env:NAME\" }` or `{ secret: \"file:/run/secrets/name\" }`";
-            let message = format!("`{text}` is not a reference to a secret");
-            faults.add(FaultCode::G0004, &node.place, message, help);
-            return None;
-        }
+    if !is_reference(&text) {
+        let message = format!("`{text}` is not a reference to a secret");
+        faults.add(FaultCode::G0004, &node.place, message, REFERENCE_HELP);
+        return None;
     }
     Some((text, prefix.unwrap_or_default()))
 }

@@ -67,6 +67,12 @@ pub(super) fn message(node: &Node, faults: &mut Faults<'_>) -> Expect {
     fields.map(|fields| body(&fields, faults)).unwrap_or_default()
 }
 
+/// Of what a function returned.
+pub(super) fn returned(node: &Node, faults: &mut Faults<'_>) -> Expect {
+    let fields = Fields::of(node, &shape::LAMBDA_EXPECT, faults);
+    fields.map(|fields| body(&fields, faults)).unwrap_or_default()
+}
+
 /// Of a connection or a handshake.
 pub(super) fn handshake(node: &Node, shape: &'static Shape, faults: &mut Faults<'_>) -> Expect {
     let fields = Fields::of(node, shape, faults);
@@ -105,7 +111,8 @@ fn common(fields: &Fields<'_>, faults: &mut Faults<'_>) -> Expect {
         expect.size_bytes = size(node, faults);
     }
     if let Some(node) = fields.given("within") {
-        expect.within = within(node, faults);
+        let phases = fields.shape_of("within").unwrap_or(&shape::PHASES);
+        expect.within = within(node, phases, faults);
     }
     if fields.given("certificate-days").is_some() {
         let days = fields.parsed("certificate-days", units::number, faults);
@@ -127,12 +134,17 @@ fn size(node: &Node, faults: &mut Faults<'_>) -> (Option<u64>, Option<u64>) {
     (least.map(|(_, bytes)| bytes), most.map(|(_, bytes)| bytes))
 }
 
-fn within(node: &Node, faults: &mut Faults<'_>) -> Vec<(Option<Phase>, Duration)> {
-    let Some(fields) = Fields::of(node, &shape::PHASES, faults) else { return Vec::new() };
+fn within(
+    node: &Node,
+    shape: &'static Shape,
+    faults: &mut Faults<'_>,
+) -> Vec<(Option<Phase>, Duration)> {
+    let Some(fields) = Fields::of(node, shape, faults) else { return Vec::new() };
     let phases = Phase::ALL.map(Some).into_iter().chain([None]);
     phases
         .filter_map(|phase| {
             let name = phase.map_or("total", Phase::name);
+            fields.given(name)?;
             let (_, most) = fields.parsed(name, units::duration, faults)?;
             Some((phase, most))
         })

@@ -1,7 +1,7 @@
 //! The entries of one map, taken out one by one; what is left at the end is unknown.
 
 use super::super::fault::FaultCode;
-use super::super::shape::{KeyShape, Shape};
+use super::super::shape::{Form, KeyShape, Shape};
 use super::super::tree::{Key, Node, Place, Value};
 use super::Faults;
 use crate::units;
@@ -56,6 +56,11 @@ impl<'a> Fields<'a> {
     /// The value of a key that only some shapes have.
     pub(super) fn given(&self, key: &str) -> Option<&'a Node> {
         self.shape.key(key).and_then(|_| self.optional(key))
+    }
+
+    /// The shape of the map that is the value of a key.
+    pub(super) fn shape_of(&self, key: &str) -> Option<&'static Shape> {
+        if let Form::Map(shape) = self.shape.key(key)?.form { Some(shape) } else { None }
     }
 
     /// Refuses a map that has none of these keys, or several. `None` then.

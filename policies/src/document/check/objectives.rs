@@ -11,8 +11,8 @@ use super::signals;
 use crate::decision::Answer;
 use crate::evidence::continue_probes;
 use crate::policy::{
-    self, Counted, Decide, During, Limits, Measure, Objective, Probe, Signal, Versus, Watch,
-    auto_limits, slow_share,
+    self, Decide, During, Limits, Measure, Objective, Probe, Signal, Versus, Watch, auto_limits,
+    slow_share,
 };
 use crate::units;
 
@@ -96,6 +96,21 @@ pub(super) fn objectives(
     objectives
 }
 
+/// Refuses what nobody says of a function: it would never have data.
+fn not_of_functions(kind: &str, place: &Place, faults: &mut Faults<'_>) {
+    let (message, help) = match kind {
+        "metrics" => {
+            ("a function shows no metrics of its own", "write `cloudwatch` for those of Lambda")
+        }
+        "healthy-targets" => (
+            "no load balancer checks a function",
+            "write `errors`, or `alarms` of Lambda's metrics",
+        ),
+        _ => return,
+    };
+    faults.add(FaultCode::G0008, place, message, help);
+}
+
 fn objective(item: &Node, setting: Setting<'_>, faults: &mut Faults<'_>) -> Option<Objective> {
     let fields = Fields::of(item, &shape::OBJECTIVE, faults)?;
     let kinds: Vec<&str> =
@@ -116,6 +131,9 @@ fn objective(item: &Node, setting: Setting<'_>, faults: &mut Faults<'_>) -> Opti
             return None;
         }
     };
+    if setting.probe.is_some_and(|probe| probe.script.invokes()) {
+        not_of_functions(kind, fields.place_of(kind), faults);
+    }
     let step = step(node, setting, faults);
     let share = |step: &String| setting.probe.map_or(1.0, |probe| probe.script.share_of(step));
     let setting = Setting { share: step.as_ref().map_or(1.0, share), ..setting };
@@ -127,6 +145,7 @@ fn objective(item: &Node, setting: Setting<'_>, faults: &mut Faults<'_>) -> Opti
         "cloudwatch" => signals::unnamed(signals::cloudwatch(node, faults)?),
         "metrics" => signals::unnamed(signals::metrics(node, faults)?),
         "healthy-targets" => signals::unnamed(signals::healthy_targets(node, faults)?),
+        "stopped-tasks" => signals::unnamed(signals::stopped_tasks(node, faults)?),
         _ => signals::unnamed(signals::alarms(node, faults)?),
     };
     let name = name.unwrap_or_else(|| measure.name());
@@ -158,7 +177,6 @@ fn objective(item: &Node, setting: Setting<'_>, faults: &mut Faults<'_>) -> Opti
         faults.add(FaultCode::G0008, fields.place_of("during"), message, help);
     }
     let objective = Objective { name, measure, step, weight, observe, no_data, during };
-    unread(&item.place, &objective, setting.decide, faults);
     if let Some(probe) = setting.probe.filter(|_| during != During::Watch && !observe) {
         decidable(&item.place, &objective, probe, setting, faults);
     }
@@ -183,36 +201,6 @@ fn step(node: &Node, setting: Setting<'_>, faults: &mut Faults<'_>) -> Option<St
         faults.add(FaultCode::G0008, &node.place, message, help);
     }
     Some(text.clone())
-}
-
-/// Warns of an objective that nothing is read for yet, and of what comes of that.
-fn unread(place: &Place, objective: &Objective, decide: &Decide, faults: &mut Faults<'_>) {
-    let what = match &objective.measure {
-        Measure::Counts { counted: Counted::CloudWatch { .. }, .. } | Measure::Series { .. } => {
-            "CloudWatch"
-        }
-        Measure::Alarms { .. } => "alarms",
-        Measure::Counts { .. }
-        | Measure::Share { .. }
-        | Measure::Versus { .. }
-        | Measure::EachTarget { .. }
-        | Measure::HealthyTargets { .. } => return,
-    };
-    let rolls_back = objective.no_data.unwrap_or(decide.no_data) == Answer::Rollback;
-    let (effect, help) = if objective.observe || objective.during == During::Watch {
-        ("so this objective has no data and decides nothing", "it can stay for a later version")
-    } else if rolls_back {
-        (
-            "so this objective has no data, and its `no-data` rule rolls every release back",
-            "write `no-data: continue` beside it, or `observe: true`",
-        )
-    } else {
-        (
-            "so this objective has no data, and its `no-data` rule lets it go",
-            "it can stay for a later version",
-        )
-    };
-    faults.warn(place, format!("this version of gate does not read {what} yet, {effect}"), help);
 }
 
 type Found<'a> = (Measure, Fields<'a>);
@@ -447,7 +435,8 @@ fn decidable(
         | Measure::Counts { .. }
         | Measure::Series { .. }
         | Measure::HealthyTargets { .. }
-        | Measure::Alarms { .. } => return,
+        | Measure::Alarms { .. }
+        | Measure::StoppedTasks { .. } => return,
     };
     let per_tick = setting.rate_per_second() * decide.tick.as_secs_f64();
     let probes = if decide.strict {

@@ -10,7 +10,9 @@ use super::Faults;
 use super::call;
 use super::fields::{self, Fields};
 use super::scenario;
-use crate::plan::{ClientTls, Connections, IDLE_MAX_DEFAULT, Rate, Scrape, Script, Segment, Sign};
+use crate::plan::{
+    Call, ClientTls, Connections, IDLE_MAX_DEFAULT, Rate, Scrape, Script, Segment, Sign,
+};
 use crate::policy::{self, Decide, Probe, Via};
 use crate::units;
 
@@ -19,6 +21,9 @@ const IN_FLIGHT_MAX: f64 = 10_000.0;
 /// Up to this rate each probe has a connection of its own unless the policy says otherwise: a TCP handshake
 /// costs both sides little then, and load balancers' health checks do the same.
 const NEW_CONNECTIONS_MAX_PER_SECOND: f64 = 100.0;
+/// What is said of the way to an address, which a function has not.
+const KEYS_OF_ADDRESSES: [&str; 7] =
+    ["headers", "green-headers", "via", "connections", "client-tls", "sign", "scrape"];
 /// Steps and ramps of one rate.
 const SEGMENTS_MAX: usize = 32;
 
@@ -141,7 +146,31 @@ fn script(
     let scrape = fields.optional("scrape").map(|node| scrape(node, faults)).unwrap_or_default();
     let scenarios = scenario::scenarios(fields, node, &common, faults)?;
     let tls = tls.unwrap_or_default();
-    Some(Script { scenarios, connections, tls, sign, green_headers, scrape })
+    let script = Script { scenarios, connections, tls, sign, green_headers, scrape };
+    if script.invokes() {
+        only_invokes(fields, &script, faults);
+    }
+    Some(script)
+}
+
+/// Refuses what has no effect where functions are invoked, so that nobody relies on it.
+fn only_invokes(fields: &Fields<'_>, script: &Script, faults: &mut Faults<'_>) {
+    let mut steps = script.scenarios.iter().flat_map(|scenario| &scenario.steps);
+    if let Some(step) = steps.find(|step| !matches!(step.call, Call::Lambda(_))) {
+        let message = format!(
+            "steps by `lambda` and by `{}` have no target in common: one invokes a function, the other needs an address",
+            step.call.protocol()
+        );
+        let help = "write a policy for each, told apart by `applies-to`";
+        faults.add(FaultCode::G0008, fields.place_of("scenarios"), message, help);
+    }
+    for key in KEYS_OF_ADDRESSES {
+        if fields.optional(key).is_some() {
+            let message = format!("`{key}` has no effect on `lambda`");
+            let help = "remove it: AWS's own interface invokes functions";
+            faults.add(FaultCode::G0008, fields.place_of(key), message, help);
+        }
+    }
 }
 
 fn connections(fields: &Fields<'_>, rate: &Rate, faults: &mut Faults<'_>) -> Connections {
@@ -200,12 +229,11 @@ fn client_tls(node: &Node, faults: &mut Faults<'_>) -> ClientTls {
     let reference = |key: &str, faults: &mut Faults<'_>| {
         let node = fields.optional(key)?;
         let text = fields::text(node, faults)?;
-        let sound = text
-            .split_once(':')
-            .is_some_and(|(kind, rest)| matches!(kind, "env" | "file") && !rest.is_empty());
+        let sound = call::is_reference(&text);
         if !sound {
-            let message = format!("`{text}` is not a reference to a file or a variable");
-            faults.add(FaultCode::G0004, &node.place, message, "write it like `file:/etc/ca.pem`");
+            let message = format!("`{text}` is not a reference to certificates");
+            let help = "write it like `file:/etc/ca.pem`, `env:NAME`, `ssm:/name` or `secretsmanager:name`";
+            faults.add(FaultCode::G0004, &node.place, message, help);
         }
         sound.then_some(text)
     };

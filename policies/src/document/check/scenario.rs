@@ -116,7 +116,14 @@ fn step(node: &Node, common: &Headers, faults: &mut Faults<'_>) -> Option<Step> 
     let (call, expect) = call::call(&fields, common, faults)?;
     if !take.is_empty() && matches!(call, Call::Tcp | Call::Tls { .. } | Call::Grpc(_)) {
         let message = format!("the answer of `{}` has no values to take", call.protocol());
-        let help = "take them from `http` or `websocket`";
+        let help = "take them from `http`, `websocket` or `lambda`";
+        faults.add(FaultCode::G0008, fields.place_of("take"), message, help);
+    }
+    if matches!(call, Call::Lambda(_))
+        && take.iter().any(|take| matches!(take.source, Source::Header(_)))
+    {
+        let help = "take values by `json` or `regex`";
+        let message = "what a function returns has no headers";
         faults.add(FaultCode::G0008, fields.place_of("take"), message, help);
     }
     Some(Step { name: name?, call, expect, take })
@@ -211,6 +218,10 @@ fn templates(call: &Call) -> Vec<&Template> {
             .chain(literals(&socket.headers))
             .collect(),
         Call::Grpc(grpc) => literals(&grpc.headers).collect(),
+        Call::Lambda(lambda) => match &lambda.payload {
+            Body::Text(template) => vec![template],
+            Body::File(_) => Vec::new(),
+        },
         Call::Tcp | Call::Tls { .. } => Vec::new(),
     }
 }

@@ -22,6 +22,8 @@ const DIMENSIONS_MAX: usize = 30;
 const MINUTE: Duration = Duration::from_secs(60);
 /// A condition is broken once it failed for this long (design.md §6).
 const LASTING_DEFAULT: Duration = Duration::from_secs(30);
+/// Tasks that stopped stay stopped, so there is nothing to wait for.
+const STOPPED_LASTING_DEFAULT: Duration = Duration::ZERO;
 /// Readings of the service's own metrics are this far apart.
 const SCRAPE_PERIOD: Duration = Duration::from_secs(1);
 
@@ -197,14 +199,14 @@ fn selector_help(error: &SelectorError) -> String {
 
 pub(super) fn healthy_targets<'a>(node: &'a Node, faults: &mut Faults<'_>) -> Option<Found<'a>> {
     let fields = Fields::of(node, &shape::HEALTHY_TARGETS, faults)?;
-    let lasting = lasting(&fields, faults);
+    let lasting = lasting(&fields, LASTING_DEFAULT, faults);
     let (_, at_least) = fields.parsed("at-least", units::part, faults)?;
     Some((Measure::HealthyTargets { at_least, lasting }, fields))
 }
 
 pub(super) fn alarms<'a>(node: &'a Node, faults: &mut Faults<'_>) -> Option<Found<'a>> {
     let fields = Fields::of(node, &shape::ALARMS, faults)?;
-    let lasting = lasting(&fields, faults);
+    let lasting = lasting(&fields, LASTING_DEFAULT, faults);
     let node = fields.optional("names")?;
     let list = fields::list(node);
     let names: Vec<String> = list.iter().filter_map(|node| fields::text(node, faults)).collect();
@@ -216,7 +218,14 @@ pub(super) fn alarms<'a>(node: &'a Node, faults: &mut Faults<'_>) -> Option<Foun
     Some((Measure::Alarms { names, lasting }, fields))
 }
 
-fn lasting(fields: &Fields<'_>, faults: &mut Faults<'_>) -> Duration {
+pub(super) fn stopped_tasks<'a>(node: &'a Node, faults: &mut Faults<'_>) -> Option<Found<'a>> {
+    let fields = Fields::of(node, &shape::STOPPED_TASKS, faults)?;
+    let lasting = lasting(&fields, STOPPED_LASTING_DEFAULT, faults);
+    let (_, at_most) = fields.parsed("at-most", units::whole, faults)?;
+    Some((Measure::StoppedTasks { at_most, lasting }, fields))
+}
+
+fn lasting(fields: &Fields<'_>, default: Duration, faults: &mut Faults<'_>) -> Duration {
     let written = fields.parsed("for", units::duration, faults);
-    written.map_or(LASTING_DEFAULT, |(_, lasting)| lasting)
+    written.map_or(default, |(_, lasting)| lasting)
 }

@@ -7,7 +7,15 @@ const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPT
 pub(in crate::document) static PROBE: Shape = Shape {
     what: "`probe`",
     about: "What to probe, how often, and what to expect.",
-    needs: Needs::One(&[&["http"], &["grpc"], &["tcp"], &["tls"], &["websocket"], &["scenarios"]]),
+    needs: Needs::One(&[
+        &["http"],
+        &["grpc"],
+        &["tcp"],
+        &["tls"],
+        &["websocket"],
+        &["lambda"],
+        &["scenarios"],
+    ]),
     keys: &[
         key("http", Form::Map(&HTTP), "", "an HTTP request, and the answer that is good"),
         key("grpc", Form::Map(&GRPC), "", "a unary gRPC call; by default the health of the server"),
@@ -19,6 +27,7 @@ pub(in crate::document) static PROBE: Shape = Shape {
             "",
             "a WebSocket, opened; one message and its answer",
         ),
+        key("lambda", Form::Map(&LAMBDA), "", "an invocation of the version: `lambda: {}`"),
         key(
             "scenarios",
             Form::List(&Form::Map(&SCENARIO)),
@@ -123,13 +132,13 @@ pub(in crate::document) static CLIENT_TLS: Shape = Shape {
             "roots",
             Form::Text,
             "the machine's",
-            "`file:/path` or `env:NAME`: certificate authorities in PEM, trusted instead of the machine's",
+            "reference to certificate authorities in PEM, trusted instead of the machine's: `file:/path`, `env:NAME`, `ssm:/name`, `secretsmanager:name`",
         ),
         key(
             "certificate",
             Form::Text,
             "none",
-            "`file:/path` or `env:NAME`: the chain shown to targets that ask, in PEM",
+            "reference to the chain shown to targets that ask, in PEM",
         ),
         key("key", Form::Map(&SECRET), "none", "the key of `certificate`, in PEM"),
         key("server-name", Form::Text, "the host", "name asked for and verified"),
@@ -279,6 +288,22 @@ pub(in crate::document) static WEBSOCKET: Shape = Shape {
     ],
 };
 
+pub(in crate::document) static LAMBDA: Shape = Shape {
+    what: "`lambda`",
+    about: "An invocation of a version of a Lambda function, which must not fail.",
+    needs: Needs::Nothing,
+    keys: &[
+        key("payload", Form::Text, "{}", "the event, in JSON; `${name}` stands for a value"),
+        key(
+            "payload-file",
+            Form::Text,
+            "none",
+            "file that holds the event, at most 1 MiB; read when probing starts",
+        ),
+        key("expect", Form::Map(&LAMBDA_EXPECT), "no error", "what it must return"),
+    ],
+};
+
 pub(in crate::document) static SCENARIO: Shape = Shape {
     what: "a scenario",
     about: "Requests in a row: one probe, and a signal of its own.",
@@ -304,7 +329,7 @@ pub(in crate::document) static SCENARIO: Shape = Shape {
 pub(in crate::document) static STEP: Shape = Shape {
     what: "a step",
     about: "One request of a scenario, and a signal of its own.",
-    needs: Needs::One(&[&["http"], &["grpc"], &["tcp"], &["tls"], &["websocket"]]),
+    needs: Needs::One(&[&["http"], &["grpc"], &["tcp"], &["tls"], &["websocket"], &["lambda"]]),
     keys: &[
         must(
             "name",
@@ -322,6 +347,7 @@ pub(in crate::document) static STEP: Shape = Shape {
             "",
             "a WebSocket, opened; one message and its answer",
         ),
+        key("lambda", Form::Map(&LAMBDA), "", "an invocation of the version"),
         key(
             "take",
             Form::MapOf(&Form::Map(&TAKE)),
@@ -351,7 +377,7 @@ pub(in crate::document) static SECRET: Shape = Shape {
             "secret",
             Form::Text,
             "write `{ secret: \"env:NAME\" }` or `{ secret: \"file:/run/secrets/name\" }`",
-            "`env:NAME`, `file:/path`, `ssm:/name` or `secretsmanager:name`",
+            "`env:NAME`, `file:/path`, `ssm:/name`, `secretsmanager:name` or `secretsmanager:name#json-key`",
         ),
         key("prefix", Form::Text, "none", "stands before the secret: `\"Bearer \"`"),
     ],
@@ -411,6 +437,27 @@ pub(in crate::document) static MESSAGE_EXPECT: Shape = Shape {
     about: "The message that is good.",
     needs: Needs::Nothing,
     keys: &[BODY_TEXT, BODY_REGEX, BODY_JSON, BODY_SCHEMA, SIZE, WITHIN, CERTIFICATE],
+};
+
+pub(in crate::document) static LAMBDA_EXPECT: Shape = Shape {
+    what: "`expect`",
+    about: "What the function must return.",
+    needs: Needs::Nothing,
+    keys: &[
+        BODY_TEXT,
+        BODY_REGEX,
+        BODY_JSON,
+        BODY_SCHEMA,
+        SIZE,
+        key("within", Form::Map(&LAMBDA_WITHIN), "the time-out", "most time, as `total`"),
+    ],
+};
+
+pub(in crate::document) static LAMBDA_WITHIN: Shape = Shape {
+    what: "`within`",
+    about: "Most time of an invocation.",
+    needs: Needs::Nothing,
+    keys: &[key("total", Form::Duration, "", "from the send to the answer, without a cold start")],
 };
 
 pub(in crate::document) static GRPC_EXPECT: Shape = Shape {

@@ -25,6 +25,12 @@ pub(in crate::document) static POLICY: Shape = Shape {
             "write `probe: { http: { path: /healthz } }`",
             "what to probe, how often, what to expect",
         ),
+        key(
+            "targets",
+            Form::Map(&TARGETS),
+            "the deployment's own",
+            "what is probed where a deployment names no address itself: CodePipeline, CodeDeploy on EC2",
+        ),
         must(
             "objectives",
             Form::List(&Form::Map(&OBJECTIVE)),
@@ -43,7 +49,12 @@ pub(in crate::document) static POLICY: Shape = Shape {
             "no watch",
             "judging on after Continue, while traffic shifts",
         ),
-        key("notify", Form::Some(&Form::Map(&NOTIFY)), "nobody", "who is told of a decision"),
+        key(
+            "notify",
+            Form::Some(&Form::Map(&NOTIFY)),
+            "nobody",
+            "who is told of a decision, at most 8",
+        ),
     ],
 };
 
@@ -82,6 +93,21 @@ pub(in crate::document) static APPLIES_TO: Shape = Shape {
             "all",
             "stages of CodeDeploy (`AfterAllowTestTraffic`), of ECS (`POST_TEST_TRAFFIC_SHIFT`) and of CodePipeline (`Approval`)",
         ),
+    ],
+};
+
+pub(in crate::document) static TARGETS: Shape = Shape {
+    what: "`targets`",
+    about: "What is probed where a deployment names no address itself; the path is the probe's.",
+    needs: Needs::Nothing,
+    keys: &[
+        must(
+            "green",
+            Form::Some(&Form::Text),
+            "write `green: [ \"http://host:port\" ]`",
+            "scheme, host and port of the candidate: one, or a list of at most 50",
+        ),
+        key("blue", Form::Some(&Form::Text), "none", "the same of the baseline"),
     ],
 };
 
@@ -129,6 +155,12 @@ pub(in crate::document) static OBJECTIVE: Shape = Shape {
             "condition: what the load balancer says of green's targets",
         ),
         key("alarms", Form::Map(&ALARMS), "", "condition: CloudWatch alarms"),
+        key(
+            "stopped-tasks",
+            Form::Map(&STOPPED_TASKS),
+            "",
+            "condition: green's tasks that stopped by themselves",
+        ),
     ],
 };
 
@@ -391,6 +423,19 @@ pub(in crate::document) static ALARMS: Shape = Shape {
     ],
 };
 
+pub(in crate::document) static STOPPED_TASKS: Shape = Shape {
+    what: "`stopped-tasks`",
+    about: "Green's tasks on ECS that stopped by themselves since the question was accepted.",
+    needs: Needs::Nothing,
+    keys: &[
+        must("at-most", Form::Whole, "write `at-most: 0`", "how many may, 0 to 1000000"),
+        key("for", Form::Duration, "0s", "broken once it failed for this long"),
+        OBSERVE,
+        NO_DATA,
+        DURING,
+    ],
+};
+
 pub(in crate::document) static DECIDE: Shape = Shape {
     what: "`decide`",
     about: "How sure to be, how long to take, what to say when unsure.",
@@ -457,5 +502,10 @@ pub(in crate::document) static NOTIFY: Shape = Shape {
     what: "a `notify` entry",
     about: "Who is told of a decision.",
     needs: Needs::Nothing,
-    keys: &[must("sns", Form::Text, "write `sns: \"arn:aws:sns:…\"`", "ARN of an SNS topic")],
+    keys: &[must(
+        "sns",
+        Form::Text,
+        "write `sns: \"arn:aws:sns:…\"`",
+        "ARN of a standard SNS topic, `arn:aws:sns:REGION:ACCOUNT:NAME`",
+    )],
 };

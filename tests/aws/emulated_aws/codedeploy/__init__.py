@@ -1,1 +1,1 @@
-"""The CodeDeploy life cycle for ECS blue/green deployments: our reading of the AWS documentation."""
+"""The CodeDeploy life cycle on ECS and Lambda: our reading of the AWS documentation."""

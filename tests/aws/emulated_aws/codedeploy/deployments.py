@@ -11,12 +11,13 @@ from typing import Any
 from ..dispatch import Call, Dispatch
 from ..errors import AwsError, not_emulated
 from ..settings import Settings
-from . import appspec, configs, views
-from .fleet import PRINCIPAL, Fleet
-from .groups import Groups, check_auto_rollback
+from . import appspec, views
+from .fleet import Fleet
+from .groups import Groups
 from .hooks import MAX_DELIVERIES, Hooks
 from .machine import Machine
 from .model import Deployment, HookRun
+from .rules import check_auto_rollback
 
 _ID = re.compile(r"d-[A-Z0-9]{9}")
 _PAGE = 100
@@ -40,6 +41,7 @@ class Deployments:
 
     async def close(self) -> None:
         """Leaves every deployment where it is."""
+        self._machine.close()
         for task in self._running:
             task.cancel()
 
@@ -53,18 +55,13 @@ class Deployments:
                 raise not_emulated(f"CreateDeployment with {key}")
         if not params.get("revision"):
             raise AwsError("RevisionRequiredException", "The revision was not specified.")
-        spec = appspec.parse(params["revision"])
-        config = configs.find(params.get("deploymentConfigName", group.settings["deploymentConfigName"]))
+        spec = appspec.parse(params["revision"], group.platform)
+        name = params.get("deploymentConfigName", group.settings["deploymentConfigName"])
+        config = self._groups.configs.find(name, call.region, group.platform)
         check_auto_rollback(params.get("autoRollbackConfiguration"))
         if len(params.get("description", "")) > 4096:
             raise AwsError("DescriptionTooLongException", "The description is too long.")
-        try:
-            await self._dispatch.ask(
-                "ecs", "DescribeTaskDefinition", {"taskDefinition": spec.task_definition}, call.region, PRINCIPAL
-            )
-        except AwsError:
-            # AWS may notice only later; a deployment that cannot work is refused here as early as possible
-            raise AwsError("InvalidRevisionException", f"there is no task definition {spec.task_definition}") from None
+        await self._machine.check(group.platform, call.region, spec)
         # no await from here to the registration: two requests at once must not both pass
         active = next((d for d in self.all.values() if d.group is group and d.active), None)
         if active:
@@ -188,7 +185,7 @@ class Deployments:
             raise AwsError("DeploymentTargetDoesNotExistException", f"There is no target {wanted[:100]}")
 
     async def _target(self, deployment: Deployment) -> dict[str, Any]:
-        if deployment.active:
+        if deployment.active and deployment.group.platform == "ECS":
             # the service may be gone; what was seen last is still true of the deployment
             with contextlib.suppress(AwsError):
                 await Fleet(self._dispatch, deployment.group).refresh(deployment)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..dispatch import Dispatch
+from .appspec import EcsSpec
 from .model import Deployment, Group, TaskSetRef
 
 PRINCIPAL = "codedeploy.amazonaws.com"
@@ -51,6 +52,7 @@ class Fleet:
     async def create_green(self, deployment: Deployment, group_name: str, group_arn: str) -> TaskSetRef:
         """The replacement task set, at the full count."""
         spec = deployment.appspec
+        assert isinstance(spec, EcsSpec)
         params: dict[str, Any] = {
             **self._where,
             "externalId": deployment.id,

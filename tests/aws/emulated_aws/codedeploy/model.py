@@ -11,7 +11,7 @@ import time
 import uuid
 from typing import Any
 
-from .appspec import AppSpec
+from .appspec import AppSpec, LambdaSpec
 from .configs import TrafficConfig
 
 ACTIVE = ("Created", "Queued", "InProgress", "Baking", "Ready")
@@ -25,11 +25,12 @@ def now() -> datetime.datetime:
 
 @dataclasses.dataclass
 class Group:
-    """One deployment group: the settings as given, and where its service runs."""
+    """One deployment group: the settings as given, and where its service runs if it is one of ECS."""
 
     application: str
     name: str
     region: str
+    platform: str
     settings: dict[str, Any]
     id: str = dataclasses.field(default_factory=lambda: str(uuid.uuid4()))
     target_revision: dict[str, Any] | None = None
@@ -64,6 +65,7 @@ class Application:
 
     name: str
     region: str
+    platform: str
     created: datetime.datetime = dataclasses.field(default_factory=now)
     id: str = dataclasses.field(default_factory=lambda: str(uuid.uuid4()))
     groups: dict[str, Group] = dataclasses.field(default_factory=dict)
@@ -72,7 +74,7 @@ class Application:
 
 @dataclasses.dataclass
 class Event:
-    """One lifecycle event of the one ECS target."""
+    """One lifecycle event of the one target."""
 
     name: str
     status: str = "Pending"
@@ -143,7 +145,8 @@ class Deployment:
     hooks: dict[str, HookRun] = dataclasses.field(default_factory=dict)
     blue: TaskSetRef | None = None
     green: TaskSetRef | None = None
-    green_weight: float = 0.0
+    green_weight: float = 0.0  # percent of production on the new task set or version
+    reversible: bool = False  # whether there is something a rollback would put back
     test_route: str | None = None
     waiting: str | None = None
     proceed: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
@@ -156,6 +159,8 @@ class Deployment:
 
     @property
     def target_id(self) -> str:
+        if isinstance(self.appspec, LambdaSpec):
+            return f"{self.appspec.function}:{self.appspec.alias}"
         return f"{self.group.cluster}:{self.group.service}"
 
     def event(self, name: str) -> Event | None:

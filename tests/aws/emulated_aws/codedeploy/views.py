@@ -6,7 +6,8 @@ import copy
 from typing import Any
 
 from ..settings import ACCOUNT
-from .model import Deployment, Group, TaskSetRef
+from .appspec import LambdaSpec
+from .model import Deployment, Event, Group, TaskSetRef
 
 _COUNTS = ("Pending", "InProgress", "Succeeded", "Failed", "Skipped", "Ready")
 # of a group's settings, what GetDeployment repeats
@@ -31,9 +32,9 @@ def deployment_info(deployment: Deployment) -> dict[str, Any]:
         "instanceTerminationWaitTimeStarted": False,
         "fileExistsBehavior": "DISALLOW",
         "deploymentStatusMessages": [],
-        "computePlatform": "ECS",
+        "computePlatform": group.platform,
     }
-    info |= {key: copy.deepcopy(group.settings[key]) for key in _COPIED}
+    info |= {key: copy.deepcopy(group.settings[key]) for key in _COPIED if key in group.settings}
     if deployment.started:
         info["startTime"] = deployment.started
         info["deploymentOverview"] = {name: int(name == deployment.target_status) for name in _COUNTS}
@@ -53,34 +54,53 @@ def deployment_info(deployment: Deployment) -> dict[str, Any]:
 
 
 def target(deployment: Deployment) -> dict[str, Any]:
-    """DeploymentTarget of the one ECS service."""
+    """DeploymentTarget of the one ECS service or Lambda alias."""
+    common = {
+        "deploymentId": deployment.id,
+        "targetId": deployment.target_id,
+        "lastUpdatedAt": deployment.updated,
+        "status": deployment.target_status,
+        "lifecycleEvents": [_event(event) for event in deployment.events],
+    }
+    if isinstance(deployment.appspec, LambdaSpec):
+        return {"deploymentTargetType": "LambdaTarget", "lambdaTarget": common | _alias(deployment, deployment.appspec)}
+    return {"deploymentTargetType": "ECSTarget", "ecsTarget": common | _service(deployment)}
+
+
+def _event(event: Event) -> dict[str, Any]:
+    shown: dict[str, Any] = {"lifecycleEventName": event.name, "status": event.status}
+    if event.started:
+        shown["startTime"] = event.started
+    if event.ended:
+        shown["endTime"] = event.ended
+    if event.diagnostics:
+        shown["diagnostics"] = event.diagnostics
+    return shown
+
+
+def _alias(deployment: Deployment, spec: LambdaSpec) -> dict[str, Any]:
+    return {
+        "targetArn": f"arn:aws:lambda:{deployment.group.region}:{ACCOUNT}:function:{deployment.target_id}",
+        "lambdaFunctionInfo": {
+            "functionName": spec.function,
+            "functionAlias": spec.alias,
+            "currentVersion": spec.current,
+            "targetVersion": spec.target,
+            "targetVersionWeight": deployment.green_weight,
+        },
+    }
+
+
+def _service(deployment: Deployment) -> dict[str, Any]:
     group = deployment.group
-    events = []
-    for event in deployment.events:
-        shown: dict[str, Any] = {"lifecycleEventName": event.name, "status": event.status}
-        if event.started:
-            shown["startTime"] = event.started
-        if event.ended:
-            shown["endTime"] = event.ended
-        if event.diagnostics:
-            shown["diagnostics"] = event.diagnostics
-        events.append(shown)
     sets = []
     if deployment.blue:
         sets.append(_task_set(deployment.blue, "Blue", 100.0 - deployment.green_weight))
     if deployment.green:
         sets.append(_task_set(deployment.green, "Green", deployment.green_weight))
     return {
-        "deploymentTargetType": "ECSTarget",
-        "ecsTarget": {
-            "deploymentId": deployment.id,
-            "targetId": deployment.target_id,
-            "targetArn": f"arn:aws:ecs:{group.region}:{ACCOUNT}:service/{group.cluster}/{group.service}",
-            "lastUpdatedAt": deployment.updated,
-            "status": deployment.target_status,
-            "lifecycleEvents": events,
-            "taskSetsInfo": sets,
-        },
+        "targetArn": f"arn:aws:ecs:{group.region}:{ACCOUNT}:service/{group.cluster}/{group.service}",
+        "taskSetsInfo": sets,
     }
 
 
@@ -103,7 +123,7 @@ def group_info(group: Group) -> dict[str, Any]:
         "applicationName": group.application,
         "deploymentGroupName": group.name,
         "deploymentGroupId": group.id,
-        "computePlatform": "ECS",
+        "computePlatform": group.platform,
         "autoRollbackConfiguration": {"enabled": False, "events": []},
         "alarmConfiguration": {"enabled": False, "ignorePollAlarmFailure": False, "alarms": []},
         "triggerConfigurations": [],
@@ -170,4 +190,9 @@ def machine(deployment: Deployment) -> dict[str, Any]:
             for label, ref in (("blue", deployment.blue), ("green", deployment.green))
             if ref
         },
+        "versions": (
+            {"blue": deployment.appspec.current, "green": deployment.appspec.target}
+            if isinstance(deployment.appspec, LambdaSpec)
+            else None
+        ),
     }  # fmt: skip

@@ -55,7 +55,16 @@ def runnable(elb: Elb, definition: dict[str, Any], network: dict[str, Any], bala
             raise invalid(f"The container {name} does not exist in the task definition.")
         if port not in [mapping.get("containerPort") for mapping in containers[name].get("portMappings", [])]:
             raise invalid(f"The container {name} did not have a container port {port} defined.")
-        elb.group(one.get("targetGroupArn", ""))
+        reachable(elb, one.get("targetGroupArn", ""))
+
+
+def reachable(elb: Elb, group: str) -> None:
+    """Raises for a target group that tasks with addresses of their own cannot be registered with."""
+    if elb.group(group).by_instance:
+        raise invalid(
+            f"The provided target group {group} has target type instance, which is incompatible with the awsvpc "
+            "network mode specified in the task definition."
+        )
 
 
 def balanced(elb: Elb, balancers: list[dict[str, Any]]) -> None:

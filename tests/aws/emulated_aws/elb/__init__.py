@@ -1,1 +1,1 @@
-"""Application load balancers: registrations, health checks and a data plane on loopback."""
+"""Application and network load balancers: registrations, health checks and a data plane on loopback."""

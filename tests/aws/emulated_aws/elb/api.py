@@ -2,55 +2,63 @@
 
 from __future__ import annotations
 
-import asyncio
-import ipaddress
+from collections.abc import Iterator
 from typing import Any
 
 from ..addresses import Addresses, NoAddress
+from ..cloudwatch.store import Store
 from ..dispatch import Call, Dispatch
 from ..errors import AwsError, not_emulated
 from ..settings import Settings
 from .actions import route
 from .health import HealthChecks
+from .kinds import check_action, check_group, listener_class
+from .metrics import Hosts, Traffic
 from .proxy import Listener
 from .rules import Rules
-from .state import MAX_TARGETS, Group, Target, describe_target
-
-_FORWARDED = {"HTTP"}
+from .state import Group
+from .targets import Targets
 
 
 class Elb:
     """Load balancers, listeners and target groups of every region."""
 
-    def __init__(self, settings: Settings, dispatch: Dispatch, addresses: Addresses) -> None:
+    def __init__(self, settings: Settings, dispatch: Dispatch, addresses: Addresses, metrics: Store) -> None:
         self._settings = settings
         self._dispatch = dispatch
         self._addresses = addresses
-        self._health = HealthChecks(settings)
+        self.health = HealthChecks(settings)
         self._balancers: dict[str, str] = {}  # arn -> address
         self.listeners: dict[str, Listener] = {}
         self.groups: dict[str, Group] = {}
-        self._drains: set[asyncio.Task[None]] = set()
         self.rules = Rules(dispatch, self)
+        self.targets = Targets(dispatch, self)
+        self.traffic = Traffic(settings, metrics, self._hosts)
         dispatch.register("elbv2", self)
 
     async def close(self) -> None:
         """Closes every port."""
+        self.traffic.close()
         for listener in self.listeners.values():
             await listener.close()
         for group in self.groups.values():
             for target in group.targets.values():
-                self._health.end(target)
-        for drain in self._drains:
-            drain.cancel()
+                self.health.end(target)
+        self.targets.close()
 
     # === load balancers ===
 
     async def CreateLoadBalancer(self, call: Call) -> dict[str, Any]:
-        if call.params.get("Type", "application") != "application":
-            raise not_emulated("load balancers other than Application Load Balancers")
+        if call.params.get("Type", "application") not in ("application", "network"):
+            raise not_emulated("gateway load balancers")
         result = await self._dispatch.moto(call)
         for balancer in result["LoadBalancers"]:
+            if balancer.get("Type") == "network":
+                # moto names them as if they were application load balancers; ARNs tell the kinds apart on AWS
+                name = balancer["LoadBalancerArn"].partition(":loadbalancer/")[2]
+                ours = "net/" + name.partition("/")[2]
+                self._dispatch.rename(name, ours)
+                balancer["LoadBalancerArn"] = balancer["LoadBalancerArn"].replace(name, ours)
             if balancer["LoadBalancerArn"] not in self._balancers:
                 try:
                     self._balancers[balancer["LoadBalancerArn"]] = self._addresses.balancer()
@@ -84,20 +92,21 @@ class Elb:
 
     async def CreateListener(self, call: Call) -> dict[str, Any]:
         params = call.params
-        if params.get("Protocol", "HTTP") not in _FORWARDED:
-            raise not_emulated("listeners other than HTTP")
         balancer = params["LoadBalancerArn"]
         address = self._balancers.get(balancer)
         if address is None:
             raise AwsError("LoadBalancerNotFound", "The specified load balancer does not exist.")
+        plane = listener_class(balancer, params.get("Protocol"))
         made = route(params["DefaultActions"], self.group)
+        check_action(plane, made)
         port = params.get("Port")
         if port is None:
             raise AwsError("ValidationError", "A port must be specified")
         if any(one.balancer == balancer and one.port == port for one in self.listeners.values()):
             raise AwsError("DuplicateListener", "A listener already exists on this port for this load balancer")
         # Bound before moto hears of it: a listener that is described but not there would be a lie.
-        listener = Listener("", balancer, address, port, made, params["DefaultActions"][0])
+        listener = plane("", balancer, address, port, made, params["DefaultActions"][0])
+        listener.traffic = self.traffic
         try:
             await listener.open()
         except OSError as error:
@@ -114,10 +123,15 @@ class Elb:
 
     async def ModifyListener(self, call: Call) -> dict[str, Any]:
         listener = self.listener(call.params["ListenerArn"])
-        if call.params.get("Port", listener.port) != listener.port or call.params.get("Protocol", "HTTP") != "HTTP":
+        if (
+            call.params.get("Port", listener.port) != listener.port
+            or call.params.get("Protocol", listener.protocol) != listener.protocol
+        ):
             raise not_emulated("changing a listener's port or protocol")
         actions = call.params.get("DefaultActions")
         made = route(actions, self.group) if actions else None
+        if made:
+            check_action(listener, made)
         result = await self._dispatch.moto(call)
         if actions and made:
             listener.route, listener.action = made, actions[0]
@@ -149,17 +163,12 @@ class Elb:
                 group.in_use = group.arn in used
                 for target in group.targets.values():
                     if target.state != "draining":
-                        self._health.begin(group, target)
+                        self.health.begin(group, target)
 
     # === target groups ===
 
     async def CreateTargetGroup(self, call: Call) -> dict[str, Any]:
-        kind = call.params.get("TargetType", "instance")
-        if kind != "ip":
-            raise not_emulated(f"target groups of type {kind}: only ip")
-        if call.params.get("ProtocolVersion", "HTTP1") != "HTTP1" or call.params.get("Protocol", "HTTP") != "HTTP":
-            raise not_emulated("target groups other than HTTP/1.1")
-        result = await self._dispatch.moto(call)
+        result = await self._dispatch.moto(call, check_group(call.params))
         for described in result["TargetGroups"]:
             arn = described["TargetGroupArn"]
             if arn not in self.groups:
@@ -180,6 +189,12 @@ class Elb:
 
     def _balancers_of(self, group: str) -> list[str]:
         return sorted({one.balancer for one in self.listeners.values() if group in one.groups()})
+
+    def _hosts(self) -> Iterator[Hosts]:
+        for group in self.groups.values():
+            states = [target.state for target in group.targets.values()]
+            for balancer in self._balancers_of(group.arn) if states else ():
+                yield Hosts(balancer, group.arn, states.count("healthy"), states.count("unhealthy"))
 
     async def ModifyTargetGroup(self, call: Call) -> dict[str, Any]:
         group = self.group(call.params["TargetGroupArn"])
@@ -207,77 +222,16 @@ class Elb:
         result = await self._dispatch.moto(call)
         if group:
             for target in group.targets.values():
-                self._health.end(target)
+                self.health.end(target)
             del self.groups[group.arn]
         return result
+
+    def drain_seconds(self, group: Group) -> float:
+        """Real seconds a target of the group drains."""
+        return self._settings.scaled(group.deregistration_delay)
 
     def group(self, arn: str) -> Group:
         """The group with this ARN, or AWS's error."""
         if arn not in self.groups:
             raise AwsError("TargetGroupNotFound", "One or more target groups not found")
         return self.groups[arn]
-
-    # === targets ===
-
-    async def RegisterTargets(self, call: Call) -> dict[str, Any]:
-        group = self.group(call.params["TargetGroupArn"])
-        pairs = [self._pair(group, one) for one in call.params["Targets"]]
-        if len(group.targets) + len(pairs) > MAX_TARGETS:
-            raise AwsError("TooManyTargets", f"at most {MAX_TARGETS} targets per target group")
-        for pair in pairs:
-            known = group.targets.get(pair)
-            if known is None or known.state == "draining":
-                target = Target(*pair)
-                group.targets[pair] = target
-                self._health.begin(group, target)
-        return {}
-
-    async def DeregisterTargets(self, call: Call) -> dict[str, Any]:
-        group = self.group(call.params["TargetGroupArn"])
-        for pair in [self._pair(group, one) for one in call.params["Targets"]]:
-            target = group.targets.get(pair)
-            if target is None:
-                raise AwsError("InvalidTarget", f"{pair[0]}:{pair[1]} is not registered with the target group")
-            self._health.end(target)
-            if group.in_use and target.state in ("healthy", "unhealthy"):
-                target.become("draining", "Target.DeregistrationInProgress", "Target deregistration is in progress")
-                drain = asyncio.create_task(self._drain(group, target))
-                self._drains.add(drain)
-                drain.add_done_callback(self._drains.discard)
-            else:
-                self._remove(group, target)
-        return {}
-
-    async def _drain(self, group: Group, target: Target) -> None:
-        await asyncio.sleep(self.drain_seconds(group))
-        self._remove(group, target)
-
-    def drain_seconds(self, group: Group) -> float:
-        """Real seconds a target of the group drains."""
-        return self._settings.scaled(group.deregistration_delay)
-
-    def _remove(self, group: Group, target: Target) -> None:
-        if group.targets.get((target.id, target.port)) is target:
-            del group.targets[target.id, target.port]
-        for listener in self.listeners.values():
-            listener.forget((target.id, target.port))
-
-    @staticmethod
-    def _pair(group: Group, spec: dict[str, Any]) -> tuple[str, int]:
-        port = spec.get("Port", group.described.get("Port"))
-        try:
-            # AWS wants an address of the VPC or of a private range; here only loopback can be reached
-            good = ipaddress.IPv4Address(spec["Id"]).is_loopback
-        except ValueError:
-            good = False
-        if not good:
-            raise AwsError("ValidationError", f"The IP address '{spec['Id']}' is not a loopback IPv4 address")
-        if not isinstance(port, int) or not 1 <= port <= 65535:
-            raise AwsError("ValidationError", f"Port '{port}' is not valid")
-        return spec["Id"], port
-
-    async def DescribeTargetHealth(self, call: Call) -> dict[str, Any]:
-        group = self.group(call.params["TargetGroupArn"])
-        wanted = [self._pair(group, one) for one in call.params.get("Targets", [])] or list(group.targets)
-        extras = bool({"All", "AnomalyDetection"} & set(call.params.get("Include", [])))
-        return {"TargetHealthDescriptions": [describe_target(group, pair, extras, call.region) for pair in wanted]}

@@ -75,10 +75,12 @@ class HealthChecks:
         path = group.described.get("HealthCheckPath", "/")
         try:
             async with asyncio.timeout(timeout):
-                reader, writer = await asyncio.open_connection(target.id, port, ssl=tls, limit=_HEAD_LIMIT)
+                reader, writer = await asyncio.open_connection(target.address, port, ssl=tls, limit=_HEAD_LIMIT)
                 try:
+                    if group.described.get("HealthCheckProtocol") == "TCP":
+                        return None, None  # a connection is all that is asked for
                     writer.write(
-                        f"GET {path} HTTP/1.1\r\nHost: {target.id}:{port}\r\nConnection: close\r\n"
+                        f"GET {path} HTTP/1.1\r\nHost: {target.address}:{port}\r\nConnection: close\r\n"
                         "User-Agent: ELB-HealthChecker/2.0\r\nAccept-Encoding: gzip, compressed\r\n\r\n".encode()
                     )
                     line = await reader.readline()

@@ -7,10 +7,12 @@ import collections
 import dataclasses
 import logging
 import secrets
+import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
 from .http1 import MAX_HEAD, BadMessage, Head, read_head, relay_body
+from .metrics import Traffic
 from .state import Group
 
 if TYPE_CHECKING:
@@ -49,6 +51,8 @@ class Route:
 class Listener:
     """One bound port of one load balancer."""
 
+    protocol = "HTTP"
+
     def __init__(self, arn: str, balancer: str, address: str, port: int, route: Route, action: dict[str, Any]) -> None:
         self.arn = arn
         self.balancer = balancer
@@ -58,6 +62,7 @@ class Listener:
         self.action = action
         self.default_id = secrets.token_hex(8)
         self.rules: list[Rule] = []  # by priority
+        self.traffic: Traffic | None = None
         self._server: asyncio.Server | None = None
         self._clients: set[asyncio.Task[None]] = set()
         self._pool: dict[tuple[str, int], collections.deque[tuple[float, Upstream]]] = {}
@@ -134,18 +139,36 @@ class Listener:
         group = route.choose()
         target = group.next_target() if group else None
         if target is None:
+            if self.traffic:
+                self.traffic.rejected(self.balancer, 503)
             # "HTTP 503: the target groups for the load balancer have no registered targets" (ALB troubleshooting)
             await _answer(writer, 503, "Service Temporarily Unavailable", head_only=method == b"HEAD")
             return False
+        begun = time.monotonic()
+        if self.traffic:
+            self.traffic.request(self.balancer, group.arn)
         try:
-            upstream, response = await self._send(request, length, reader, writer, (target.id, target.port))
+            upstream, response = await self._send(request, length, reader, writer, (target.address, target.port))
+            self._measured(group, response, time.monotonic() - begun)
         except TimeoutError:
+            self._failed(group, 504)
             await _answer(writer, 504, "Gateway Time-out", head_only=method == b"HEAD")
             return False
-        except (OSError, BadMessage, asyncio.IncompleteReadError):
+        except (OSError, BadMessage, asyncio.IncompleteReadError) as error:
+            self._failed(group, 502, isinstance(error, ConnectionRefusedError))
             await _answer(writer, 502, "Bad Gateway", head_only=method == b"HEAD")
             return False
-        return await self._return(method, version, keep, upstream, response, writer, (target.id, target.port))
+        return await self._return(method, version, keep, upstream, response, writer, (target.address, target.port))
+
+    def _measured(self, group: Group, response: Head, seconds: float) -> None:
+        if self.traffic and response.start[1].isdigit():
+            self.traffic.response(self.balancer, group.arn, int(response.start[1]), seconds)
+
+    def _failed(self, group: Group, status: int, unreachable: bool = False) -> None:
+        if self.traffic:
+            self.traffic.rejected(self.balancer, status)
+            if unreachable:
+                self.traffic.unreachable(self.balancer, group.arn)
 
     async def _send(
         self,

@@ -11,6 +11,7 @@ from ..errors import AwsError, not_emulated
 from .actions import describe, route
 from .conditions import Matcher, compile_conditions
 from .http1 import Head
+from .kinds import check_action
 from .proxy import Listener, Route
 
 if TYPE_CHECKING:
@@ -53,11 +54,15 @@ class Rules:
         params = call.params
         _refuse(params)
         listener = self._elb.listener(params["ListenerArn"])
+        if listener.protocol != "HTTP":
+            # "The listener must be associated with an Application Load Balancer." (CreateRule)
+            raise AwsError("ValidationError", "Listeners of network load balancers have no rules but the default")
         siblings = [one for one in self._elb.listeners.values() if one.balancer == listener.balancer]
         if sum(len(one.rules) for one in siblings) >= _MAX_RULES:
             raise AwsError("TooManyRules", f"at most {_MAX_RULES} rules per load balancer")
         conditions, matchers = compile_conditions(params["Conditions"])
         made = route(params["Actions"], self._elb.group)
+        check_action(listener, made)
         if any(one.priority == params["Priority"] for one in listener.rules):
             raise AwsError("PriorityInUse", f"Priority '{params['Priority']}' is currently in use")
         arn = f"{listener.arn.replace(':listener/', ':listener-rule/')}/{secrets.token_hex(8)}"
@@ -87,6 +92,8 @@ class Rules:
         if not params.get("Conditions") and not params.get("Actions"):
             raise AwsError("ValidationError", "Either conditions or actions must be specified")
         made = route(params["Actions"], self._elb.group) if params.get("Actions") else None
+        if made:
+            check_action(listener, made)
         if params.get("Conditions"):
             rule.conditions, rule.matchers = compile_conditions(params["Conditions"])
         if made:

@@ -21,6 +21,10 @@ class Target:
     passed: int = 0
     failed: int = 0
     watcher: asyncio.Task[None] | None = None
+    address: str = ""  # where it is reached; an instance's id is no address
+
+    def __post_init__(self) -> None:
+        self.address = self.address or self.id
 
     def become(self, state: str, reason: str | None = None, description: str | None = None) -> None:
         """A new state; healthy ones carry neither reason nor description."""
@@ -38,6 +42,11 @@ class Group:
     targets: dict[tuple[str, int], Target] = dataclasses.field(default_factory=dict)
     in_use: bool = False
     turn: int = 0
+
+    @property
+    def by_instance(self) -> bool:
+        """Whether targets are named by instance id instead of address."""
+        return self.described.get("TargetType") == "instance"
 
     @property
     def name(self) -> str:

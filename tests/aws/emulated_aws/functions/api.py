@@ -1,114 +1,235 @@
-"""The Lambda operations: functions kept and run here, invoked synchronously or as events."""
+"""The operations on functions and versions: creating, changing, publishing, looking, deleting."""
 
 from __future__ import annotations
 
-import asyncio
-import base64
-import json
-import logging
-import os
-import re
-import time
+import shutil
 from pathlib import Path
 from typing import Any
 
 from ..dispatch import Call, Dispatch
-from ..errors import AwsError
-from ..processes import Processes, TooManyProcesses
+from ..errors import AwsError, not_emulated
+from ..processes import Processes
 from ..settings import Settings
 from ..wire.responses import HttpResponse
-from .sandbox import Invocation, Outcome, Sandbox, failure
-from .store import ACCESS_KEY_VARIABLE, MAX_FUNCTIONS, Function, configuration, unpack
+from . import names
+from .aliases import Aliases
+from .invoke import Invocations
+from .names import LATEST
+from .package import configuration, unpack
+from .paging import page
+from .pool import Pool
+from .store import MAX_FUNCTIONS, Function, Functions, Version, check_revision
 
-log = logging.getLogger(__name__)
-
-_CONCURRENCY = 10  # per function
-_PENDING_EVENTS = 200
-_IDLE_SECONDS = 300.0
-_MAX_SYNC, _MAX_EVENT = 6 * 1024 * 1024, 1024 * 1024  # Lambda payload quotas
-_LOG_TAIL = 4096
-_NAME = re.compile(r"(?:arn:aws:lambda:[a-z0-9-]+:\d{12}:function:|\d{12}:function:)?([A-Za-z0-9_-]{1,64})(?::(.+))?")
+_ACCOUNT_CONCURRENCY = 1000
+_UNRESERVED_CONCURRENCY = 100  # what reserving must leave to all other functions
 
 
 class Lambda:
-    """Functions of every region and their sandboxes."""
+    """Handlers, and the parts they work with."""
 
     def __init__(self, settings: Settings, dispatch: Dispatch, processes: Processes) -> None:
-        self._settings = settings
+        self._code = settings.log_dir / "code"
         self._dispatch = dispatch
-        self._processes = processes
-        self._functions: dict[tuple[str, str], Function] = {}
-        self._sandboxes: dict[str, list[Sandbox]] = {}  # by ARN
-        self._busy: set[Sandbox] = set()
-        self._events: set[asyncio.Task[None]] = set()
-        self._count = 0
-        self.endpoint = ""
+        self._functions = Functions()
+        self._pool = Pool(settings, processes)
+        self._invocations = Invocations(settings, dispatch, self._functions, self._pool)
+        self._packages = 0
+        Aliases(dispatch, self._functions)
         dispatch.register("lambda", self)
 
+    async def start(self, endpoint: str) -> None:
+        """Functions reach AWS at this URL."""
+        self._pool.endpoint = endpoint
+
     async def close(self) -> None:
-        """Ends every sandbox."""
-        for event in self._events:
-            event.cancel()
-        for sandboxes in self._sandboxes.values():
-            for sandbox in sandboxes:
-                sandbox.kill()
+        """Ends every process."""
+        self._invocations.close()
+        self._pool.close()
+
+    def overview(self) -> list[dict[str, Any]]:
+        """Every function with its counts, for tests; plain JSON values."""
+        return [
+            {
+                "name": function.name,
+                "region": function.region,
+                "reserved": function.reserved,
+                "running": function.running,
+                "throttles": function.throttles,
+                "versions": {
+                    version.number: {
+                        "invocations": version.invocations,
+                        "errors": version.errors,
+                        "cold_starts": version.cold_starts,
+                        "processes": self._pool.count(version),
+                    }
+                    for version in (function.latest, *function.versions.values())
+                },
+                "aliases": {
+                    alias.name: {"version": alias.version, "weights": alias.weights, "invocations": alias.invocations}
+                    for alias in function.aliases.values()
+                },
+            }
+            for function in self._functions.all.values()
+        ]
 
     # === functions ===
 
     async def CreateFunction(self, call: Call) -> dict[str, Any]:
         params = call.params
         if params.get("PackageType", "Zip") != "Zip":
-            raise AwsError("InvalidParameterValueException", "only Zip packages run here", 400)
-        name = _name(params["FunctionName"])
-        if (call.region, name) in self._functions:
+            raise AwsError("InvalidParameterValueException", "only Zip packages run here")
+        reference = names.parse(params["FunctionName"], call.region)
+        if reference.qualifier:
+            raise AwsError("InvalidParameterValueException", "a function's name has no qualifier")
+        name = reference.name
+        if (call.region, name) in self._functions.all:
             raise AwsError("ResourceConflictException", f"Function already exist: {name}", 409)
-        if len(self._functions) >= MAX_FUNCTIONS:
+        if len(self._functions.all) >= MAX_FUNCTIONS:
             raise AwsError("CodeStorageExceededException", f"at most {MAX_FUNCTIONS} functions")
-        config = configuration(params)
+        config = configuration(name, params)
         await self._check_role(call, params["Role"])
-        self._count += 1
-        directory = self._settings.log_dir / "code" / f"{name}-{self._count}"
-        unpack(params["Code"], directory, config)
-        function = Function(name, call.region, directory, config)
-        function.changed()
-        self._functions[call.region, name] = function
-        return function.describe()
+        directory, code = self._unpack(name, params["Code"])
+        latest = Version(name, call.region, LATEST, directory, {})
+        latest.change(config | code)
+        function = Function(name, call.region, latest, params.get("Tags", {}))
+        self._functions.all[call.region, name] = function
+        return self._changed(function, params)
 
     async def GetFunction(self, call: Call) -> dict[str, Any]:
-        function = self._function(call)
+        function, qualifier = self._find(call)
         # the location is where Lambda keeps the zip; ours is not to be downloaded
-        return {"Configuration": function.describe(), "Code": {"RepositoryType": "S3"}}
+        found: dict[str, Any] = {
+            "Configuration": function.resolve(qualifier).describe(qualifier), "Code": {"RepositoryType": "S3"},
+        }  # fmt: skip
+        if function.tags:
+            found["Tags"] = function.tags
+        if function.reserved is not None:
+            found["Concurrency"] = {"ReservedConcurrentExecutions": function.reserved}
+        return found
 
     async def GetFunctionConfiguration(self, call: Call) -> dict[str, Any]:
-        return self._function(call).describe()
+        function, qualifier = self._find(call)
+        return function.resolve(qualifier).describe(qualifier)
 
     async def ListFunctions(self, call: Call) -> dict[str, Any]:
-        return {"Functions": [f.describe() for (region, _), f in self._functions.items() if region == call.region]}
+        if "MasterRegion" in call.params:
+            raise not_emulated("ListFunctions by MasterRegion")
+        found = []
+        for (region, _), function in self._functions.all.items():
+            if region == call.region and call.params.get("FunctionVersion") == "ALL":
+                found += _every_version(function)
+            elif region == call.region:
+                found.append(function.latest.describe())
+        return page("Functions", found, call.params)
 
     async def UpdateFunctionConfiguration(self, call: Call) -> dict[str, Any]:
-        function = self._function(call)
-        config = configuration(call.params, function.config)
+        function = self._unqualified(call)
+        latest = function.latest
+        check_revision(call.params.get("RevisionId"), latest.revision)
+        config = configuration(function.name, call.params, latest.config)
         if "Role" in call.params:
             await self._check_role(call, call.params["Role"])
-        function.config = config
-        self._replaced(function)
-        return function.describe()
+        latest.change(config)
+        return self._changed(function)
 
     async def UpdateFunctionCode(self, call: Call) -> dict[str, Any]:
-        function = self._function(call)
-        self._count += 1
-        directory = self._settings.log_dir / "code" / f"{function.name}-{self._count}"
-        unpack(call.params, directory, function.config)
-        function.directory = directory
-        self._replaced(function)
-        return function.describe()
+        params = call.params
+        function = self._unqualified(call)
+        latest = function.latest
+        for key in ("SourceKMSKeyArn", "PublishTo"):
+            if key in params:
+                raise not_emulated(f"UpdateFunctionCode with {key}")
+        check_revision(params.get("RevisionId"), latest.revision)
+        directory, code = self._unpack(function.name, params)
+        if "Architectures" in params:
+            code["Architectures"] = params["Architectures"]
+        if params.get("DryRun"):
+            shutil.rmtree(directory)
+            return latest.describe() | code
+        latest.change(latest.config | code, directory)
+        return self._changed(function, params)
 
     async def DeleteFunction(self, call: Call) -> Any:
-        function = self._function(call)
-        del self._functions[call.region, function.name]
-        for sandbox in self._sandboxes.pop(function.arn, []):
-            sandbox.kill()
+        function, qualifier = self._find(call)
+        if qualifier is None:
+            del self._functions.all[call.region, function.name]
+            for version in (function.latest, *function.versions.values()):
+                self._pool.drop(version)
+            return HttpResponse(204, {}, b"")
+        if qualifier == LATEST or qualifier in function.aliases:
+            raise AwsError("InvalidParameterValueException", "only a published version can be deleted by itself")
+        version = function.version(qualifier)
+        users = [alias.name for alias in function.aliases.values() if qualifier in (alias.version, *alias.weights)]
+        if users:
+            raise AwsError("ResourceConflictException", f"version {qualifier} is used by alias {users[0]}", 409)
+        del function.versions[qualifier]
+        self._pool.drop(version)
         return HttpResponse(204, {}, b"")
+
+    # === versions ===
+
+    async def PublishVersion(self, call: Call) -> dict[str, Any]:
+        params = call.params
+        function = self._unqualified(call)
+        check_revision(params.get("RevisionId"), function.latest.revision)
+        if "PublishTo" in params:
+            raise not_emulated("publishing elsewhere than to a numbered version")
+        current = function.latest.config["CodeSha256"]
+        if params.get("CodeSha256", current) != current:
+            raise AwsError(
+                "InvalidParameterValueException",
+                f"CodeSHA256 ({params['CodeSha256'][:100]}) is different from current CodeSHA256 in $LATEST "
+                f"({current}). Please try again with the CodeSHA256 in $LATEST.",
+            )
+        version = function.publish(params.get("Description"))
+        return version.describe(version.number)
+
+    async def ListVersionsByFunction(self, call: Call) -> dict[str, Any]:
+        return page("Versions", _every_version(self._unqualified(call)), call.params)
+
+    # === concurrency ===
+
+    async def PutFunctionConcurrency(self, call: Call) -> dict[str, Any]:
+        function = self._unqualified(call)
+        wanted = call.params["ReservedConcurrentExecutions"]
+        others = sum(one.reserved or 0 for one in self._functions.all.values() if one is not function)
+        if others + wanted > _ACCOUNT_CONCURRENCY - _UNRESERVED_CONCURRENCY:
+            raise AwsError(
+                "InvalidParameterValueException",
+                "Specified ReservedConcurrentExecutions for function decreases account's "
+                f"UnreservedConcurrentExecution below its minimum value of [{_UNRESERVED_CONCURRENCY}].",
+            )
+        function.reserved = wanted
+        return {"ReservedConcurrentExecutions": wanted}
+
+    async def GetFunctionConcurrency(self, call: Call) -> dict[str, Any]:
+        reserved = self._unqualified(call).reserved
+        return {} if reserved is None else {"ReservedConcurrentExecutions": reserved}
+
+    async def DeleteFunctionConcurrency(self, call: Call) -> dict[str, Any]:
+        self._unqualified(call).reserved = None
+        return {}
+
+    # === what they share ===
+
+    def _find(self, call: Call) -> tuple[Function, str | None]:
+        return self._functions.find(call.params["FunctionName"], call.region, call.params.get("Qualifier"))
+
+    def _unqualified(self, call: Call) -> Function:
+        return self._functions.unqualified(call.params["FunctionName"], call.region)
+
+    def _unpack(self, name: str, code: dict[str, Any]) -> tuple[Path, dict[str, Any]]:
+        self._packages += 1
+        directory = self._code / f"{name}-{self._packages}"
+        return directory, unpack(code, directory)
+
+    def _changed(self, function: Function, params: dict[str, Any] | None = None) -> dict[str, Any]:
+        """What a request that changed $LATEST answers with: $LATEST, or the version it also published."""
+        self._pool.retire(function.latest)
+        if params and params.get("Publish"):
+            version = function.publish(None)
+            return version.describe(version.number)
+        return function.latest.describe()
 
     async def _check_role(self, call: Call, arn: str) -> None:
         try:
@@ -120,155 +241,7 @@ class Lambda:
                 "InvalidParameterValueException", "The role defined for the function cannot be assumed by Lambda."
             ) from None
 
-    def _function(self, call: Call) -> Function:
-        return self.find(call.params["FunctionName"], call.region, call.params.get("Qualifier"))
 
-    def find(self, reference: str, region: str, qualifier: str | None = None) -> Function:
-        """The function named by name or ARN; only $LATEST exists."""
-        match = _NAME.fullmatch(reference)
-        function = self._functions.get((region, match[1])) if match else None
-        if match and match[2]:
-            qualifier = match[2]
-        if function is None or qualifier not in (None, "$LATEST"):
-            suffix = f":{qualifier}" if qualifier else ""
-            raise AwsError("ResourceNotFoundException", f"Function not found: {reference}{suffix}", 404)
-        return function
-
-    def _replaced(self, function: Function) -> None:
-        function.changed()
-        for sandbox in self._sandboxes.get(function.arn, []):
-            if sandbox not in self._busy:
-                sandbox.kill()
-
-    # === invocations ===
-
-    async def Invoke(self, call: Call) -> Any:
-        params = call.params
-        function = self._function(call)
-        payload = params.get("Payload") or b""
-        kind = params.get("InvocationType", "RequestResponse")
-        if len(payload) > (_MAX_EVENT if kind == "Event" else _MAX_SYNC):
-            raise AwsError("RequestTooLargeException", "payload too large", 413)
-        if payload:
-            try:
-                json.loads(payload)
-            except (ValueError, RecursionError):
-                raise AwsError("InvalidRequestContentException", "Could not parse request body into json") from None
-        if kind == "DryRun":
-            return HttpResponse(204, {}, b"")
-        if kind == "Event":
-            self.send_event(function, payload)
-            return HttpResponse(202, {}, b"")
-        outcome, tail = await self._run(function, payload)
-        headers = {"X-Amz-Executed-Version": "$LATEST", "Content-Type": "application/json"}
-        if outcome.error:
-            headers["X-Amz-Function-Error"] = outcome.error
-        if params.get("LogType") == "Tail":
-            headers["X-Amz-Log-Result"] = base64.b64encode(tail).decode()
-        return HttpResponse(200, headers, outcome.payload)
-
-    def send_event(self, function: Function, payload: bytes) -> None:
-        """An asynchronous invocation: accepted now, run at once, its result seen by nobody."""
-        if len(self._events) >= _PENDING_EVENTS:
-            raise AwsError("TooManyRequestsException", "Rate Exceeded.", 429)
-        event = asyncio.create_task(self._run_event(function, payload))
-        self._events.add(event)
-        event.add_done_callback(self._events.discard)
-
-    async def _run_event(self, function: Function, payload: bytes) -> None:
-        try:
-            outcome, _ = await self._run(function, payload)
-            if outcome.error:
-                log.warning("function %s failed: %s", function.name, outcome.payload[:500])
-        except AwsError as error:
-            log.warning("function %s: %s", function.name, error)
-
-    async def _run(self, function: Function, payload: bytes) -> tuple[Outcome, bytes]:
-        sandboxes = self._sandboxes.setdefault(function.arn, [])
-        self._clean(sandboxes)
-        sandbox = next((one for one in sandboxes if one not in self._busy and one.usable), None)
-        if sandbox is None:
-            if len(sandboxes) >= _CONCURRENCY:
-                raise AwsError("TooManyRequestsException", "Rate Exceeded.", 429)
-            self._count += 1
-            sandbox = Sandbox(function, self._count)
-            sandboxes.append(sandbox)
-        self._busy.add(sandbox)
-        timeout = float(function.timeout)
-        invocation = Invocation(payload or b"{}", int((time.time() + timeout) * 1000))
-        started = time.monotonic()
-        offset = 0
-        try:
-            if sandbox.child is None:
-                try:
-                    await sandbox.start(self._processes, self._environment(function, sandbox))
-                except (OSError, TooManyProcesses) as error:
-                    sandbox.kill()
-                    message = f"RequestId: {invocation.id} Error: Couldn't find valid bootstrap(s): {error}"
-                    return failure("Runtime.InvalidEntrypoint", message), message.encode()
-            offset = _log(sandbox.child.log, f"START RequestId: {invocation.id} Version: $LATEST\n")
-            outcome = await sandbox.run(invocation, timeout)
-        finally:
-            self._busy.discard(sandbox)
-            if not sandbox.usable:
-                sandbox.kill()
-        spent = (time.monotonic() - started) * 1000
-        billed, memory = int(spent) + 1, function.config["MemorySize"]
-        _log(
-            sandbox.child.log,
-            f"END RequestId: {invocation.id}\nREPORT RequestId: {invocation.id}\tDuration: {spent:.2f} ms\t"
-            f"Billed Duration: {billed} ms\tMemory Size: {memory} MB\tMax Memory Used: 0 MB\t\n",
-        )
-        return outcome, _tail(sandbox.child.log, offset)
-
-    def _clean(self, sandboxes: list[Sandbox]) -> None:
-        now = time.monotonic()
-        for sandbox in list(sandboxes):
-            stale = now - sandbox.idle_since > _IDLE_SECONDS
-            if sandbox not in self._busy and (stale or not sandbox.usable):
-                sandbox.kill()
-                sandboxes.remove(sandbox)
-
-    def _environment(self, function: Function, sandbox: Sandbox) -> dict[str, str]:
-        variables = dict(function.config.get("Environment", {}).get("Variables", {}))
-        access_key = variables.pop(ACCESS_KEY_VARIABLE, function.name)
-        return {
-            "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
-            "AWS_ENDPOINT_URL": self.endpoint,
-            **variables,
-            "_HANDLER": function.config["Handler"],
-            "LAMBDA_TASK_ROOT": str(function.directory),
-            "AWS_REGION": function.region,
-            "AWS_DEFAULT_REGION": function.region,
-            "AWS_ACCESS_KEY_ID": access_key,
-            "AWS_SECRET_ACCESS_KEY": self._settings.secret_key,
-            "AWS_LAMBDA_FUNCTION_NAME": function.name,
-            "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
-            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.config["MemorySize"]),
-            "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{function.name}",
-            "AWS_LAMBDA_LOG_STREAM_NAME": f"{time.strftime('%Y/%m/%d')}/[$LATEST]{sandbox.number:032x}",
-            "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
-            "AWS_EXECUTION_ENV": f"AWS_Lambda_{function.config['Runtime']}",
-        }
-
-
-def _name(reference: str) -> str:
-    match = _NAME.fullmatch(reference)
-    if not match or match[2]:
-        raise AwsError("InvalidParameterValueException", f"{reference[:150]} is not a function name")
-    return match[1]
-
-
-def _log(path: Path, line: str) -> int:
-    """Appends a platform line; says where the log stood before."""
-    with open(path, "a") as output:
-        before = output.tell()
-        output.write(line)
-    return before
-
-
-def _tail(path: Path, offset: int) -> bytes:
-    with open(path, "rb") as text:
-        text.seek(0, os.SEEK_END)
-        text.seek(max(min(offset, text.tell()), text.tell() - _LOG_TAIL))
-        return text.read()
+def _every_version(function: Function) -> list[dict[str, Any]]:
+    published = [version.describe(version.number) for version in function.versions.values()]
+    return [function.latest.describe(LATEST), *published]

@@ -1,134 +1,173 @@
-"""Functions as we keep them: code unpacked in a directory, configuration, and what AWS refuses of both."""
+"""Functions, their published versions and their aliases, as we keep them."""
 
 from __future__ import annotations
 
-import base64
 import dataclasses
 import datetime
-import hashlib
-import io
-import os
-import shutil
 import uuid
-import zipfile
 from pathlib import Path
 from typing import Any
 
-from ..errors import AwsError, not_emulated
-from ..settings import ACCOUNT
+from ..errors import AwsError
+from . import names
+from .names import LATEST
 
 MAX_FUNCTIONS = 100
-MAX_UNZIPPED = 250 * 1024 * 1024  # Lambda quota
-_MAX_ENVIRONMENT = 4096  # Lambda quota, all variables together
-RUNTIMES = ("provided.al2023", "provided.al2")
-
-# "Defined runtime environment variables" (Lambda guide): reserved, cannot be set in the configuration.
-RESERVED = {
-    "_HANDLER", "_X_AMZN_TRACE_ID", "AWS_DEFAULT_REGION", "AWS_REGION", "AWS_EXECUTION_ENV",
-    "AWS_LAMBDA_FUNCTION_NAME", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "AWS_LAMBDA_FUNCTION_VERSION",
-    "AWS_LAMBDA_INITIALIZATION_TYPE", "AWS_LAMBDA_LOG_GROUP_NAME", "AWS_LAMBDA_LOG_STREAM_NAME", "AWS_ACCESS_KEY",
-    "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_LAMBDA_RUNTIME_API", "LAMBDA_TASK_ROOT",
-    "LAMBDA_RUNTIME_DIR",
-}  # fmt: skip
-# Ours: the access key the function signs with, so that a test can aim a fault at this function alone.
-ACCESS_KEY_VARIABLE = "EMULATED_ACCESS_KEY_ID"
 
 
-@dataclasses.dataclass
-class Function:
-    """One function, $LATEST only."""
+def revision() -> str:
+    """A new RevisionId."""
+    return str(uuid.uuid4())
+
+
+@dataclasses.dataclass(eq=False)
+class Version:
+    """Code and configuration: $LATEST may still change, a number may not."""
 
     name: str
     region: str
+    number: str
     directory: Path
     config: dict[str, Any]
-    revision: str = dataclasses.field(default_factory=lambda: str(uuid.uuid4()))
-
-    @property
-    def arn(self) -> str:
-        return f"arn:aws:lambda:{self.region}:{ACCOUNT}:function:{self.name}"
+    revision: str = dataclasses.field(default_factory=revision)
+    invocations: int = 0
+    errors: int = 0
+    cold_starts: int = 0
 
     @property
     def timeout(self) -> int:
         return self.config["Timeout"]
 
-    def changed(self) -> None:
-        """A new revision; sandboxes of the old one are not used again."""
-        self.revision = str(uuid.uuid4())
+    def change(self, config: dict[str, Any], directory: Path | None = None) -> None:
+        """Another configuration or code, in a new revision: processes of the old one are not used again."""
         now = datetime.datetime.now(datetime.UTC)
-        self.config["LastModified"] = now.strftime("%Y-%m-%dT%H:%M:%S.000+0000")
+        self.config = config | {"LastModified": now.strftime("%Y-%m-%dT%H:%M:%S.000+0000")}
+        self.directory = directory or self.directory
+        self.revision = revision()
 
-    def describe(self) -> dict[str, Any]:
-        """FunctionConfiguration."""
+    def describe(self, qualifier: str | None = None) -> dict[str, Any]:
+        """FunctionConfiguration; the ARN ends in what the request was qualified by."""
         return self.config | {
             "FunctionName": self.name,
-            "FunctionArn": self.arn,
+            "FunctionArn": names.arn(self.region, self.name, qualifier),
             "RevisionId": self.revision,
-            "Version": "$LATEST",
+            "Version": self.number,
             "State": "Active",
             "LastUpdateStatus": "Successful",
             "PackageType": "Zip",
         }
 
 
-def configuration(params: dict[str, Any], before: dict[str, Any] | None = None) -> dict[str, Any]:
-    """The configuration part of a create or update request, refused where AWS would."""
-    config = dict(before or {"Timeout": 3, "MemorySize": 128, "Architectures": ["x86_64"], "Description": ""})
-    for key in ("Runtime", "Role", "Handler", "Description", "Timeout", "MemorySize", "Architectures", "Layers"):
-        if key in params:
-            config[key] = params[key]
-    if config.get("Runtime") not in RUNTIMES:
-        raise not_emulated(f"runtime {config.get('Runtime')}: only {', '.join(RUNTIMES)}")
-    if config.get("Layers"):
-        raise not_emulated("layers")
-    if not 1 <= config["Timeout"] <= 900:
-        raise _invalid("Timeout must be between 1 and 900 seconds")
-    if not 128 <= config["MemorySize"] <= 10240:
-        raise _invalid("MemorySize must be between 128 and 10240 MB")
-    if not config.get("Handler"):
-        raise _invalid("Handler is required for Zip packages")
-    if "Environment" in params:
-        variables = params["Environment"].get("Variables", {})
-        reserved = sorted(set(variables) & RESERVED)
-        if reserved:
-            raise _invalid(
-                "Lambda was unable to configure your environment variables because the environment variables you have "
-                "provided contains reserved keys that are currently not supported for modification. Reserved keys used "
-                f"in this request: {', '.join(reserved)}"
+@dataclasses.dataclass
+class Alias:
+    """A name for one version, or for two with a share of the invocations each."""
+
+    name: str
+    version: str
+    description: str
+    weights: dict[str, float]  # of the one additional version; empty when there is none
+    revision: str = dataclasses.field(default_factory=revision)
+    invocations: int = 0
+    owed: float = 0.0
+
+    def pick(self) -> str:
+        """The version of the next invocation: spread evenly instead of by chance, so that tests can count."""
+        self.invocations += 1
+        for other, weight in self.weights.items():
+            self.owed += weight
+            if self.owed >= 1 - 1e-9:
+                self.owed -= 1
+                return other
+        return self.version
+
+    def describe(self, function: Function) -> dict[str, Any]:
+        """AliasConfiguration."""
+        shown: dict[str, Any] = {
+            "AliasArn": names.arn(function.region, function.name, self.name),
+            "Name": self.name,
+            "FunctionVersion": self.version,
+            "Description": self.description,
+            "RevisionId": self.revision,
+        }
+        if self.weights:
+            shown["RoutingConfig"] = {"AdditionalVersionWeights": dict(self.weights)}
+        return shown
+
+
+@dataclasses.dataclass(eq=False)
+class Function:
+    """One function."""
+
+    name: str
+    region: str
+    latest: Version
+    tags: dict[str, str]
+    versions: dict[str, Version] = dataclasses.field(default_factory=dict)  # the published ones, the oldest first
+    aliases: dict[str, Alias] = dataclasses.field(default_factory=dict)
+    reserved: int | None = None
+    running: int = 0
+    throttles: int = 0
+    _published: int = 0
+    _last: tuple[str, dict[str, Any]] = ("", {})  # the newest version's number and what $LATEST was then
+
+    def publish(self, description: str | None) -> Version:
+        """A frozen copy of $LATEST; the newest version again when nothing has changed since."""
+        latest = self.latest
+        made_of = {key: value for key, value in latest.config.items() if key != "LastModified"}
+        number, before = self._last
+        if number in self.versions and before == made_of:
+            return self.versions[number]
+        self._published += 1
+        config = latest.config | ({"Description": description} if description else {})
+        version = Version(self.name, self.region, str(self._published), latest.directory, config)
+        self.versions[version.number] = version
+        self._last = (version.number, made_of)
+        return version
+
+    def version(self, number: str) -> Version:
+        """The version of that number, or $LATEST."""
+        if number == LATEST:
+            return self.latest
+        if number not in self.versions:
+            raise names.not_found(self.region, self.name, number)
+        return self.versions[number]
+
+    def resolve(self, qualifier: str | None) -> Version:
+        """What a qualifier stands for, an alias being its first version."""
+        alias = self.aliases.get(qualifier or "")
+        return self.version(alias.version if alias else qualifier or LATEST)
+
+
+class Functions:
+    """The functions of every region."""
+
+    def __init__(self) -> None:
+        self.all: dict[tuple[str, str], Function] = {}
+
+    def find(self, reference: str, region: str, qualifier: str | None = None) -> tuple[Function, str | None]:
+        """The function and the qualifier it is asked for by, which may not exist."""
+        found = names.parse(reference, region, qualifier)
+        function = self.all.get((region, found.name))
+        if function is None:
+            raise names.not_found(region, found.name, found.qualifier)
+        return function, found.qualifier
+
+    def unqualified(self, reference: str, region: str) -> Function:
+        """The function, for operations that are about no version of it."""
+        function, qualifier = self.find(reference, region)
+        if qualifier not in (None, LATEST):
+            raise AwsError(
+                "InvalidParameterValueException", "This operation does not support versions other than $LATEST."
             )
-        if sum(len(k) + len(v) for k, v in variables.items()) > _MAX_ENVIRONMENT:
-            raise _invalid("environment variables exceed the 4KB limit")
-        config["Environment"] = {"Variables": variables}
-    return config
+        return function
 
 
-def unpack(code: dict[str, Any], into: Path, config: dict[str, Any]) -> None:
-    """Unpacks the zip with its modes, and records size and hash."""
-    data = code.get("ZipFile")
-    if data is None:
-        raise not_emulated("function code from elsewhere than ZipFile")
-    try:
-        archive = zipfile.ZipFile(io.BytesIO(data))
-        entries = archive.infolist()
-    except zipfile.BadZipFile:
-        raise _invalid("Could not unzip uploaded file. Please check your file, then try to upload again.") from None
-    if not entries:
-        raise _invalid("Uploaded file must be a non-empty zip")
-    if sum(entry.file_size for entry in entries) > MAX_UNZIPPED:
-        raise _invalid(f"Unzipped size must be smaller than {MAX_UNZIPPED} bytes")
-    shutil.rmtree(into, ignore_errors=True)
-    into.mkdir(parents=True)
-    for entry in entries:
-        try:
-            path = archive.extract(entry, into)  # extract() keeps names inside `into`
-        except (zipfile.BadZipFile, OSError, RuntimeError) as error:
-            raise _invalid(f"Could not unzip uploaded file: {error}") from None
-        mode = entry.external_attr >> 16
-        if mode and not entry.is_dir():
-            os.chmod(path, mode & 0o777)
-    config["CodeSize"] = len(data)
-    config["CodeSha256"] = base64.b64encode(hashlib.sha256(data).digest()).decode()
-
-
-def _invalid(message: str) -> AwsError:
-    return AwsError("InvalidParameterValueException", message)
+def check_revision(given: str | None, current: str) -> None:
+    """Raises when the caller looked at something older than what is there now."""
+    if given not in (None, current):
+        raise AwsError(
+            "PreconditionFailedException",
+            "The Revision Id provided does not match the latest Revision Id. Call the GetFunction/GetAlias API to "
+            "retrieve the latest Revision Id",
+            412,
+        )

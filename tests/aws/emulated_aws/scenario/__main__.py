@@ -11,9 +11,11 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from . import pipeline
 from .clients import REGION, Clients
 from .deploy import DEFAULT_HOOKS, deploy, status, wait
 from .ecs import WantedEcs, deploy_ecs, is_ecs, setup_ecs, status_ecs, teardown_ecs, wait_ecs
+from .functions import WantedFunction, deploy_lambda, setup_lambda, teardown_lambda
 from .setup import Wanted, setup, teardown
 
 
@@ -63,6 +65,7 @@ def _arguments() -> argparse.Namespace:
     make.add_argument("--deployment-config", default="CodeDeployDefault.ECSAllAtOnce")
     make.add_argument("--ready-wait-minutes", type=int, default=0)
     make.add_argument("--termination-wait-minutes", type=int, default=0)
+    make.add_argument("--events-queue", metavar="NAME", help="a queue that hears of the application's deployments")
     make.add_argument("--access-key", default=argparse.SUPPRESS)
 
     send = verbs.add_parser("deploy", help="register a revision and create a deployment")
@@ -73,8 +76,9 @@ def _arguments() -> argparse.Namespace:
     send.add_argument("--deployment-config")
 
     _ecs_arguments(verbs)
+    _function_arguments(verbs)
 
-    end = verbs.add_parser("teardown", help="take away what setup or setup-ecs made")
+    end = verbs.add_parser("teardown", help="take away what setup, setup-ecs or setup-function made")
     end.add_argument("--name", required=True)
 
     for verb in ("wait", "status"):
@@ -82,6 +86,7 @@ def _arguments() -> argparse.Namespace:
         look.add_argument("--deployment", required=True, help="a deployment id, or a service deployment's ARN")
         if verb == "wait":
             look.add_argument("--timeout", type=float, default=300)
+    pipeline.add_verbs(verbs)
     return parser.parse_args()
 
 
@@ -128,10 +133,34 @@ def _setup_ecs(clients: Clients, arguments: argparse.Namespace) -> dict[str, Any
     }))  # fmt: skip
 
 
+def _function_arguments(verbs: Any) -> None:
+    make = verbs.add_parser("setup-function", help="create a function, its version 1 behind the alias `live`")
+    make.add_argument("--name", required=True)
+    make.add_argument("--bootstrap", required=True, help="the one line of the function's shell bootstrap")
+    make.add_argument("--env", nargs="*", default=[], action="extend", metavar="K=V")
+    make.add_argument("--timeout", type=int, default=3, help="real seconds")
+    make.add_argument("--log-format", choices=("Text", "JSON"), default="Text")
+    make.add_argument("--hook-bootstrap", help="makes a hook function of this bootstrap")
+    make.add_argument("--hook-env", nargs="*", default=[], action="extend", metavar="K=V")
+    make.add_argument("--hook-timeout", type=int, default=60, help="real seconds")
+    make.add_argument("--no-auto-rollback", action="store_true")
+    make.add_argument("--deployment-config", default="CodeDeployDefault.LambdaAllAtOnce")
+    make.add_argument("--events-queue", metavar="NAME", help="a queue that hears of the application's deployments")
+
+    send = verbs.add_parser("deploy-function", help="publish the next version and create a deployment")
+    send.add_argument("--name", required=True)
+    send.add_argument("--bootstrap", help="default: the code stays")
+    send.add_argument("--env", nargs="*", default=[], action="extend", metavar="K=V", help="default: it stays")
+    send.add_argument("--hooks", default="", help="comma-separated lifecycle events; default: none")
+    send.add_argument("--config")
+
+
 def _run(arguments: argparse.Namespace) -> dict[str, Any]:
     if not arguments.endpoint:
         raise ValueError("--endpoint or AWS_ENDPOINT_URL is required")
     clients = Clients(arguments.endpoint, arguments.access_key, arguments.secret_key, arguments.region)
+    if arguments.verb in pipeline.VERBS:
+        return pipeline.run(clients, arguments)
     if arguments.verb == "setup":
         return setup(clients, Wanted(
             name=arguments.name, command=arguments.command, bootstrap=arguments.bootstrap, count=arguments.count,
@@ -139,25 +168,47 @@ def _run(arguments: argparse.Namespace) -> dict[str, Any]:
             function_environment=_pairs(arguments.function_env), function_timeout=arguments.function_timeout,
             auto_rollback=not arguments.no_auto_rollback, deployment_config=arguments.deployment_config,
             ready_wait_minutes=arguments.ready_wait_minutes,
-            termination_wait_minutes=arguments.termination_wait_minutes,
+            termination_wait_minutes=arguments.termination_wait_minutes, events_queue=arguments.events_queue,
         ))  # fmt: skip
     if arguments.verb == "setup-ecs":
         return _setup_ecs(clients, arguments)
     if arguments.verb == "deploy-ecs":
         return deploy_ecs(clients, arguments.name, arguments.command, _pairs(arguments.env))
     if arguments.verb == "deploy":
-        hooks = _names(arguments.hooks)
         made = deploy(
-            clients, arguments.name, arguments.command, _pairs(arguments.env), hooks, arguments.deployment_config
-        )
+            clients, arguments.name, arguments.command, _pairs(arguments.env), _names(arguments.hooks),
+            arguments.deployment_config,
+        )  # fmt: skip
         return {"deployment_id": made}
+    if arguments.verb == "setup-function":
+        return setup_lambda(clients, WantedFunction(
+            name=arguments.name, bootstrap=arguments.bootstrap, environment=_pairs(arguments.env),
+            timeout=arguments.timeout, log_format=arguments.log_format, hook_bootstrap=arguments.hook_bootstrap,
+            hook_environment=_pairs(arguments.hook_env), hook_timeout=arguments.hook_timeout,
+            auto_rollback=not arguments.no_auto_rollback, deployment_config=arguments.deployment_config,
+            events_queue=arguments.events_queue,
+        ))  # fmt: skip
+    if arguments.verb == "deploy-function":
+        return deploy_lambda(
+            clients, arguments.name, arguments.bootstrap, _pairs(arguments.env), _names(arguments.hooks),
+            arguments.config,
+        )  # fmt: skip
     if arguments.verb == "teardown":
-        (teardown_ecs if is_ecs(clients, arguments.name) else teardown)(clients, arguments.name)
+        _teardown(clients, arguments.name)
         return {"removed": arguments.name}
     native = ":service-deployment/" in arguments.deployment
     if arguments.verb == "wait":
         return (wait_ecs if native else wait)(clients, arguments.deployment, arguments.timeout)
     return (status_ecs if native else status)(clients, arguments.deployment)
+
+
+def _teardown(clients: Clients, name: str) -> None:
+    if is_ecs(clients, name):
+        teardown_ecs(clients, name)
+        return
+    found = clients.codedeploy.get_application(applicationName=name)["application"]
+    take_away = teardown_lambda if found["computePlatform"] == "Lambda" else teardown
+    take_away(clients, name)
 
 
 def main() -> int:

@@ -59,15 +59,33 @@ def status(clients: Clients, deployment_id: str) -> dict[str, Any]:
         target = clients.codedeploy.get_deployment_target(
             deploymentId=deployment_id,
             targetId=clients.codedeploy.list_deployment_targets(deploymentId=deployment_id)["targetIds"][0],
-        )["deploymentTarget"]["ecsTarget"]
-        shown["events"] = {one["lifecycleEventName"]: one["status"] for one in target["lifecycleEvents"]}
-        shown["traffic"] = {one["taskSetLabel"].lower(): one["trafficWeight"] for one in target["taskSetsInfo"]}
+        )["deploymentTarget"]
+        shown |= _alias(target["lambdaTarget"]) if "lambdaTarget" in target else _service(target["ecsTarget"])
     except clients.codedeploy.exceptions.DeploymentNotStartedException:
         pass
     rollback = info.get("rollbackInfo", {}).get("rollbackDeploymentId")
     if rollback:
         shown["rollback"] = status(clients, rollback)
     return shown
+
+
+def _service(target: dict[str, Any]) -> dict[str, Any]:
+    traffic = {one["taskSetLabel"].lower(): one["trafficWeight"] for one in target["taskSetsInfo"]}
+    return {"events": _events(target), "traffic": traffic}
+
+
+def _alias(target: dict[str, Any]) -> dict[str, Any]:
+    info = target["lambdaFunctionInfo"]
+    weight = info["targetVersionWeight"]
+    return {
+        "events": _events(target),
+        "versions": {"current": info["currentVersion"], "target": info["targetVersion"]},
+        "traffic": {"current": 100.0 - weight, "target": weight},
+    }
+
+
+def _events(target: dict[str, Any]) -> dict[str, str]:
+    return {one["lifecycleEventName"]: one["status"] for one in target["lifecycleEvents"]}
 
 
 def wait(clients: Clients, deployment_id: str, timeout: float) -> dict[str, Any]:
@@ -80,4 +98,4 @@ def wait(clients: Clients, deployment_id: str, timeout: float) -> dict[str, Any]
             return shown
         if time.monotonic() > limit:
             raise TimeoutError(json.dumps(shown))
-        time.sleep(0.2)
+        time.sleep(0.1)

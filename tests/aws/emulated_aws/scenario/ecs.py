@@ -8,8 +8,8 @@ import time
 from typing import Any
 
 from .clients import Clients
-from .events import make_queue, remove_queues
-from .setup import balancer, bootstrap_zip, network, register, role
+from .events import make_queue, of_codedeploy, of_ecs, remove_queue
+from .setup import balancer, function, network, register, role
 
 _OVER = ("SUCCESSFUL", "STOPPED", "ROLLBACK_SUCCESSFUL", "ROLLBACK_FAILED")
 
@@ -55,7 +55,8 @@ def setup_ecs(clients: Clients, wanted: WantedEcs) -> dict[str, Any]:
     cluster = clients.ecs.create_cluster(clusterName=f"{name}-cluster")["cluster"]
     out = {"name": name, "cluster": f"{name}-cluster", "cluster_arn": cluster["clusterArn"]}
     if wanted.events_queue:
-        out["events_queue_url"] = make_queue(clients, wanted.events_queue, cluster["clusterArn"])
+        heard = of_ecs(cluster["clusterArn"]) | of_codedeploy()
+        out["queue_url"] = make_queue(clients, name, wanted.events_queue, heard)
     config = _configuration(clients, wanted)
     definition = register(clients, name, wanted.command, wanted.port, wanted.environment)
     target: dict[str, Any] = {
@@ -148,18 +149,14 @@ def _configuration(clients: Clients, wanted: WantedEcs) -> dict[str, Any]:
             },
         })  # fmt: skip
     if wanted.lambda_hooks:
-        made = clients.functions.create_function(
-            FunctionName=_function(wanted.name),
-            Runtime="provided.al2023",
-            Handler="bootstrap",
-            Role=role(clients, f"{wanted.name}-hook", "lambda.amazonaws.com"),
-            Code={"ZipFile": bootstrap_zip(wanted.bootstrap)},
-            Timeout=wanted.function_timeout,
-            Environment={"Variables": wanted.function_environment},
-        )
+        made = function(
+            clients, _function(wanted.name), wanted.bootstrap,
+            role(clients, f"{wanted.name}-hook", "lambda.amazonaws.com"), wanted.function_environment,
+            wanted.function_timeout,
+        )  # fmt: skip
         hooks.append({
             "targetType": "AWS_LAMBDA",
-            "hookTargetArn": made["FunctionArn"],
+            "hookTargetArn": made,
             "roleArn": role(clients, f"{wanted.name}-hooks", "ecs.amazonaws.com"),
             "lifecycleStages": list(wanted.lambda_hooks),
             "timeoutConfiguration": {"timeoutInMinutes": wanted.hook_timeout_minutes, "action": "ROLLBACK"},
@@ -221,16 +218,18 @@ def wait_ecs(clients: Clients, arn: str, timeout: float) -> dict[str, Any]:
 
 
 def is_ecs(clients: Clients, name: str) -> bool:
-    """Whether `setup-ecs` made it, not `setup`."""
-    found = clients.ecs.describe_services(cluster=f"{name}-cluster", services=[f"{name}-service"])["services"]
+    """Whether `setup-ecs` made it, not `setup` or `setup-function`."""
+    try:
+        found = clients.ecs.describe_services(cluster=f"{name}-cluster", services=[f"{name}-service"])["services"]
+    except clients.ecs.exceptions.ClusterNotFoundException:
+        return False
     return bool(found) and found[0].get("deploymentController", {}).get("type") == "ECS"
 
 
 def teardown_ecs(clients: Clients, name: str) -> None:
     """Takes away what `setup_ecs` made, its processes too, in whatever state a deployment is."""
-    cluster = clients.ecs.describe_clusters(clusters=[f"{name}-cluster"])["clusters"][0]["clusterArn"]
-    clients.ecs.delete_service(cluster=cluster, service=f"{name}-service", force=True)
-    remove_queues(clients, cluster)
+    clients.ecs.delete_service(cluster=f"{name}-cluster", service=f"{name}-service", force=True)
+    remove_queue(clients, name)
     found = clients.elbv2.describe_load_balancers(Names=[name])["LoadBalancers"]
     clients.elbv2.delete_load_balancer(LoadBalancerArn=found[0]["LoadBalancerArn"])
     for colour in ("blue", "green"):

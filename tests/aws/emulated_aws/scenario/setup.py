@@ -11,6 +11,7 @@ import zipfile
 from typing import Any
 
 from .clients import Clients
+from .events import make_queue, of_codedeploy, remove_queue
 
 _HEALTH_SECONDS = 60
 
@@ -32,6 +33,7 @@ class Wanted:
     deployment_config: str = "CodeDeployDefault.ECSAllAtOnce"
     ready_wait_minutes: int = 0
     termination_wait_minutes: int = 0
+    events_queue: str | None = None
 
 
 def role(clients: Clients, name: str, service: str) -> str:
@@ -52,6 +54,36 @@ def bootstrap_zip(line: str) -> bytes:
         entry.external_attr = 0o100755 << 16
         archive.writestr(entry, f"#!/bin/sh\n{line}\n")
     return data.getvalue()
+
+
+def function(
+    clients: Clients, name: str, bootstrap: str, role_arn: str, environment: dict[str, str], timeout: int, **more: Any
+) -> str:
+    """A function whose bootstrap is a shell script of one line; its ARN."""
+    made = clients.functions.create_function(
+        FunctionName=name,
+        Runtime="provided.al2023",
+        Handler="bootstrap",
+        Role=role_arn,
+        Code={"ZipFile": bootstrap_zip(bootstrap)},
+        Timeout=timeout,
+        Environment={"Variables": environment},
+        **more,
+    )
+    return made["FunctionArn"]
+
+
+def hook(clients: Clients, name: str, bootstrap: str, environment: dict[str, str], timeout: int) -> str:
+    """The hook function of a scenario, and its role; its name."""
+    hook_name = f"CodeDeployHook_{name}"
+    function(clients, hook_name, bootstrap, role(clients, f"{name}-hook", "lambda.amazonaws.com"), environment, timeout)
+    return hook_name
+
+
+def rollback_on(auto_rollback: bool) -> dict[str, Any]:
+    """autoRollbackConfiguration."""
+    events = ["DEPLOYMENT_FAILURE", "DEPLOYMENT_STOP_ON_REQUEST"] if auto_rollback else []
+    return {"enabled": auto_rollback, "events": events}
 
 
 def register(clients: Clients, name: str, command: list[str], port: int, environment: dict[str, str]) -> str:
@@ -96,16 +128,10 @@ def setup(clients: Clients, wanted: Wanted) -> dict[str, Any]:
         networkConfiguration={"awsvpcConfiguration": {"subnets": subnets, "securityGroups": [security_group]}},
         loadBalancers=[{"targetGroupArn": groups[0], "containerName": "app", "containerPort": wanted.port}],
     )
-    function = f"CodeDeployHook_{name}"
-    clients.functions.create_function(
-        FunctionName=function,
-        Runtime="provided.al2023",
-        Handler="bootstrap",
-        Role=role(clients, f"{name}-hook", "lambda.amazonaws.com"),
-        Code={"ZipFile": bootstrap_zip(wanted.bootstrap)},
-        Timeout=wanted.function_timeout,
-        Environment={"Variables": wanted.function_environment},
-    )
+    hook_name = hook(clients, name, wanted.bootstrap, wanted.function_environment, wanted.function_timeout)
+    queue = {}
+    if wanted.events_queue:
+        queue["queue_url"] = make_queue(clients, name, wanted.events_queue, of_codedeploy(name))
     clients.codedeploy.create_application(applicationName=name, computePlatform="ECS")
     _group(clients, wanted, cluster, service, listeners)
     wait_healthy(clients, groups[0], wanted.count)
@@ -115,7 +141,7 @@ def setup(clients: Clients, wanted: Wanted) -> dict[str, Any]:
         "cluster": cluster,
         "service": service,
         "task_definition": definition,
-        "function": function,
+        "function": hook_name,
         "load_balancer_dns": made["dns"],
         "prod_port": ports[0],
         "test_port": ports[1],
@@ -123,6 +149,7 @@ def setup(clients: Clients, wanted: Wanted) -> dict[str, Any]:
         "test_listener": listeners[1],
         "blue_target_group": groups[0],
         "green_target_group": groups[1],
+        **queue,
     }
 
 
@@ -188,10 +215,7 @@ def _group(clients: Clients, wanted: Wanted, cluster: str, service: str, listene
         serviceRoleArn=role(clients, f"{name}-codedeploy", "codedeploy.amazonaws.com"),
         deploymentStyle={"deploymentType": "BLUE_GREEN", "deploymentOption": "WITH_TRAFFIC_CONTROL"},
         ecsServices=[{"clusterName": cluster, "serviceName": service}],
-        autoRollbackConfiguration={
-            "enabled": wanted.auto_rollback,
-            "events": ["DEPLOYMENT_FAILURE", "DEPLOYMENT_STOP_ON_REQUEST"] if wanted.auto_rollback else [],
-        },
+        autoRollbackConfiguration=rollback_on(wanted.auto_rollback),
         blueGreenDeploymentConfiguration={
             "deploymentReadyOption": ready,
             "terminateBlueInstancesOnDeploymentSuccess": {
@@ -215,6 +239,7 @@ def teardown(clients: Clients, name: str) -> None:
     """Takes away what `setup` made, its processes too; a deployment in progress is left to fail."""
     clients.codedeploy.delete_deployment_group(applicationName=name, deploymentGroupName=f"{name}-group")
     clients.codedeploy.delete_application(applicationName=name)
+    remove_queue(clients, name)
     clients.ecs.delete_service(cluster=f"{name}-cluster", service=f"{name}-service", force=True)
     clients.functions.delete_function(FunctionName=f"CodeDeployHook_{name}")
     found = clients.elbv2.describe_load_balancers(Names=[name])["LoadBalancers"]

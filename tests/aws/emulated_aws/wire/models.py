@@ -52,6 +52,34 @@ def target_prefix(service_name: str) -> str:
     return service(service_name).metadata["targetPrefix"]
 
 
+# SQS's own names of the query protocol, which botocore's model leaves out but Smithy's, and so other SDKs, have.
+_SQS_PREFIX = "AWS.SimpleQueueService."
+_SQS_QUERIED = {"QueueDoesNotExist": f"{_SQS_PREFIX}NonExistentQueue", "QueueNameExists": "QueueAlreadyExists"} | {
+    name: _SQS_PREFIX + name
+    for name in (
+        "BatchEntryIdsNotDistinct", "BatchRequestTooLong", "EmptyBatchRequest", "InvalidBatchEntryId",
+        "MessageNotInflight", "PurgeQueueInProgress", "QueueDeletedRecently", "TooManyEntriesInBatchRequest",
+        "UnsupportedOperation",
+    )
+}  # fmt: skip
+
+
+@functools.cache
+def error_names(service_name: str, code: str) -> tuple[str, str]:
+    """An error's shape name and its name in the query protocol, given either; what no model knows is both."""
+    special = _SQS_QUERIED if service_name == "sqs" else {}
+    names = {
+        shape.name: special.get(shape.name) or shape.metadata.get("error", {}).get("code", shape.name)
+        for shape in service(service_name).error_shapes
+    }
+    if code in names:  # shapes first: two of them may share a name in the query protocol
+        return code, names[code]
+    for shape, queried in names.items():
+        if code == queried:
+            return shape, queried
+    return code, code
+
+
 def protocol(service_name: str) -> str:
     """The protocol moto is spoken to; CBOR is taken off before, because moto does not speak it."""
     spoken = [p for p in service(service_name).metadata["protocols"] if p != "smithy-rpc-v2-cbor"]

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import urllib.parse
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from botocore.model import OperationModel, Shape
 
 from ..errors import AwsError
 
-if TYPE_CHECKING:
-    from .requests import HttpRequest
-
 _MAX_FIELDS = 10_000
 _UNKNOWN = {"ec2": "UnknownParameter"}
 
 
-def parse_form(request: HttpRequest) -> dict[str, str]:
+def parse_form(target: str, body: bytes) -> dict[str, str]:
     """The fields of body and query string; a field given twice is an error, as nothing says which counts."""
-    text = request.target.partition("?")[2]
-    if request.body:
+    text = target.partition("?")[2]
+    if body:
         try:
-            text = f"{text}&{request.body.decode()}" if text else request.body.decode()
+            text = f"{text}&{body.decode()}" if text else body.decode()
         except UnicodeDecodeError:
             raise AwsError("MalformedQueryString", "body is not UTF-8") from None
     try:

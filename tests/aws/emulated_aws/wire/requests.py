@@ -18,6 +18,7 @@ from botocore.model import OperationModel, Shape
 from ..errors import AwsError
 from . import cbor, models, query
 
+_MAX_CLOUDWATCH_BODY = 1024 * 1024  # "Each PutMetricData request is limited to 1 MB", as it was sent
 MAX_BODY = 64 * 1024 * 1024  # a function's zip may be 50 MB, in base64
 
 
@@ -66,7 +67,7 @@ def operation_name(service: str, request: HttpRequest, protocol: str) -> str:
             raise AwsError("UnknownOperationException", f"{parts[2]} is not the service that signed", 404)
         return parts[4]
     if protocol in ("query", "ec2"):
-        form = query.parse_form(request)
+        form = query.parse_form(request.target, _body(request))
         version = models.service(service).metadata["apiVersion"]
         if form.get("Version", version) != version:
             raise AwsError("InvalidAction", f"version {form['Version']} of this service is not served, {version} is")
@@ -88,13 +89,15 @@ def _route(service: str, request: HttpRequest) -> tuple[OperationModel, dict[str
 def decode(service: str, request: HttpRequest) -> Decoded:
     """The request's operation and parameters; raises for what cannot be read at all."""
     protocol = protocol_of(service, request)
+    if service == "cloudwatch" and len(request.body) > _MAX_CLOUDWATCH_BODY:
+        raise AwsError("RequestEntityTooLarge", f"at most {_MAX_CLOUDWATCH_BODY} bytes", 413)
     name = operation_name(service, request, protocol)
     model = models.operation(service, name)
     if model is None:
         code = "InvalidAction" if protocol in ("query", "ec2") else "UnknownOperationException"
         raise AwsError(code, f"The action {name[:100]} is not valid for this web service.")
     if protocol in ("query", "ec2"):
-        params = query.decode(service, query.parse_form(request), model, protocol)
+        params = query.decode(service, query.parse_form(request.target, _body(request)), model, protocol)
     elif protocol == "smithy-rpc-v2-cbor":
         try:
             params = cbor.decode(_body(request))

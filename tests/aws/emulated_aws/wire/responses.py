@@ -80,7 +80,13 @@ def error(service: str | None, protocol: str, failure: AwsError) -> HttpResponse
             )
         return HttpResponse(failure.status, headers, text.encode())
     code = _json_code(failure.code)
-    body = {"__type": code, "message": failure.message}
+    compatible = service and "awsQueryCompatible" in models.service(service).metadata
+    if compatible:
+        # such services name an error twice: its shape in the body, and what the query protocol calls it in a header
+        shape, queried = models.error_names(service, code)
+        headers["x-amzn-query-error"] = f"{queried};{fault}"
+        code = shape
+    body = {"__type": code, "message": failure.message, **failure.details}
     if protocol == "smithy-rpc-v2-cbor":
         headers |= {"smithy-protocol": "rpc-v2-cbor", "Content-Type": "application/cbor"}
         return HttpResponse(failure.status, headers, cbor.encode(body))
@@ -101,6 +107,8 @@ def _json_code(code: str) -> str:
         "MissingAuthenticationToken": "MissingAuthenticationTokenException",
         "IncompleteSignature": "IncompleteSignatureException",
         "SignatureDoesNotMatch": "InvalidSignatureException",
+        "InvalidClientTokenId": "UnrecognizedClientException",
+        "ExpiredToken": "ExpiredTokenException",
     }.get(code, code)
 
 

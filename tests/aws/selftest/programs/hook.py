@@ -9,21 +9,17 @@ import json
 import os
 import sys
 import time
-import urllib.request
 
-API = f"http://{os.environ['AWS_LAMBDA_RUNTIME_API']}/2018-06-01/runtime/invocation"
+from speak import aws, runtime
 
 
 def put(event, status):
-    # imported late: a crashing hook should crash at once
-    import botocore.session
-
-    client = botocore.session.Session().create_client("codedeploy", region_name=os.environ["AWS_REGION"])
-    client.put_lifecycle_event_hook_execution_status(
-        deploymentId=event["DeploymentId"],
-        lifecycleEventHookExecutionId=event["LifecycleEventHookExecutionId"],
-        status=status,
-    )
+    wanted = {name: event[name] for name in ("DeploymentId", "LifecycleEventHookExecutionId")}
+    members = {name[0].lower() + name[1:]: value for name, value in wanted.items()} | {"status": status}
+    operation = "CodeDeploy_20141006.PutLifecycleEventHookExecutionStatus"
+    code, answer = aws("codedeploy", operation, json.dumps(members).encode())
+    if code != 200:
+        sys.exit(f"refused: {answer}")
 
 
 def verdict(event, answer):
@@ -38,9 +34,8 @@ def verdict(event, answer):
 
 def main():
     while True:
-        with urllib.request.urlopen(f"{API}/next") as got:
-            request_id = got.headers["Lambda-Runtime-Aws-Request-Id"]
-            event = json.loads(got.read())
+        headers, body = runtime("GET", "invocation/next")
+        event = json.loads(body)
         answer = os.environ.get("HOOK_ANSWER", "Succeeded")
         print("event", event, flush=True)
         result, kind = {"answered": answer, "env": sorted(os.environ), "event": event}, "response"
@@ -54,8 +49,8 @@ def main():
             result, kind = {"errorType": "Oops", "errorMessage": "on purpose"}, "error"
         if answer in ("Succeeded", "Failed") and "DeploymentId" in event:
             put(event, answer)
-        request = urllib.request.Request(f"{API}/{request_id}/{kind}", json.dumps(result).encode(), method="POST")
-        urllib.request.urlopen(request).read()
+        where = f"invocation/{headers['lambda-runtime-aws-request-id']}/{kind}"
+        runtime("POST", where, json.dumps(result).encode())
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from typing import Any
 
 from ...elb.api import Elb
 from ...errors import AwsError, not_emulated
-from ..checks import invalid
+from ..checks import invalid, reachable
 from ..runner import PRINCIPAL, Host
 from .model import NativeService, Revision
 
@@ -33,7 +33,7 @@ class Balancing:
             raise invalid("alternateTargetGroupArn must differ from targetGroupArn.")
         for arn in (primary, alternate):
             try:
-                self._elb.group(arn)
+                reachable(self._elb, arn)
             except AwsError as error:
                 raise invalid(f"Unable to use target group {arn}: {error.message}") from None
         production, test = advanced["productionListenerRule"], advanced.get("testListenerRule")

@@ -1,0 +1,1 @@
+"""CloudWatch of our own: metrics that keep percentiles, and alarms whose states tests set."""

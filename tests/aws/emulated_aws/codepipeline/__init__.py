@@ -1,0 +1,1 @@
+"""CodePipeline of our own: manual approvals and Lambda invocations, in every execution mode."""
