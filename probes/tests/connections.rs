@@ -16,7 +16,7 @@ use std::time::Duration;
 use common::frames::{
     END_HEADERS, END_STREAM, HEADERS, RST_STREAM, SETTINGS, STATUS_200, frame, goaway, request,
 };
-use common::{came_to, order, plan, server, target, tick_of};
+use common::{Then, came_to, order, plan, say, server, target, tick_of};
 use policies::plan::Rate;
 use policies::{Outcome, TargetTick};
 use probes::Prober;
@@ -185,9 +185,7 @@ async fn second_time(says: impl Fn(u32) -> Vec<u8> + Clone + Send + 'static) -> 
             let head = frame(HEADERS, END_HEADERS | END_STREAM, first, STATUS_200);
             let _sent = stream.write_all(&head).await;
             let Some(second) = request(&mut stream, false).await else { return };
-            let _sent = stream.write_all(&says(second)).await;
-            let _closed = stream.shutdown().await;
-            let _rest = stream.read_to_end(&mut Vec::new()).await;
+            say(stream, &[says(second)], Then::Close).await;
         }
     })
     .await

@@ -7,15 +7,25 @@
 
 mod common;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use common::{
-    GET, TICK, TIMEOUT, answering, check, order, plan, probe, server, target, tick_until,
+    GET, TICK, TIMEOUT, Then, answering, came_to, check, order, plan, probe, say, server, target,
+    tick_of, tick_until,
 };
+use policies::plan::Plan;
 use policies::{ArmTick, Outcome, Target};
 use probes::{Order, Prober};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
+
+/// Ten plain GETs a tick, with time between them: every one costs a little, and without optimisation more.
+fn seldom(address: SocketAddr) -> Plan {
+    let mut plan = plan(GET, vec![target(address, false)], vec![]);
+    (plan.rate, plan.tick) = (policies::plan::Rate::constant(5.0), Duration::from_secs(2));
+    plan
+}
 
 #[tokio::test]
 async fn a_good_answer_is_ok() {
@@ -35,10 +45,12 @@ async fn a_good_answer_is_ok() {
         })
     };
     let whole = b"HTTP/1.1 200 OK\r\ncontent-length: 1048576\r\n\r\n";
-    check(large(whole, vec![b'x'; 256], b"").await, Outcome::Ok).await;
+    let tick = tick_of(order(seldom(large(whole, vec![b'x'; 256], b"").await))).await;
+    came_to(&tick, Outcome::Ok);
     let pieces = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
     let piece = format!("100\r\n{}\r\n", "x".repeat(256)).into_bytes();
-    check(large(pieces, piece, b"0\r\n\r\n").await, Outcome::Ok).await;
+    let tick = tick_of(order(seldom(large(pieces, piece, b"0\r\n\r\n").await))).await;
+    came_to(&tick, Outcome::Ok);
     // Without a length the close is the end.
     check(answering(b"HTTP/1.1 200 OK\r\n\r\nok").await, Outcome::Ok).await;
 }
@@ -96,8 +108,7 @@ async fn silence_in_any_phase_is_a_timeout_in_time() {
     let silent = |bytes: &'static [u8]| {
         server(move |mut stream| async move {
             let _read = stream.read(&mut [0; 2048]).await;
-            let _written = stream.write_all(bytes).await;
-            tokio::time::sleep(Duration::from_secs(60)).await;
+            say(stream, &[bytes.to_vec()], Then::Stall).await;
         })
     };
     for bytes in
@@ -153,10 +164,8 @@ async fn an_answer_that_lies_about_its_length_is_no_answer() {
 async fn an_answer_that_drips_or_never_comes_is_a_timeout() {
     let dripping = server(|mut stream| async move {
         let _read = stream.read(&mut [0; 2048]).await;
-        for byte in b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok" {
-            let _sent = stream.write_all(&[*byte]).await;
-            tokio::time::sleep(Duration::from_millis(30)).await;
-        }
+        let whole = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+        say(stream, &[whole.to_vec()], Then::Drip).await;
     });
     check(dripping.await, Outcome::Timeout).await;
     // Answers that are none yet, for ever.
@@ -165,10 +174,7 @@ async fn an_answer_that_drips_or_never_comes_is_a_timeout() {
         let early = b"HTTP/1.1 100 Continue\r\n\r\n".repeat(4);
         while stream.write_all(&early).await.is_ok() {}
     });
-    let mut plan = plan(GET, vec![target(early.await, false)], vec![]);
-    // Every one costs a little, and without optimisation more.
-    (plan.rate, plan.tick) = (policies::plan::Rate::constant(5.0), Duration::from_secs(2));
-    let tick = tick_until(order(plan), 7).await;
+    let tick = tick_until(order(seldom(early.await)), 7).await;
     assert_eq!(u64::from(tick.due - tick.late), tick.bad(), "{tick:?}");
 }
 
@@ -191,10 +197,7 @@ async fn a_name_that_does_not_resolve_is_not_the_targets_fault() {
 
 #[tokio::test]
 async fn a_stalled_green_does_not_slow_the_probes_of_blue() {
-    let green = server(|stream| async move {
-        tokio::time::sleep(Duration::from_secs(60)).await;
-        drop(stream);
-    });
+    let green = server(|stream| say(stream, &[], Then::Stall));
     let blue = answering(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
     let prober = Prober::start().unwrap();
     let plan = plan(GET, vec![target(green.await, false)], vec![target(blue, false)]);

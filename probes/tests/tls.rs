@@ -8,14 +8,13 @@
 mod common;
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use common::certificates::{Authority, Identity};
 use common::service::{answer, serving_tls, speak};
-use common::{came_to, plan, sentence, server, target, tick_of};
+use common::{Then, came_to, plan, say, sentence, server, target, tick_of};
 use policies::{Outcome, TargetTick};
 use probes::{Order, OrderError};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 use tokio_rustls::TlsAcceptor;
 
 const HTTP: &str = "http: { path: / }";
@@ -190,7 +189,7 @@ async fn a_handshake_that_breaks_off_is_told_apart_from_one_that_fails() {
     for probe in [HTTP, TLS] {
         let stalls = server(|mut stream| async move {
             let _hello = stream.read(&mut [0; 2048]).await;
-            tokio::time::sleep(Duration::from_secs(60)).await;
+            say(stream, &[], Then::Stall).await;
         });
         came_to(&tick(probe, stalls.await, &roots).await, Outcome::Timeout);
         let closes = server(|mut stream| async move {
@@ -198,24 +197,19 @@ async fn a_handshake_that_breaks_off_is_told_apart_from_one_that_fails() {
         });
         came_to(&tick(probe, closes.await, &roots).await, Outcome::Reset);
         // A whole record of garbage, a fatal alert, a record that is never whole, a record byte by byte.
-        let says = |bytes: &'static [u8], drip: bool| {
+        let says = |bytes: &'static [u8], then: Then| {
             server(move |mut stream| async move {
                 let _hello = stream.read(&mut [0; 2048]).await;
-                for byte in bytes.iter().filter(|_| drip) {
-                    let _sent = stream.write_all(&[*byte]).await;
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                }
-                let _sent = stream.write_all(bytes).await;
-                tokio::time::sleep(Duration::from_secs(60)).await;
+                say(stream, &[bytes.to_vec()], then).await;
             })
         };
-        let garbage = says(b"\x16\x03\x03\x00\x08garbage!", false);
+        let garbage = says(b"\x16\x03\x03\x00\x08garbage!", Then::Stall);
         came_to(&tick(probe, garbage.await, &roots).await, Outcome::Tls);
-        let alert = says(b"\x15\x03\x03\x00\x02\x02\x28", false);
+        let alert = says(b"\x15\x03\x03\x00\x02\x02\x28", Then::Stall);
         came_to(&tick(probe, alert.await, &roots).await, Outcome::Tls);
-        let short = says(b"\x16\x03\x03\x40\x00\x02", false);
+        let short = says(b"\x16\x03\x03\x40\x00\x02", Then::Stall);
         came_to(&tick(probe, short.await, &roots).await, Outcome::Timeout);
-        let dripping = says(b"\x16\x03\x03\x40\x00\x02\x00\x00\x7a\x03", true);
+        let dripping = says(b"\x16\x03\x03\x40\x00\x02\x00\x00\x7a\x03", Then::Drip);
         came_to(&tick(probe, dripping.await, &roots).await, Outcome::Timeout);
     }
 }

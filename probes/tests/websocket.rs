@@ -147,10 +147,7 @@ async fn a_target_that_does_not_open_says_why() {
     came_to(&probe(OPEN, target(answering(b"").await, false)).await, Outcome::Reset);
     let half = b"HTTP/1.1 101 Switching Proto";
     came_to(&probe(OPEN, target(answering(half).await, false)).await, Outcome::Reset);
-    let silent = server(|stream| async move {
-        tokio::time::sleep(Duration::from_secs(60)).await;
-        drop(stream);
-    });
+    let silent = server(|stream| say(stream, &[], Then::Stall));
     came_to(&probe(OPEN, target(silent.await, false)).await, Outcome::Timeout);
     let endless = server(|mut stream| async move {
         let _read = stream.read(&mut [0; 2048]).await;
