@@ -160,11 +160,12 @@ fn a_target_that_joins_is_probed_once_it_was_called_healthy() {
     let mut run = Run::new(question());
     let mut step = |seconds, states: &'static [&'static str]| {
         let actions = run.step(found(|d| health(d, states), UNWATCHED), at(seconds));
-        let probed = actions.iter().find_map(|action| match action {
-            Action::Probe(plan) => Some(plan.green.len()),
-            _ => None,
-        });
-        probed.map_or("as before".to_owned(), |green| green.to_string())
+        let plan = |action: &Action| {
+            let Action::Probe(plan) = action else { return None };
+            Some(plan.green.len())
+        };
+        let probed = actions.iter().find_map(plan);
+        probed.map_or_else(|| "as before".to_owned(), |green| green.to_string())
     };
     // Nobody is served yet: all are probed, however they are.
     assert_eq!(step(0, &["initial", "initial"]), "2");
