@@ -187,6 +187,22 @@ pub struct Target {
     pub name: Option<String>,
 }
 
+/// States of a target's health.
+//= https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_TargetHealth.html
+pub(crate) const HEALTHY: &str = "healthy";
+pub(crate) const INITIAL: &str = "initial";
+/// No listener forwards to its target group: the load balancer does not look at it yet.
+pub(crate) const NOT_IN_USE: &str = "unused";
+
+impl Target {
+    /// The state that the load balancer says a task is in, where it says anything: what stands before the reason
+    /// in `unused: Target.NotInUse, …`.
+    pub(crate) fn health_state(&self) -> Option<&str> {
+        let health = self.health.as_deref().filter(|_| self.route == Route::Task);
+        health.and_then(|health| health.split([':', ' ']).next())
+    }
+}
+
 /// A deployment as gate sees it: who, where, and what can be probed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Deployment {

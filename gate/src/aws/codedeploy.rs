@@ -65,6 +65,13 @@ pub(crate) struct DeploymentFacts {
     pub(crate) rolled_back_by: Option<String>,
 }
 
+impl DeploymentFacts {
+    /// Whether it is over, however it ended.
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self.status.as_str(), "Succeeded" | "Failed" | "Stopped")
+    }
+}
+
 /// What a deployment is about.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum DeploymentTarget {

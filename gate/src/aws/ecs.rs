@@ -72,6 +72,11 @@ impl ServiceDeployment {
     pub(crate) fn is_rolling_back(&self) -> bool {
         matches!(self.status.as_str(), "ROLLBACK_REQUESTED" | "ROLLBACK_IN_PROGRESS")
     }
+
+    /// Whether nobody waits for an answer about it any more.
+    pub(crate) fn has_ended_or_goes_back(&self) -> bool {
+        self.is_over() || self.is_rolling_back()
+    }
 }
 
 /// A hook of a deployment.

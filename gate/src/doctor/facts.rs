@@ -62,8 +62,7 @@ pub(super) struct Last {
 impl Last {
     /// Whether it is over for good: nothing done to it can have an effect.
     pub(super) fn is_over(&self) -> bool {
-        let status = self.facts.as_ref().map(|facts| facts.status.as_str());
-        matches!(status, Some("Succeeded" | "Failed" | "Stopped"))
+        self.facts.as_ref().is_some_and(DeploymentFacts::is_over)
     }
 }
 

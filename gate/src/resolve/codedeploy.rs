@@ -29,7 +29,7 @@ pub(super) async fn resolve(
     purpose: Purpose,
 ) -> Result<Resolved, Trouble> {
     let facts = aws.deployment(id).await.map_err(|error| trouble(&error))?;
-    if matches!(facts.status.as_str(), "Succeeded" | "Failed" | "Stopped") {
+    if facts.is_over() {
         return Ok(Resolved::Ended(facts.status));
     }
     let mut deployment = blank(id, &facts);

@@ -155,13 +155,11 @@ impl CloudCase {
         match self.resolver.subject() {
             Subject::Service { arn, .. } => {
                 let found = aws.service_deployment(arn).await;
-                found.is_ok_and(|found| found.is_over() || found.is_rolling_back())
+                found.is_ok_and(|found| found.has_ended_or_goes_back())
             }
             Subject::CodeDeploy { id } if error.failure == Failure::Denied => {
                 let found = aws.deployment(id).await;
-                found.is_ok_and(|found| {
-                    ["Succeeded", "Failed", "Stopped"].contains(&found.status.as_str())
-                })
+                found.is_ok_and(|found| found.is_over())
             }
             Subject::CodeDeploy { .. } | Subject::Pipeline { .. } => false,
         }
@@ -260,7 +258,7 @@ impl CloudCase {
         tokio::time::sleep(POLL_PATIENCE).await;
         if let Subject::Service { arn, .. } = self.resolver.subject() {
             let over = match aws.service_deployment(arn).await {
-                Ok(found) => found.is_over() || found.is_rolling_back(),
+                Ok(found) => found.has_ended_or_goes_back(),
                 Err(error) => error.failure == Failure::Missing,
             };
             if over {

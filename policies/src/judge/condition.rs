@@ -3,16 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::deployment::{Route, Target};
+use crate::deployment::{HEALTHY, NOT_IN_USE, Target};
 use crate::moment::Moment;
 use crate::plan::clipped;
 use crate::reading::{AlarmState, StoppedTask};
 use crate::units::percent;
 use crate::verdict::Verdict;
-
-/// A target group that no listener forwards to: the load balancer does not look at its targets yet.
-const NOT_IN_USE: &str = "unused";
-const HEALTHY: &str = "healthy";
 
 /// One condition.
 #[derive(Clone, Debug)]
@@ -46,17 +42,14 @@ impl Condition {
 
     /// Looks at what the load balancer says of green's tasks. True where it said anything.
     pub(super) fn health(&mut self, green: &[Target], at_least: f64, now: Moment) -> bool {
-        let checked = green.iter().filter(|target| target.route == Route::Task);
-        let said: Vec<&str> = checked.filter_map(|target| target.health.as_deref()).collect();
+        let said: Vec<&str> = green.iter().filter_map(Target::health_state).collect();
         if said.is_empty() {
             "no load balancer says anything of green".clone_into(&mut self.seen);
             self.becomes(State::Unknown, now);
             return false;
         }
-        // `unused: Target.NotInUse, …`: the state, then its reason.
-        let state = |health: &str| health.split([':', ' ']).next().unwrap_or_default().to_owned();
-        let in_use = said.iter().filter(|health| state(health) != NOT_IN_USE).count();
-        let healthy = said.iter().filter(|health| state(health) == HEALTHY).count();
+        let in_use = said.iter().filter(|state| **state != NOT_IN_USE).count();
+        let healthy = said.iter().filter(|state| **state == HEALTHY).count();
         if in_use == 0 {
             // Normal before test traffic: there is nothing that could be unhealthy.
             "green is not in use yet, so the load balancer does not check it"

@@ -1,13 +1,8 @@
 //! What is probed: the targets a deployment names, by the route its policy wants, or those the policy names.
 
 use super::{RESOLVE_GRACE, Run};
-use crate::deployment::{Arm, Deployment, Route, Target};
+use crate::deployment::{Arm, Deployment, HEALTHY, INITIAL, Route, Target};
 use crate::policy::{Policy, Via};
-
-/// States of a target's health.
-//= https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_TargetHealth.html
-const HEALTHY: &str = "healthy";
-const INITIAL: &str = "initial";
 
 impl Run {
     /// Where the deployment names no green, the policy's own targets are probed, to the end. A service, or a
@@ -63,20 +58,13 @@ fn routed(deployment: &Deployment, arm: Arm, via: Via) -> Vec<Target> {
     };
     // Where the load balancer sends traffic to others of the group, one that joins gets none until it was called
     // healthy once: while it boots, nobody is refused by it.
-    let serves = targets.iter().any(|target| state(target) == Some(HEALTHY));
-    let boots = |target: &Target| serves && state(target) == Some(INITIAL);
+    let serves = targets.iter().any(|target| target.health_state() == Some(HEALTHY));
+    let boots = |target: &Target| serves && target.health_state() == Some(INITIAL);
     let probed = targets.iter().filter(|target| wanted(target.route) && !boots(target));
     probed.cloned().collect()
 }
 
-/// What the load balancer says of a task, in a word.
-fn state(target: &Target) -> Option<&str> {
-    let task = target.route == Route::Task;
-    let health = target.health.as_deref().filter(|_| task);
-    health.and_then(|health| health.split([':', ' ']).next())
-}
-
 /// Whether green is there to be measured: of tasks that the load balancer looks at, one is healthy.
 pub(super) fn is_any_up(green: &[Target]) -> bool {
-    green.iter().any(|target| state(target).is_none_or(|state| state == HEALTHY))
+    green.iter().any(|target| target.health_state().is_none_or(|state| state == HEALTHY))
 }
