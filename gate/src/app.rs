@@ -16,8 +16,9 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
+use crate::clock::MachineClock;
 use crate::config::{Checked, Mode};
-use crate::journal::{Journal, JournalError};
+use crate::journal::{Embedded, JournalError};
 use crate::sidecar::Sidecar;
 use crate::telemetry::Metrics;
 use crate::web::Operators;
@@ -65,7 +66,7 @@ pub(crate) async fn build(
     let Checked { settings, hooks_listen, admin_listen, keys, targets, vault } = config;
     let opened = match hooks_listen {
         Some(address) => {
-            let journal = Journal::open(&settings.journal.path)?;
+            let journal = Embedded::open(&settings.journal.path)?;
             Some((journal, listen(address, "hooks").await?))
         }
         None => None,
@@ -95,8 +96,9 @@ pub(crate) async fn build(
             let parts = questions::Parts {
                 settings,
                 clouds,
-                journal,
-                prober: Arc::clone(&prober),
+                journal: Arc::new(journal),
+                prober: Arc::<Prober>::clone(&prober),
+                clock: Arc::new(MachineClock),
                 metrics: Arc::clone(&metrics),
                 keys,
                 vault: vault.clone(),

@@ -1,30 +1,30 @@
 //! What was accepted and what happened, on disk before anything is acknowledged.
 //!
-//! Facts are appended and never changed: a run is resumed, explained and replayed from them. One thread
-//! owns the database; everybody else sends it requests.
+//! Facts are appended and never changed: a run is resumed, explained and replayed from them. Where they are kept is
+//! behind [`Journal`].
 
+mod embedded;
 mod sqlite;
 
-use std::path::Path;
-use std::thread;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::error::Error;
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
 
 use policies::{Decision, Event, Moment, Question};
 use serde::{Deserialize, Serialize};
 
 use crate::ask::{Ask, Asked, Token};
 use crate::aws::Place;
-use tokio::sync::{mpsc, oneshot};
 
-pub(crate) use sqlite::JournalError;
+pub(crate) use embedded::Embedded;
 use sqlite::Sqlite;
-
-/// Requests that may wait for the disk.
-const REQUESTS_WAITING_MAX: usize = 1024;
 
 /// A question with all that is needed to take it up again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "Written")]
+#[serde(from = "AsWritten")]
 pub(crate) struct Accepted {
     /// What the run needs to know of it.
     pub(crate) question: Question,
@@ -37,7 +37,7 @@ pub(crate) struct Accepted {
 /// [`Accepted`] as this gate writes it, or as one wrote it that knew hooks of CodeDeploy alone.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Written {
+enum AsWritten {
     Now {
         question: Question,
         asked: Asked,
@@ -51,13 +51,13 @@ enum Written {
     },
 }
 
-impl From<Written> for Accepted {
-    fn from(written: Written) -> Self {
+impl From<AsWritten> for Accepted {
+    fn from(written: AsWritten) -> Self {
         match written {
-            Written::Now { question, asked, accepted_unix_millis } => {
+            AsWritten::Now { question, asked, accepted_unix_millis } => {
                 Self { question, asked, accepted_unix_millis }
             }
-            Written::Hook { question, deployment_id, execution_id, accepted_unix_millis } => {
+            AsWritten::Hook { question, deployment_id, execution_id, accepted_unix_millis } => {
                 let ask = Ask::CodedeployHook { deployment_id, execution_id };
                 let asked = Asked::now(ask, Place::default());
                 Self { question, asked, accepted_unix_millis }
@@ -103,86 +103,52 @@ pub(crate) struct Listed {
     pub(crate) closed: bool,
 }
 
-/// The one writer's mailbox.
-#[derive(Clone, Debug)]
-pub(crate) struct Journal {
-    requests: mpsc::Sender<Request>,
+/// The journal cannot do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum JournalError {
+    #[error("the journal {0} cannot be opened", path.display())]
+    Open { path: PathBuf, source: Cause },
+    #[error("the journal {0} cannot be created", path.display())]
+    Create { path: PathBuf, source: io::Error },
+    #[error("the journal {0} was written by a newer gate (version {found}, this one knows {known})", path.display())]
+    Newer { path: PathBuf, found: i64, known: i64 },
+    #[error("the journal {0} is in use by another gate; one daemon answers", path.display())]
+    InUse { path: PathBuf },
+    #[error("the journal cannot {attempt}")]
+    Database { attempt: &'static str, source: Cause },
+    #[error("an entry of the journal cannot be {attempt}")]
+    Entry { attempt: &'static str, source: serde_json::Error },
+    #[error("the journal's thread cannot be started")]
+    Thread(#[source] io::Error),
+    #[error("the journal has stopped")]
+    Stopped,
 }
 
-type Respond<T> = oneshot::Sender<Result<T, JournalError>>;
+/// What a database says of its own failure.
+pub(crate) type Cause = Box<dyn Error + Send + Sync>;
 
-enum Request {
-    Accept(Box<Accepted>, Respond<bool>),
-    Append(String, Moment, Box<Entry>, Respond<()>),
-    Close(String, Respond<()>),
-    Unfinished(Respond<Vec<Stored>>),
-    Load(String, Respond<Option<Stored>>),
-    List(u32, Respond<Vec<Listed>>),
-    End(Respond<()>),
-}
+/// A call of the journal under way.
+pub(crate) type Written<'a, T> = Pin<Box<dyn Future<Output = Result<T, JournalError>> + Send + 'a>>;
 
-impl Journal {
-    /// Opens or creates the journal and starts its thread.
-    ///
-    /// # Errors
-    /// The file cannot be opened, is no journal, or was written by a newer gate.
-    pub(crate) fn open(path: &Path) -> Result<Self, JournalError> {
-        let database = Sqlite::open(path)?;
-        let (requests, waiting) = mpsc::channel(REQUESTS_WAITING_MAX);
-        let serve = move || serve(database, waiting);
-        thread::Builder::new()
-            .name("journal".to_owned())
-            .spawn(serve)
-            .map_err(JournalError::Thread)?;
-        Ok(Self { requests })
-    }
-
+/// Where questions and what happened to them are kept. What a call has done is on disk when it returns.
+pub(crate) trait Journal: Send + Sync + fmt::Debug {
     /// Writes a question down. True if it is new, false if it was accepted before.
-    pub(crate) async fn accept(&self, accepted: Accepted) -> Result<bool, JournalError> {
-        self.ask(|respond| Request::Accept(Box::new(accepted), respond)).await
-    }
-
+    fn accept(&self, accepted: Accepted) -> Written<'_, bool>;
     /// Writes down what happened.
-    pub(crate) async fn append(
-        &self,
-        id: &str,
-        at: Moment,
-        entry: Entry,
-    ) -> Result<(), JournalError> {
-        self.ask(|respond| Request::Append(id.to_owned(), at, Box::new(entry), respond)).await
-    }
-
+    fn append<'a>(&'a self, id: &'a str, at: Moment, entry: Entry) -> Written<'a, ()>;
     /// Marks a run as over.
-    pub(crate) async fn close(&self, id: &str) -> Result<(), JournalError> {
-        self.ask(|respond| Request::Close(id.to_owned(), respond)).await
-    }
-
+    fn close<'a>(&'a self, id: &'a str) -> Written<'a, ()>;
     /// Questions whose run is not over.
-    pub(crate) async fn unfinished(&self) -> Result<Vec<Stored>, JournalError> {
-        self.ask(Request::Unfinished).await
-    }
-
+    fn unfinished(&self) -> Written<'_, Vec<Stored>>;
     /// One question with everything that happened to it.
-    pub(crate) async fn load(&self, id: &str) -> Result<Option<Stored>, JournalError> {
-        self.ask(|respond| Request::Load(id.to_owned(), respond)).await
-    }
-
+    fn load<'a>(&'a self, id: &'a str) -> Written<'a, Option<Stored>>;
     /// The newest questions.
-    pub(crate) async fn list(&self, most: u32) -> Result<Vec<Listed>, JournalError> {
-        self.ask(|respond| Request::List(most, respond)).await
-    }
-
+    fn list(&self, most: u32) -> Written<'_, Vec<Listed>>;
+    /// Notes a signature that is good until then, in seconds since 1970. True if it is new, false if a request bore
+    /// it before.
+    fn first_seen<'a>(&'a self, signature: &'a str, good_until_seconds: u64) -> Written<'a, bool>;
     /// Closes the journal, for everybody who holds it.
-    pub(crate) async fn end(&self) {
-        // Ended already, then.
-        drop(self.ask(Request::End).await);
-    }
-
-    async fn ask<T>(&self, request: impl FnOnce(Respond<T>) -> Request) -> Result<T, JournalError> {
-        let (respond, response) = oneshot::channel();
-        self.requests.send(request(respond)).await.map_err(|_closed| JournalError::Stopped)?;
-        response.await.map_err(|_dropped| JournalError::Stopped)?
-    }
+    fn end(&self) -> Written<'_, ()>;
 }
 
 /// Reads a journal on its own, beside the daemon that may be writing it: one question, or all of them.
@@ -197,42 +163,15 @@ pub(crate) fn read(path: &Path, id: Option<&str>) -> Result<Vec<Stored>, Journal
     }
 }
 
-/// Does what is asked, one request at a time, until everybody is gone or the journal is ended.
-fn serve(mut database: Sqlite, mut waiting: mpsc::Receiver<Request>) {
-    while let Some(request) = waiting.blocking_recv() {
-        // Whoever asked may be gone; the write stands all the same.
-        match request {
-            Request::Accept(accepted, respond) => drop(respond.send(database.accept(&accepted))),
-            Request::Append(id, at, entry, respond) => {
-                drop(respond.send(database.append(&id, at, &entry)));
-            }
-            Request::Close(id, respond) => drop(respond.send(database.close(&id))),
-            Request::Unfinished(respond) => drop(respond.send(database.unfinished())),
-            Request::Load(id, respond) => drop(respond.send(database.load(&id))),
-            Request::List(most, respond) => drop(respond.send(database.list(most))),
-            Request::End(respond) => {
-                // Closed before it is said to be: the next start may open it at once.
-                drop(database);
-                drop(respond.send(Ok(())));
-                return;
-            }
-        }
-    }
-}
-
-/// Milliseconds since 1970 by the machine's clock: for records, and to carry a deadline over a restart.
-pub(crate) fn unix_millis() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use policies::{Answer, ArmTick, Basis, Delivery, Outcome, Sample, TargetTick, Tick};
 
     /// A journal in a folder of its own, removed with it.
-    struct Place(std::path::PathBuf);
+    struct Place(PathBuf);
 
     impl Place {
         fn new(name: &str) -> Self {
@@ -242,7 +181,7 @@ mod tests {
             Self(folder)
         }
 
-        fn path(&self) -> std::path::PathBuf {
+        fn path(&self) -> PathBuf {
             self.0.join("journal.db")
         }
     }
@@ -315,15 +254,15 @@ mod tests {
     async fn what_was_written_is_there_after_a_restart_word_for_word() {
         let place = Place::new("restart");
         {
-            let journal = Journal::open(&place.path()).unwrap();
+            let journal = Embedded::open(&place.path()).unwrap();
             assert!(journal.accept(accepted("one")).await.unwrap());
             assert!(!journal.accept(accepted("one")).await.unwrap(), "delivered again, it joins");
             for (at, entry) in entries() {
                 journal.append("one", at, entry).await.unwrap();
             }
-            journal.end().await;
+            journal.end().await.unwrap();
         }
-        let journal = Journal::open(&place.path()).unwrap();
+        let journal = Embedded::open(&place.path()).unwrap();
         let stored = journal.unfinished().await.unwrap();
         assert_eq!(stored.len(), 1);
         assert_eq!(stored[0].accepted, accepted("one"));
@@ -342,7 +281,7 @@ mod tests {
     #[tokio::test]
     async fn what_cannot_be_read_costs_itself_and_never_the_rest() {
         let place = Place::new("torn");
-        let journal = Journal::open(&place.path()).unwrap();
+        let journal = Embedded::open(&place.path()).unwrap();
         for id in ["one", "two", "three"] {
             journal.accept(accepted(id)).await.unwrap();
             for (at, entry) in entries() {
@@ -368,7 +307,7 @@ mod tests {
     async fn only_the_owner_can_read_it_and_nobody_can_change_an_entry() {
         use std::os::unix::fs::PermissionsExt;
         let place = Place::new("private");
-        let journal = Journal::open(&place.path()).unwrap();
+        let journal = Embedded::open(&place.path()).unwrap();
         journal.accept(accepted("one")).await.unwrap();
         journal.append("one", Moment::ZERO, Entry::Fact { fact: Event::Woke }).await.unwrap();
         let mode = std::fs::metadata(place.path()).unwrap().permissions().mode();
@@ -380,28 +319,28 @@ mod tests {
     #[tokio::test]
     async fn a_second_gate_on_the_same_journal_is_refused_until_the_first_is_gone() {
         let place = Place::new("second");
-        let first = Journal::open(&place.path()).unwrap();
-        let refused = Journal::open(&place.path()).unwrap_err();
+        let first = Embedded::open(&place.path()).unwrap();
+        let refused = Embedded::open(&place.path()).unwrap_err();
         assert!(matches!(refused, JournalError::InUse { .. }), "{refused}");
-        first.end().await;
-        Journal::open(&place.path()).unwrap();
+        first.end().await.unwrap();
+        Embedded::open(&place.path()).unwrap();
     }
 
     #[tokio::test]
     async fn a_journal_of_an_older_gate_is_taken_over_and_no_longer_the_older_ones() {
         let place = Place::new("older");
-        Journal::open(&place.path()).unwrap().end().await;
+        Embedded::open(&place.path()).unwrap().end().await.unwrap();
         sqlite::execute(&place.path(), "PRAGMA user_version = 1").unwrap();
-        Journal::open(&place.path()).unwrap().end().await;
-        assert_eq!(sqlite::version(&place.path()).unwrap(), 3);
+        Embedded::open(&place.path()).unwrap().end().await.unwrap();
+        assert_eq!(sqlite::version(&place.path()).unwrap(), sqlite::VERSION);
     }
 
     #[tokio::test]
     async fn a_journal_of_a_newer_gate_and_what_is_no_journal_are_refused() {
         let place = Place::new("newer");
-        Journal::open(&place.path()).unwrap().end().await;
+        Embedded::open(&place.path()).unwrap().end().await.unwrap();
         sqlite::execute(&place.path(), "PRAGMA user_version = 99").unwrap();
-        let refused = Journal::open(&place.path()).unwrap_err();
+        let refused = Embedded::open(&place.path()).unwrap_err();
         assert!(matches!(refused, JournalError::Newer { found: 99, .. }), "{refused}");
         let rubbish = place.0.join("rubbish.db");
         std::fs::write(
@@ -409,9 +348,9 @@ mod tests {
             "this is no database, but long enough to be taken for one".repeat(20),
         )
         .unwrap();
-        assert!(matches!(Journal::open(&rubbish), Err(JournalError::Open { .. })));
+        assert!(matches!(Embedded::open(&rubbish), Err(JournalError::Open { .. })));
         assert!(matches!(
-            Journal::open(Path::new("/nowhere/j.db")),
+            Embedded::open(Path::new("/nowhere/j.db")),
             Err(JournalError::Create { .. })
         ));
     }

@@ -5,6 +5,7 @@ mod ask;
 mod aws;
 mod cli;
 mod client;
+mod clock;
 mod config;
 mod doctor;
 mod import;

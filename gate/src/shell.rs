@@ -5,6 +5,7 @@
 mod cloud;
 mod notify;
 mod orders;
+mod probing;
 mod run;
 mod secrets;
 pub(crate) mod vault;
@@ -12,6 +13,7 @@ pub(crate) mod vault;
 pub(crate) use cloud::{CloudCase, Memory, trouble};
 pub(crate) use notify::Notifier;
 pub(crate) use orders::Orders;
+pub(crate) use probing::{Probing, Ticks};
 pub(crate) use run::{Conduct, Conducted, conduct};
 pub(crate) use secrets::{References, sendable};
 pub(crate) use vault::{SECRET_LIFETIME, Vault, is_kept_by_aws, now};

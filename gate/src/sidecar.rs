@@ -14,8 +14,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::clock::unix_millis;
 use crate::config::StaticTarget;
-use crate::journal::unix_millis;
 use crate::shell::{Orders, References, Vault};
 use crate::telemetry::Metrics;
 

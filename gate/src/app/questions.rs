@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use policies::{Decision, Delivery, Event, Phase, Question, Report, Run};
-use probes::Prober;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -15,13 +14,14 @@ use tracing::{Instrument, error, info, info_span, warn};
 
 use crate::ask::{Ask, Asked};
 use crate::aws::Clouds;
+use crate::clock::Clock;
 use crate::config::{Mode, Settings};
 use crate::intake::Keys;
-use crate::journal::{Accepted, Entry, Journal, JournalError, Listed, Stored, unix_millis};
+use crate::journal::{Accepted, Entry, Journal, JournalError, Listed, Stored};
 use crate::library::Library;
 use crate::record::Record;
 use crate::resolve::Resolver;
-use crate::shell::{CloudCase, Conduct, Conducted, Memory, Notifier, Vault, conduct};
+use crate::shell::{CloudCase, Conduct, Conducted, Memory, Notifier, Probing, Vault, conduct};
 use crate::signals::Desks;
 use crate::telemetry::Metrics;
 
@@ -35,8 +35,9 @@ pub(crate) const LISTED_MAX: u32 = 200;
 pub(crate) struct Parts {
     pub(crate) settings: Settings,
     pub(crate) clouds: Clouds,
-    pub(crate) journal: Journal,
-    pub(crate) prober: Arc<Prober>,
+    pub(crate) journal: Arc<dyn Journal>,
+    pub(crate) prober: Arc<dyn Probing>,
+    pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) keys: Keys,
     pub(crate) vault: Vault,
@@ -48,9 +49,10 @@ pub(crate) struct Parts {
 pub(crate) struct Gate {
     pub(crate) settings: Settings,
     pub(crate) clouds: Clouds,
-    journal: Journal,
+    journal: Arc<dyn Journal>,
     library: Arc<Library>,
-    prober: Arc<Prober>,
+    prober: Arc<dyn Probing>,
+    pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) keys: Keys,
     vault: Vault,
@@ -96,7 +98,7 @@ pub(crate) enum Intake {
 impl Gate {
     /// A daemon that nobody has asked anything yet.
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { settings, clouds, journal, prober, metrics, keys, vault, stop } = parts;
+        let Parts { settings, clouds, journal, prober, clock, metrics, keys, vault, stop } = parts;
         let tasks = TaskTracker::new();
         Self {
             notifier: Notifier::new(clouds.clone(), Arc::clone(&metrics), tasks.clone()),
@@ -105,6 +107,7 @@ impl Gate {
             clouds,
             journal,
             prober,
+            clock,
             metrics,
             keys,
             vault,
@@ -121,7 +124,7 @@ impl Gate {
     /// A task of its own, so that a sender who goes away between the write and the start of the run leaves
     /// no question that is on disk and not judged.
     pub(crate) async fn accept(self: &Arc<Self>, asked: Asked) -> Intake {
-        let now = unix_millis();
+        let now = self.clock.unix_millis();
         let question = Question {
             id: asked.ask.evaluation_id(),
             limit: asked.limit(now),
@@ -219,7 +222,7 @@ impl Gate {
             accepted,
             clouds: self.clouds.clone(),
             resolver: Resolver::new(subject),
-            journal: self.journal.clone(),
+            journal: Arc::clone(&self.journal),
             library: Arc::clone(&self.library),
             vault: self.vault.clone(),
             notifier: self.notifier.clone(),
@@ -265,7 +268,7 @@ impl Gate {
     pub(crate) async fn resume(self: &Arc<Self>) -> Result<(), JournalError> {
         let unfinished = self.journal.unfinished().await?;
         for stored in unfinished {
-            let elapsed = elapsed(&stored);
+            let elapsed = elapsed(&stored, self.clock.unix_millis());
             if stored.unreadable > 0 {
                 self.metrics.lost("journal-entry");
                 error!(
@@ -350,7 +353,8 @@ impl Gate {
 
     /// Closes the journal.
     pub(crate) async fn end_journal(&self) {
-        self.journal.end().await;
+        // Ended already, then.
+        drop(self.journal.end().await);
     }
 
     pub(crate) async fn look_at_policies(&self) {
@@ -422,8 +426,8 @@ fn replay(stored: Stored) -> (Run, Accepted) {
 }
 
 /// Time since acceptance by the machine's clock, but never before the newest entry.
-fn elapsed(stored: &Stored) -> Duration {
-    let by_clock = unix_millis().saturating_sub(stored.accepted.accepted_unix_millis);
+fn elapsed(stored: &Stored, now_unix_millis: u64) -> Duration {
+    let by_clock = now_unix_millis.saturating_sub(stored.accepted.accepted_unix_millis);
     let newest = stored.entries.last().map_or(0, |(at, _)| at.as_millis());
     Duration::from_millis(by_clock.max(newest))
 }

@@ -317,7 +317,7 @@ fn literal(text: &str) -> String {
 
 /// Another shift of the schedule each time, so that several probers do not go in step.
 fn seed() -> u64 {
-    crate::journal::unix_millis().wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    crate::clock::unix_millis().wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 /// One line on a terminal, replaced by the next.

@@ -25,7 +25,8 @@ use super::{
     serve::stop_on_signal, story,
 };
 use crate::aws::OnDemand;
-use crate::journal::{Entry, unix_millis};
+use crate::clock::unix_millis;
+use crate::journal::Entry;
 use crate::record::Record;
 use crate::shell::{Case, Conduct, Conducted, Doing, Vault, conduct, sendable};
 use crate::signals::Sources;

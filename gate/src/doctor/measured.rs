@@ -9,7 +9,7 @@ use super::{Finding, Level, Visit, together};
 use crate::aws::Call;
 use crate::aws::codedeploy::DeploymentTarget;
 use crate::aws::measurements::{MetricQuery, Span};
-use crate::journal::unix_millis;
+use crate::clock::unix_millis;
 use crate::resolve::{Measured, suffix};
 use crate::shell::Doing;
 use crate::signals::{Whose, dimensions_of};

@@ -17,7 +17,6 @@ use crate::app::{Gate, Heard, Intake};
 use crate::ask::{Ask, Asked};
 use crate::aws::Failure;
 use crate::config::Key;
-use crate::journal::unix_millis;
 use crate::signature;
 
 /// After this long a refused sender may try again.
@@ -54,7 +53,7 @@ async fn admitted(
     }
     let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let signed = (header(signature::TIMESTAMP), header(signature::SIGNATURE));
-    let now = unix_millis() / 1000;
+    let now = gate.clock.unix_millis() / 1000;
     let check = |keys: &[Key]| signature::verify(keys, ("POST", path), signed, body, now);
     gate.keys.admit(check).await.map_err(|reason| {
         warn!(%reason, "a hook was refused");

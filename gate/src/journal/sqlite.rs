@@ -2,18 +2,20 @@
 
 use std::fs::{File, TryLockError};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use policies::Moment;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 
-use super::{Accepted, Entry, Listed, Stored};
+use super::{Accepted, Entry, JournalError, Listed, Stored};
 
 /// Version of the tables and of what entries may say, in SQLite's own `user_version`. An older gate must not
 /// take up a run whose facts it cannot read. 2: facts of a watch, of readings, and of nothing new. 3: questions of
-/// every kind.
-const VERSION: i64 = 3;
+/// every kind. 4: signatures.
+pub(super) const VERSION: i64 = 4;
+/// A signature is forgotten so long before the newest one's end: both are good for the same time either way of now.
+const SIGNATURES_KEPT_SECONDS: i64 = 2 * 300;
 /// How long a write waits for somebody who looks at the file with `sqlite3`.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -35,27 +37,14 @@ const TABLES: &str = "
     CREATE TRIGGER entries_stand BEFORE UPDATE ON entries
         BEGIN SELECT RAISE(ABORT, 'entries are never changed'); END;
 ";
-
-/// The journal cannot do what was asked.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum JournalError {
-    #[error("the journal {0} cannot be opened", path.display())]
-    Open { path: PathBuf, source: rusqlite::Error },
-    #[error("the journal {0} cannot be created", path.display())]
-    Create { path: PathBuf, source: io::Error },
-    #[error("the journal {0} was written by a newer gate (version {found}, this one knows {VERSION})", path.display())]
-    Newer { path: PathBuf, found: i64 },
-    #[error("the journal {0} is in use by another gate; one daemon answers", path.display())]
-    InUse { path: PathBuf },
-    #[error("the journal cannot {attempt}")]
-    Database { attempt: &'static str, source: rusqlite::Error },
-    #[error("an entry of the journal cannot be {attempt}")]
-    Entry { attempt: &'static str, source: serde_json::Error },
-    #[error("the journal's thread cannot be started")]
-    Thread(#[source] io::Error),
-    #[error("the journal has stopped")]
-    Stopped,
-}
+/// New in version 4: what signed requests bore, until their time is over.
+const SIGNATURES: &str = "
+    CREATE TABLE signatures (
+        signature TEXT PRIMARY KEY,
+        good_until_seconds INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX signatures_by_age ON signatures (good_until_seconds);
+";
 
 /// The database.
 #[derive(Debug)]
@@ -66,7 +55,7 @@ pub(super) struct Sqlite {
 }
 
 fn failed(attempt: &'static str) -> impl FnOnce(rusqlite::Error) -> JournalError {
-    move |source| JournalError::Database { attempt, source }
+    move |source| JournalError::Database { attempt, source: Box::new(source) }
 }
 
 impl Sqlite {
@@ -91,24 +80,32 @@ impl Sqlite {
             let version = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
             Ok((connection, version))
         };
-        let opened = |source| JournalError::Open { path: path.to_owned(), source };
+        let opened = |source: rusqlite::Error| JournalError::Open {
+            path: path.to_owned(),
+            source: Box::new(source),
+        };
         let (connection, found) = open().map_err(opened)?;
         if found > VERSION {
-            return Err(JournalError::Newer { path: path.to_owned(), found });
+            return Err(JournalError::Newer { path: path.to_owned(), found, known: VERSION });
         }
         if found == 0 {
-            let create = format!("BEGIN; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;");
+            let create =
+                format!("BEGIN; {TABLES} {SIGNATURES} PRAGMA user_version = {VERSION}; COMMIT;");
             connection.execute_batch(&create).map_err(opened)?;
         } else if found < VERSION {
-            // The tables are as they were; what was written before can be read.
-            connection.pragma_update(None, "user_version", VERSION).map_err(opened)?;
+            // The older tables are as they were; what was written before can be read.
+            let migrate = format!("BEGIN; {SIGNATURES} PRAGMA user_version = {VERSION}; COMMIT;");
+            connection.execute_batch(&migrate).map_err(opened)?;
         }
         Ok(Self { connection, _lock: Some(lock) })
     }
 
     /// Opens a journal to read, beside the daemon that may be writing it.
     pub(super) fn read(path: &Path) -> Result<Self, JournalError> {
-        let opened = |source| JournalError::Open { path: path.to_owned(), source };
+        let opened = |source: rusqlite::Error| JournalError::Open {
+            path: path.to_owned(),
+            source: Box::new(source),
+        };
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let open = || -> Result<(Connection, i64), rusqlite::Error> {
             let connection = Connection::open_with_flags(path, flags)?;
@@ -118,7 +115,7 @@ impl Sqlite {
         };
         let (connection, found) = open().map_err(opened)?;
         if found > VERSION {
-            return Err(JournalError::Newer { path: path.to_owned(), found });
+            return Err(JournalError::Newer { path: path.to_owned(), found, known: VERSION });
         }
         Ok(Self { connection, _lock: None })
     }
@@ -153,6 +150,26 @@ impl Sqlite {
     pub(super) fn close(&mut self, id: &str) -> Result<(), JournalError> {
         let rows = self.connection.execute("UPDATE questions SET closed = 1 WHERE id = ?1", [id]);
         rows.map_err(failed("close a question")).map(|_rows| ())
+    }
+
+    /// Those whose time is over are let go of at the same time.
+    pub(super) fn first_seen(
+        &mut self,
+        signature: &str,
+        good_until_seconds: u64,
+    ) -> Result<bool, JournalError> {
+        let until = i64::try_from(good_until_seconds).unwrap_or(i64::MAX);
+        let mut note = || -> rusqlite::Result<bool> {
+            let writing = self.connection.transaction()?;
+            let old = "DELETE FROM signatures WHERE good_until_seconds < ?1 - ?2";
+            writing.execute(old, params![until, SIGNATURES_KEPT_SECONDS])?;
+            let new = "INSERT INTO signatures (signature, good_until_seconds) VALUES (?1, ?2)
+                       ON CONFLICT (signature) DO NOTHING";
+            let rows = writing.execute(new, params![signature, until])?;
+            writing.commit()?;
+            Ok(rows == 1)
+        };
+        note().map_err(failed("note a signature"))
     }
 
     pub(super) fn unfinished(&self) -> Result<Vec<Stored>, JournalError> {

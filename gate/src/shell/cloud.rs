@@ -34,7 +34,7 @@ pub(crate) struct CloudCase {
     pub(crate) accepted: Accepted,
     pub(crate) clouds: Clouds,
     pub(crate) resolver: Resolver,
-    pub(crate) journal: Journal,
+    pub(crate) journal: Arc<dyn Journal>,
     pub(crate) library: Arc<Library>,
     pub(crate) vault: Vault,
     pub(crate) notifier: Notifier,

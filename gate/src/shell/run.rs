@@ -4,15 +4,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use policies::{Action, Arm, Event, Moment, Phase, Reading, Run, Tick};
+use probes::Order;
 use probes::scrape::Scraper;
-use probes::{Order, Prober, Session};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span, info, info_span};
 
-use super::{Case, Orders, Vault};
+use super::{Case, Orders, Probing, Ticks, Vault};
 use crate::signals::{Signals, Wanted};
 use crate::telemetry::Metrics;
 
@@ -25,7 +25,7 @@ const STOP_GRACE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(crate) struct Conduct {
     pub(crate) case: Arc<dyn Case>,
-    pub(crate) prober: Arc<Prober>,
+    pub(crate) prober: Arc<dyn Probing>,
     pub(crate) vault: Vault,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) stop: CancellationToken,
@@ -101,7 +101,7 @@ struct Conductor {
     inbox: mpsc::Receiver<Event>,
     tasks: JoinSet<()>,
     orders: Orders,
-    session: Option<Session>,
+    session: Option<Box<dyn Ticks>>,
     scraper: Option<Scraper>,
     signals: Option<Signals>,
     probing: Span,
@@ -336,7 +336,7 @@ async fn scraped(scraper: &mut Option<Scraper>) -> Option<Vec<Reading>> {
 }
 
 /// The next tick of the session, or never.
-async fn tick(session: &mut Option<Session>) -> Option<Tick> {
+async fn tick(session: &mut Option<Box<dyn Ticks>>) -> Option<Tick> {
     match session {
         Some(session) => session.tick().await,
         None => std::future::pending().await,

@@ -16,9 +16,9 @@ use super::event::{Caller, Invoked, read};
 use crate::aws::{Aws, AwsError, Failure};
 use crate::cli::story;
 use crate::client::Client;
+use crate::clock::unix_millis;
 use crate::config::Key;
 use crate::intake::hooks::{CODEDEPLOY_PATH, CODEPIPELINE_PATH, ECS_PATH, HookEvent};
-use crate::journal::unix_millis;
 use crate::shell::{Vault, is_kept_by_aws};
 use crate::signature;
 

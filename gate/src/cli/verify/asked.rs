@@ -10,9 +10,9 @@ use tokio::time::timeout;
 use crate::ask::Subject;
 use crate::aws::{Aws, AwsError, Clouds, Failure, OnDemand, Place};
 use crate::cli::complain;
+use crate::clock::unix_millis;
 use crate::intake::hooks::{check_deployment_id, check_service_deployment};
 use crate::invoke::Functions;
-use crate::journal::unix_millis;
 use crate::resolve::{self, Purpose, Resolved, Resolver};
 use crate::signals::{Desks, Sources};
 
