@@ -330,7 +330,7 @@ mod tests {
     async fn a_journal_of_an_older_gate_is_taken_over_and_no_longer_the_older_ones() {
         let place = Place::new("older");
         Embedded::open(&place.path()).unwrap().end().await.unwrap();
-        sqlite::execute(&place.path(), "PRAGMA user_version = 1").unwrap();
+        sqlite::execute(&place.path(), "DROP TABLE signatures; PRAGMA user_version = 1").unwrap();
         Embedded::open(&place.path()).unwrap().end().await.unwrap();
         assert_eq!(sqlite::version(&place.path()).unwrap(), sqlite::VERSION);
     }
