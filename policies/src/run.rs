@@ -3,6 +3,7 @@
 mod answering;
 mod continuous;
 mod judging;
+mod late;
 mod observing;
 mod reason;
 mod recent;
@@ -86,6 +87,8 @@ pub struct Run {
     lasting_since: Option<Moment>,
     /// When whoever asks stops waiting, as the deployment says.
     waits_until: Option<Moment>,
+    /// The limit was over before a decision, and it is being asked whether anybody waits all the same.
+    asks_who_waits: bool,
     trouble: Option<Trouble>,
     next_tick: u64,
     warm_up_ticks: u64,
@@ -128,6 +131,7 @@ impl Run {
             failures: 0,
             lasting_since: None,
             waits_until: None,
+            asks_who_waits: false,
             trouble: None,
             next_tick: 0,
             warm_up_ticks: 0,
@@ -209,6 +213,9 @@ impl Run {
 
     /// Everything that can happen before the decision.
     fn undecided(&mut self, event: Event) -> Vec<Action> {
+        if self.late_by().is_some() {
+            return self.too_late(event);
+        }
         // A tick that closes at the very deadline still counts; anything else comes too late.
         let past = self.now >= self.deadline();
         match event {
@@ -411,6 +418,7 @@ impl Run {
 
     fn resolved_again(&mut self, deployment: Deployment) -> Vec<Action> {
         let mut actions = Vec::new();
+        self.waits(&deployment);
         if let Some(before) = &self.deployment {
             for arm in [Arm::Green, Arm::Blue] {
                 if let Some(text) = changes(arm.name(), before.arm(arm), deployment.arm(arm)) {
@@ -487,6 +495,8 @@ impl Run {
 
     fn resumed(&mut self) -> Vec<Action> {
         self.lasting_since = None;
+        // Said from the moment of saying on: what is said next holds, however well the restart was timed.
+        self.waits_until = None;
         self.timeline.note(self.now, "gate restarted; resuming with the evidence on disk");
         let mut actions = vec![Action::WakeAt(self.deadline())];
         if self.phase != Phase::Resolving {

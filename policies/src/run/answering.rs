@@ -115,13 +115,16 @@ impl Run {
         if self.question.watch_only {
             return self.end_watch(format!("the deployment is {status}"));
         }
+        let reason = match self.late_by() {
+            Some(late) => format!(
+                "too late, so nothing is answered: gate could not act until {} s after whoever asked stopped waiting; the deployment is {status}",
+                late.as_secs()
+            ),
+            None => format!(
+                "the deployment became {status} before a decision: nobody waits for an answer"
+            ),
+        };
         self.timeline.note(self.now, format!("the deployment ended by other hands: {status}"));
-        let reason =
-            format!("the deployment became {status} before a decision: nobody waits for an answer");
-        self.decision = None;
-        self.delivery = Some(Delivery::TooLate { reason });
-        self.decided_at = self.now;
-        self.phase = Phase::Done;
-        vec![Action::StopProbing, Action::Close]
+        self.unanswered(reason)
     }
 }

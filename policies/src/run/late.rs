@@ -1,0 +1,85 @@
+//! What a run does that comes to itself after whoever asked has stopped waiting: it finds out, says so, and answers
+//! only who waits all the same.
+
+use std::time::Duration;
+
+use super::Run;
+use crate::event::{Action, Delivery, Event};
+use crate::moment::Moment;
+use crate::phase::Phase;
+
+/// AWS is asked for so long whether anybody waits, where it gives no answer.
+pub(super) const LATE_PATIENCE: Duration = Duration::from_secs(10 * 60);
+
+impl Run {
+    /// How long ago whoever asks stopped waiting; `None` while it waits, or where nobody does.
+    pub(super) fn late_by(&self) -> Option<Duration> {
+        if self.question.watch_only {
+            return None;
+        }
+        let end = Moment::ZERO.after(self.limit()?);
+        (self.now >= end).then(|| self.now.since(end))
+    }
+
+    /// Everything that can happen before a decision, once the limit is over: gate was suspended, or down, or its
+    /// moments are wrong because a clock stepped while it was down. The platform knows which.
+    pub(super) fn too_late(&mut self, event: Event) -> Vec<Action> {
+        let asked = self.asks_who_waits;
+        match event {
+            Event::Ended { status } => self.ended(&status),
+            // What was asked before the limit may have been answered before it, too.
+            Event::Resolved { .. } | Event::Unchanged | Event::Unresolved { .. } if !asked => {
+                self.ask_who_waits()
+            }
+            Event::Resolved { deployment, policy } if deployment.is_rollback => {
+                self.resolved(*deployment, policy)
+            }
+            Event::Resolved { .. } | Event::Unchanged => {
+                self.timeline.note(self.now, "it waits all the same: by AWS's clock there is time");
+                self.out_of_time()
+            }
+            Event::Unresolved { trouble } => {
+                let late = self.late_by().unwrap_or_default();
+                if trouble.lasting || late >= LATE_PATIENCE {
+                    return self.ended("unknown to gate");
+                }
+                self.trouble = Some(trouble);
+                self.failures = self.failures.saturating_add(1);
+                vec![Action::Resolve { after: self.backoff() }]
+            }
+            Event::Resumed => self.ask_who_waits(),
+            Event::Ticked { .. }
+            | Event::Read { .. }
+            | Event::Woke
+            | Event::TakenOver
+            | Event::Delivered { .. }
+            | Event::Undelivered { .. } => {
+                if asked || self.resolving {
+                    return Vec::new();
+                }
+                self.ask_who_waits()
+            }
+        }
+    }
+
+    fn ask_who_waits(&mut self) -> Vec<Action> {
+        self.asks_who_waits = true;
+        let late = self.late_by().unwrap_or_default().as_secs();
+        self.timeline.note(
+            self.now,
+            format!(
+                "{late} s after whoever asked was to stop waiting; looking whether it still does"
+            ),
+        );
+        vec![Action::Resolve { after: Duration::ZERO }]
+    }
+
+    /// The run is over without an answer.
+    pub(super) fn unanswered(&mut self, reason: String) -> Vec<Action> {
+        self.decision = None;
+        self.delivery = Some(Delivery::TooLate { reason });
+        self.decided_at = self.now;
+        self.phase = Phase::Done;
+        vec![Action::StopProbing, Action::Close]
+    }
+}
