@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ask::{Ask, Asked, Token};
 use crate::aws::Place;
+use crate::clock::SinceBoot;
 
 pub(crate) use embedded::Embedded;
 use sqlite::Sqlite;
@@ -32,6 +33,9 @@ pub(crate) struct Accepted {
     pub(crate) asked: Asked,
     /// When it was accepted, in milliseconds since 1970.
     pub(crate) accepted_unix_millis: u64,
+    /// The same by the machine's uptime.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) accepted_since_boot: Option<SinceBoot>,
 }
 
 /// [`Accepted`] as this gate writes it, or as one wrote it that knew hooks of CodeDeploy alone.
@@ -42,6 +46,8 @@ enum AsWritten {
         question: Question,
         asked: Asked,
         accepted_unix_millis: u64,
+        #[serde(default)]
+        accepted_since_boot: Option<SinceBoot>,
     },
     Hook {
         question: Question,
@@ -54,13 +60,13 @@ enum AsWritten {
 impl From<AsWritten> for Accepted {
     fn from(written: AsWritten) -> Self {
         match written {
-            AsWritten::Now { question, asked, accepted_unix_millis } => {
-                Self { question, asked, accepted_unix_millis }
+            AsWritten::Now { question, asked, accepted_unix_millis, accepted_since_boot } => {
+                Self { question, asked, accepted_unix_millis, accepted_since_boot }
             }
             AsWritten::Hook { question, deployment_id, execution_id, accepted_unix_millis } => {
                 let ask = Ask::CodedeployHook { deployment_id, execution_id };
                 let asked = Asked::now(ask, Place::default());
-                Self { question, asked, accepted_unix_millis }
+                Self { question, asked, accepted_unix_millis, accepted_since_boot: None }
             }
         }
     }
@@ -210,6 +216,7 @@ mod tests {
                 crate::aws::Place::default(),
             ),
             accepted_unix_millis: 1_700_000_000_000,
+            accepted_since_boot: None,
         }
     }
 

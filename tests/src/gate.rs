@@ -171,7 +171,8 @@ import json, sqlite3, sys
 path, accepted = sys.argv[1], int(sys.argv[2])
 with sqlite3.connect(path) as journal:
     for id, body in journal.execute('SELECT id, body FROM questions').fetchall():
-        body = json.dumps(json.loads(body) | {'accepted_unix_millis': accepted})
+        body = json.loads(body) | {'accepted_unix_millis': accepted, 'accepted_since_boot': None}
+        body = json.dumps(body)
         changed = (accepted, body, id)
         journal.execute('UPDATE questions SET accepted_unix_millis = ?, body = ? WHERE id = ?', changed)
 ";

@@ -125,14 +125,21 @@ impl Gate {
     /// no question that is on disk and not judged.
     pub(crate) async fn accept(self: &Arc<Self>, asked: Asked) -> Intake {
         let now = self.clock.unix_millis();
+        // What whoever asks says of time is by AWS's clock.
+        let aws_now = self.clouds.at(&asked.place).await.unix_millis();
         let question = Question {
             id: asked.ask.evaluation_id(),
-            limit: asked.limit(now),
+            limit: asked.limit(aws_now),
             unmatched: self.settings.unmatched,
             observe: self.settings.mode == Mode::Observe,
             watch_only: !asked.ask.waits(),
         };
-        let accepted = Accepted { question, asked, accepted_unix_millis: now };
+        let accepted = Accepted {
+            question,
+            asked,
+            accepted_unix_millis: now,
+            accepted_since_boot: self.clock.since_boot(),
+        };
         let gate = Arc::clone(self);
         let taking = tokio::spawn(async move { gate.take(accepted).await });
         taking.await.unwrap_or(Intake::Unwritten(JournalError::Stopped))
@@ -268,7 +275,7 @@ impl Gate {
     pub(crate) async fn resume(self: &Arc<Self>) -> Result<(), JournalError> {
         let unfinished = self.journal.unfinished().await?;
         for stored in unfinished {
-            let elapsed = elapsed(&stored, self.clock.unix_millis());
+            let elapsed = elapsed(&stored, self.clock.as_ref());
             if stored.unreadable > 0 {
                 self.metrics.lost("journal-entry");
                 error!(
@@ -425,11 +432,16 @@ fn replay(stored: Stored) -> (Run, Accepted) {
     (run, accepted)
 }
 
-/// Time since acceptance by the machine's clock, but never before the newest entry.
-fn elapsed(stored: &Stored, now_unix_millis: u64) -> Duration {
-    let by_clock = now_unix_millis.saturating_sub(stored.accepted.accepted_unix_millis);
-    let newest = stored.entries.last().map_or(0, |(at, _)| at.as_millis());
-    Duration::from_millis(by_clock.max(newest))
+/// Time since acceptance, but never before the newest entry: by the machine's uptime, or where it has been started
+/// again since, or it is another one, by its clock.
+fn elapsed(stored: &Stored, clock: &dyn Clock) -> Duration {
+    let Stored { accepted, entries, .. } = stored;
+    let (now, then) = (clock.since_boot(), accepted.accepted_since_boot.as_ref());
+    let by_uptime = now.zip(then).and_then(|(now, then)| now.since(then));
+    let by_clock =
+        || Duration::from_millis(clock.unix_millis().saturating_sub(accepted.accepted_unix_millis));
+    let newest = entries.last().map_or(0, |(at, _)| at.as_millis());
+    by_uptime.unwrap_or_else(by_clock).max(Duration::from_millis(newest))
 }
 
 fn log_end(report: &Report) {

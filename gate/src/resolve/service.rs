@@ -1,7 +1,5 @@
 //! ECS by itself: from a service deployment to its stage and its arms, by their revisions.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use policies::{Blame, Deployment, Stage, Trouble};
 
 use super::addresses::{Arms, fill};
@@ -48,7 +46,7 @@ pub(super) async fn resolve(
         let hook = facts.hooks.iter().find(|hook| hook.id == id);
         match hook {
             Some(hook) if hook.waits() => {
-                deployment.waits_seconds = hook.expires_unix_seconds.map(until);
+                deployment.waits_seconds = hook.expires_unix_seconds.map(|at| until(aws, at));
             }
             Some(hook) => return Ok(Resolved::Answered(format!("pause {}", hook.status))),
             // Events may be ahead of what can be read.
@@ -62,7 +60,7 @@ pub(super) async fn resolve(
         // ECS says of a Lambda hook when it stops asking, too.
         let asks = facts.hooks.iter().filter(|hook| hook.asks());
         deployment.waits_seconds =
-            asks.filter_map(|hook| hook.expires_unix_seconds).min().map(until);
+            asks.filter_map(|hook| hook.expires_unix_seconds).min().map(|at| until(aws, at));
     }
     if !deployment.stage.measurable() {
         return Ok(Resolved::Deployment(Box::new(deployment)));
@@ -163,8 +161,7 @@ fn cluster_and_service(arn: &str) -> String {
     path.replace('/', ":")
 }
 
-/// Seconds from now, by this machine's clock.
-fn until(unix_seconds: i64) -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    u64::try_from(unix_seconds).unwrap_or(0).saturating_sub(now)
+/// Seconds from now, by the clock that will end the wait.
+fn until(aws: &dyn Aws, unix_seconds: i64) -> u64 {
+    u64::try_from(unix_seconds).unwrap_or(0).saturating_sub(aws.unix_millis() / 1000)
 }
