@@ -20,7 +20,7 @@ ALL := --workspace --locked
 # Every test that is one file; those that are folders (e2e) are started by their own targets.
 UNIT := $(basename $(notdir $(wildcard */tests/*.rs)))
 
-.PHONY: demo demo-stop test aws build lint deny unit bench bench-judge bench-probe bench-probe-peers fuzz e2e emulator-test schema-test venv
+.PHONY: demo demo-stop test aws build lint deny unit bench bench-judge bench-probe bench-probe-peers fuzz simulate e2e emulator-test schema-test venv
 
 ## The main job: a bad and a good release through CodeDeploy's hook, on this machine. KEEP=1 leaves it running.
 demo: venv build
@@ -69,6 +69,11 @@ fuzz-%: $(FUZZ)
 
 $(FUZZ):
 	cargo install cargo-fuzz --locked --version 0.13.2 --root target/tools
+
+## The daemon on simulated time, killed and held up by seeded chance, in so many worlds; SEED=n lives one again.
+SEEDS ?= 1000
+simulate:
+	SEEDS=$(SEEDS) cargo test $(ALL) --bin gate simulation::every -- --nocapture
 
 e2e: venv build
 	cargo test $(ALL) --test e2e -- --test-threads=$(E2E_AT_ONCE)

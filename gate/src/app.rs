@@ -24,6 +24,8 @@ use crate::telemetry::Metrics;
 use crate::web::Operators;
 use crate::{intake, own_task, server, web};
 
+#[cfg(test)]
+pub(crate) use questions::Parts;
 pub(crate) use questions::{Gate, Heard, Intake};
 
 /// On a stop, runs get this long to put down what they do; ECS kills 30 s after SIGTERM.
@@ -93,7 +95,7 @@ pub(crate) async fn build(
     }
     let asked = match opened.zip(clouds) {
         Some(((journal, hooks), clouds)) => {
-            let parts = questions::Parts {
+            let parts = Parts {
                 settings,
                 clouds,
                 journal: Arc::new(journal),

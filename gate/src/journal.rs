@@ -31,7 +31,7 @@ pub(crate) struct Accepted {
     pub(crate) question: Question,
     /// Who asks, and where.
     pub(crate) asked: Asked,
-    /// When it was accepted, in milliseconds since 1970.
+    /// When it was accepted, in milliseconds since 1970, by AWS's clock where that was known.
     pub(crate) accepted_unix_millis: u64,
     /// The same by the machine's uptime.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -21,6 +21,8 @@ mod shell;
 mod sidecar;
 mod signals;
 mod signature;
+#[cfg(test)]
+mod simulation;
 mod telemetry;
 mod web;
 

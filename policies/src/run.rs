@@ -87,8 +87,9 @@ pub struct Run {
     lasting_since: Option<Moment>,
     /// When whoever asks stops waiting, as the deployment says.
     waits_until: Option<Moment>,
-    /// The limit was over before a decision, and it is being asked whether anybody waits all the same.
-    asks_who_waits: bool,
+    /// The limit is over by gate's moments, which may be wrong: since when it is being found out who waits all the
+    /// same.
+    asks_who_waits: Option<Moment>,
     trouble: Option<Trouble>,
     next_tick: u64,
     warm_up_ticks: u64,
@@ -131,7 +132,7 @@ impl Run {
             failures: 0,
             lasting_since: None,
             waits_until: None,
-            asks_who_waits: false,
+            asks_who_waits: None,
             trouble: None,
             next_tick: 0,
             warm_up_ticks: 0,
@@ -189,6 +190,7 @@ impl Run {
             (Phase::Answering, Event::Delivered { delivery }) => self.delivered(delivery),
             (Phase::Answering, Event::Undelivered { trouble }) => self.undelivered(trouble),
             (Phase::Answering, Event::Resumed) => {
+                self.asks_who_waits = self.late_by().map(|_late| self.now);
                 self.timeline.note(self.now, "gate restarted; sending the answer again");
                 self.answer(Duration::ZERO)
             }
@@ -495,7 +497,7 @@ impl Run {
 
     fn resumed(&mut self) -> Vec<Action> {
         self.lasting_since = None;
-        // Said from the moment of saying on: what is said next holds, however well the restart was timed.
+        // Said from that moment on: what is said next holds, however wrong the moments of a restart are.
         self.waits_until = None;
         self.timeline.note(self.now, "gate restarted; resuming with the evidence on disk");
         let mut actions = vec![Action::WakeAt(self.deadline())];

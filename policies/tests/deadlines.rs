@@ -103,6 +103,14 @@ fn who_waits_all_the_same_is_answered_as_its_clock_is_the_one_that_counts() {
     let answered = run.step(resolved_to(deployment(), POLICY), at(4001));
     assert_eq!(names(&answered), ["stop-probing", "answer"]);
     assert_eq!(run.decision().unwrap().answer, Answer::Rollback);
+    let again = run.step(Event::Undelivered { trouble: trouble(false) }, at(4010));
+    assert_eq!(names(&again), ["answer"], "one call that fails does not end it");
+    // The same where the decision was on disk before.
+    let mut run = judging(question(), deployment());
+    run.step(Event::Woke, at(3480));
+    run.step(Event::Resumed, at(7100));
+    let again = run.step(Event::Undelivered { trouble: trouble(false) }, at(7110));
+    assert_eq!(names(&again), ["answer"]);
 }
 
 #[test]
@@ -111,7 +119,7 @@ fn who_cannot_find_out_gives_up_and_never_answers_blindly() {
     run.step(Event::Resumed, at(4000));
     let again = run.step(Event::Unresolved { trouble: trouble(false) }, at(4001));
     assert_eq!(names(&again), ["resolve"]);
-    let given_up = run.step(Event::Unresolved { trouble: trouble(false) }, at(4201));
+    let given_up = run.step(Event::Unresolved { trouble: trouble(false) }, at(4600));
     assert_eq!(names(&given_up), ["stop-probing", "close"]);
     assert!(too_late(&run).contains("unknown to gate"), "{}", too_late(&run));
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use policies::{Decision, Delivery, Event, Phase, Question, Report, Run};
 use tokio::sync::Notify;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, error, info, info_span, warn};
@@ -27,6 +27,8 @@ use crate::telemetry::Metrics;
 
 /// Runs at once. Beyond it whoever asks is told to come back: never accepted and dropped.
 const RUNS_MAX: usize = 1000;
+/// AWS is asked for the time at a start for so long.
+const CLOCK_TIMEOUT: Duration = Duration::from_secs(5);
 /// Questions on the list page.
 pub(crate) const LISTED_MAX: u32 = 200;
 
@@ -124,12 +126,11 @@ impl Gate {
     /// A task of its own, so that a sender who goes away between the write and the start of the run leaves
     /// no question that is on disk and not judged.
     pub(crate) async fn accept(self: &Arc<Self>, asked: Asked) -> Intake {
-        let now = self.clock.unix_millis();
-        // What whoever asks says of time is by AWS's clock.
-        let aws_now = self.clouds.at(&asked.place).await.unix_millis();
+        // By AWS's clock: what whoever asks says of time is by that, and this machine's may be wrong.
+        let now = self.clouds.at(&asked.place).await.unix_millis();
         let question = Question {
             id: asked.ask.evaluation_id(),
-            limit: asked.limit(aws_now),
+            limit: asked.limit(now),
             unmatched: self.settings.unmatched,
             observe: self.settings.mode == Mode::Observe,
             watch_only: !asked.ask.waits(),
@@ -274,8 +275,17 @@ impl Gate {
     /// included, and what was under way goes on.
     pub(crate) async fn resume(self: &Arc<Self>) -> Result<(), JournalError> {
         let unfinished = self.journal.unfinished().await?;
+        if unfinished.iter().any(|stored| self.since_acceptance(&stored.accepted).is_none()) {
+            // From another boot, or another machine: AWS is asked for the time, and whatever it answers tells it.
+            let asked = timeout(CLOCK_TIMEOUT, self.clouds.home().caller()).await;
+            if !matches!(asked, Ok(Ok(_))) {
+                warn!(
+                    "AWS does not tell the time; how long questions wait is taken from this machine's clock"
+                );
+            }
+        }
         for stored in unfinished {
-            let elapsed = elapsed(&stored, self.clock.as_ref());
+            let elapsed = self.elapsed(&stored);
             if stored.unreadable > 0 {
                 self.metrics.lost("journal-entry");
                 error!(
@@ -299,6 +309,22 @@ impl Gate {
             self.begin(accepted, run, first, origin);
         }
         Ok(())
+    }
+
+    /// Time since acceptance, but never before the newest entry: by the machine's uptime, or where it has been
+    /// started again since, or it is another one, by AWS's clock.
+    fn elapsed(&self, stored: &Stored) -> Duration {
+        let then = stored.accepted.accepted_unix_millis;
+        let now = || self.clouds.home().unix_millis();
+        let by_clock = || Duration::from_millis(now().saturating_sub(then));
+        let newest = stored.entries.last().map_or(0, |(at, _)| at.as_millis());
+        let elapsed = self.since_acceptance(&stored.accepted).unwrap_or_else(by_clock);
+        elapsed.max(Duration::from_millis(newest))
+    }
+
+    /// The same by the machine's uptime.
+    fn since_acceptance(&self, accepted: &Accepted) -> Option<Duration> {
+        self.clock.since_boot()?.since(accepted.accepted_since_boot.as_ref()?)
     }
 
     /// The answer to a question that somebody has come back for, once it is on disk.
@@ -355,7 +381,7 @@ impl Gate {
     /// Waits for every run to be put down. False where some are not within this time.
     pub(crate) async fn drained(&self, within: Duration) -> bool {
         self.tasks.close();
-        tokio::time::timeout(within, self.tasks.wait()).await.is_ok()
+        timeout(within, self.tasks.wait()).await.is_ok()
     }
 
     /// Closes the journal.
@@ -430,18 +456,6 @@ fn replay(stored: Stored) -> (Run, Accepted) {
         }
     }
     (run, accepted)
-}
-
-/// Time since acceptance, but never before the newest entry: by the machine's uptime, or where it has been started
-/// again since, or it is another one, by its clock.
-fn elapsed(stored: &Stored, clock: &dyn Clock) -> Duration {
-    let Stored { accepted, entries, .. } = stored;
-    let (now, then) = (clock.since_boot(), accepted.accepted_since_boot.as_ref());
-    let by_uptime = now.zip(then).and_then(|(now, then)| now.since(then));
-    let by_clock =
-        || Duration::from_millis(clock.unix_millis().saturating_sub(accepted.accepted_unix_millis));
-    let newest = entries.last().map_or(0, |(at, _)| at.as_millis());
-    by_uptime.unwrap_or_else(by_clock).max(Duration::from_millis(newest))
 }
 
 fn log_end(report: &Report) {

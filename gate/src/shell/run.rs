@@ -122,7 +122,10 @@ impl Conductor {
                 info!("stopped while judging; the next start resumes");
                 return;
             }
+            // In this order, so that a disk on which every write takes seconds, and ticks are always ready, does not
+            // keep a deadline waiting.
             let fact = tokio::select! {
+                biased;
                 () = stop.cancelled(), if !stop.is_cancelled() => continue,
                 () = &mut stopping => return,
                 fact = self.inbox.recv() => fact,

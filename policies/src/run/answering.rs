@@ -104,7 +104,7 @@ impl Run {
         }
         let reason = trouble.what.clone();
         self.trouble = Some(trouble);
-        if self.limit().is_some_and(|limit| self.now >= Moment::ZERO.after(limit)) {
+        if self.is_out_of_patience() {
             return self.delivered(Delivery::TooLate { reason });
         }
         self.failures = self.failures.saturating_add(1);

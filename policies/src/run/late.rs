@@ -24,7 +24,7 @@ impl Run {
     /// Everything that can happen before a decision, once the limit is over: gate was suspended, or down, or its
     /// moments are wrong because a clock stepped while it was down. The platform knows which.
     pub(super) fn too_late(&mut self, event: Event) -> Vec<Action> {
-        let asked = self.asks_who_waits;
+        let asked = self.asks_who_waits.is_some();
         match event {
             Event::Ended { status } => self.ended(&status),
             // What was asked before the limit may have been answered before it, too.
@@ -39,8 +39,7 @@ impl Run {
                 self.out_of_time()
             }
             Event::Unresolved { trouble } => {
-                let late = self.late_by().unwrap_or_default();
-                if trouble.lasting || late >= LATE_PATIENCE {
+                if trouble.lasting || self.is_out_of_patience() {
                     return self.ended("unknown to gate");
                 }
                 self.trouble = Some(trouble);
@@ -62,8 +61,14 @@ impl Run {
         }
     }
 
+    /// Whether there is nothing more to try for whoever may wait after the limit.
+    pub(super) fn is_out_of_patience(&self) -> bool {
+        self.late_by().is_some()
+            && self.asks_who_waits.is_none_or(|since| self.now.since(since) >= LATE_PATIENCE)
+    }
+
     fn ask_who_waits(&mut self) -> Vec<Action> {
-        self.asks_who_waits = true;
+        self.asks_who_waits.get_or_insert(self.now);
         let late = self.late_by().unwrap_or_default().as_secs();
         self.timeline.note(
             self.now,

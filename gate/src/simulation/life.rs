@@ -1,0 +1,347 @@
+//! A world from its first question to its last answer, through every process that gate was in it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use policies::{Answer, Delivery};
+use tokio::time::{Instant, advance, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::cloud::SimAws;
+use super::dice::{between, chance};
+use super::targets::address;
+use super::world::{Climate, Green, Kind, Shared, SimQuestion, Trial, asked};
+use crate::app::{Gate, Heard, Intake, Parts};
+use crate::aws::{Clouds, OnDemand};
+use crate::config::Settings;
+use crate::intake::Keys;
+use crate::shell::Vault;
+use crate::telemetry::Metrics;
+
+/// Whoever asks a Lambda hook asks so often.
+const POLL_EVERY: Duration = Duration::from_secs(30);
+/// How often it is looked whether everything is over.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// No world is longer: by then every platform has stopped waiting.
+const WORLD_MAX: Duration = Duration::from_secs(3 * 3600);
+
+/// What came of a world.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counted {
+    pub(super) asked: u64,
+    pub(super) answered: u64,
+    /// Nobody stopped the deployment, and the platform stopped waiting.
+    pub(super) lost: u64,
+    pub(super) twice: u64,
+    pub(super) late: u64,
+    /// A faulty green was let through, or a healthy one proven broken.
+    pub(super) wrong: u64,
+    /// Stopped by somebody before there was an answer.
+    pub(super) stopped: u64,
+    pub(super) processes: u64,
+    pub(super) calls: u64,
+}
+
+impl Counted {
+    pub(super) fn add(&mut self, other: Self) {
+        self.asked += other.asked;
+        self.answered += other.answered;
+        self.lost += other.lost;
+        self.twice += other.twice;
+        self.late += other.late;
+        self.wrong += other.wrong;
+        self.stopped += other.stopped;
+        self.processes += other.processes;
+        self.calls += other.calls;
+    }
+
+    pub(super) fn is_good(&self) -> bool {
+        let Self { asked, answered, lost, twice, late, wrong, stopped, .. } = *self;
+        asked == answered + stopped && [lost, twice, late, wrong] == [0; 4]
+    }
+}
+
+/// How a process ends.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum End {
+    /// Everything is over.
+    Done,
+    Killed,
+    Stopped,
+}
+
+/// Lives a world.
+pub(super) fn live(seed: u64, climate: Climate, policies: &Path) -> (Shared, Counted) {
+    let world = Shared::new(seed, climate);
+    loop {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        let end = runtime.block_on(process(world.clone(), policies.to_owned()));
+        let at = {
+            let _within = runtime.enter();
+            world.now()
+        };
+        // Nothing of it is left: not a task, not a timer.
+        drop(runtime);
+        let mut held = world.lock();
+        let down = between(seed, "down", held.incarnations, (0.2, 25.0));
+        held.end(at, down);
+        let moved = chance(seed, "another machine", held.incarnations) < 0.2;
+        if let Some(Trial::Restart(_, elsewhere, off_seconds)) = climate.trial {
+            held.boot += u64::from(elsewhere);
+            held.clock_off_millis = off_seconds * 1000;
+        }
+        if climate.storms && moved {
+            // Machines agree on the time; what this one's clock did is gone with it.
+            held.boot += 1;
+            held.clock_off_millis = 0;
+        }
+        if end == End::Done || held.now() > WORLD_MAX {
+            break;
+        }
+    }
+    let counted = count(&world);
+    (world, counted)
+}
+
+/// One process of gate, from its start to its end.
+async fn process(world: Shared, policies: PathBuf) -> End {
+    let (seed, number, storms) = {
+        let mut held = world.lock();
+        held.begin();
+        (held.seed, held.incarnations, held.climate.storms)
+    };
+    let began = Instant::now();
+    let trial = world.lock().climate.trial;
+    let lives = match trial {
+        Some(Trial::Restart(at, ..)) if number == 1 => at,
+        _ if storms => between(seed, "lives", number, (5.0, 300.0)),
+        _ => WORLD_MAX,
+    };
+    let killed = trial.is_some() || chance(seed, "killed", number) < 0.7;
+    let stop = CancellationToken::new();
+    let running = async {
+        let gate = gate(&world, policies, stop.clone()).await;
+        // A full disk: the process ends, and is started again.
+        if gate.resume().await.is_err() {
+            return End::Killed;
+        }
+        ask(&world, &gate);
+        if storms {
+            tokio::spawn(trouble(world.clone(), number));
+        }
+        tokio::spawn(try_on(world.clone(), trial));
+        loop {
+            if over(&world, &gate) {
+                return End::Done;
+            }
+            if began.elapsed() >= lives {
+                stop.cancel();
+                gate.drained(Duration::from_secs(15)).await;
+                gate.end_journal().await;
+                return End::Stopped;
+            }
+            sleep(LOOK_EVERY.min(lives)).await;
+        }
+    };
+    if killed {
+        tokio::select! {
+            end = running => end,
+            () = sleep_until(began + lives) => End::Killed,
+        }
+    } else {
+        running.await
+    }
+}
+
+async fn gate(world: &Shared, policies: PathBuf, stop: CancellationToken) -> Arc<Gate> {
+    let metrics = Arc::new(Metrics::new().unwrap());
+    let clouds = Clouds::only(Arc::new(SimAws::new(world.clone())));
+    let vault =
+        Vault::new(OnDemand::made(clouds.clone(), Arc::clone(&metrics)), Arc::clone(&metrics));
+    let settings = Settings { policies, ..Settings::default() };
+    Arc::new(Gate::new(Parts {
+        settings,
+        clouds,
+        journal: Arc::new(world.clone()),
+        prober: Arc::new(world.clone()),
+        clock: Arc::new(world.clone()),
+        metrics,
+        keys: Keys::read(vault.clone(), Vec::new(), &mut Vec::new()).await,
+        vault,
+        stop,
+    }))
+}
+
+/// Whether nothing more can come of any question.
+fn over(world: &Shared, gate: &Gate) -> bool {
+    let held = world.lock();
+    let now = held.now();
+    let all = held
+        .questions
+        .iter()
+        .all(|question| question.is_done(now) && (question.acknowledged || question.is_over(now)));
+    drop(held);
+    all && gate.questions_waiting() == 0
+}
+
+/// What goes wrong in a trial while gate runs.
+async fn try_on(world: Shared, trial: Option<Trial>) {
+    match trial {
+        Some(Trial::ClockSteps(at, seconds)) => {
+            sleep(at).await;
+            world.lock().clock_off_millis += seconds * 1000;
+        }
+        Some(Trial::StandsStill(at, time)) => {
+            sleep(at).await;
+            advance(time).await;
+        }
+        Some(Trial::SlowAws(_) | Trial::DiskStalls(_) | Trial::Restart(..)) | None => {}
+    }
+}
+
+/// Clocks that step, and a process that stands still.
+async fn trouble(world: Shared, number: u64) {
+    for round in 0_u64.. {
+        let seed = world.lock().seed;
+        let about = number * 1000 + round;
+        sleep(between(seed, "trouble", about, (20.0, 300.0))).await;
+        match chance(seed, "which trouble", about) {
+            step if step < 0.3 => {
+                let hours = if chance(seed, "step", about) < 0.5 { -1 } else { 1 };
+                world.lock().clock_off_millis += hours * 3_600_000;
+            }
+            // Everything that was due meanwhile is due at once.
+            _ => advance(between(seed, "stands still", about, (1.0, 25.0))).await,
+        }
+    }
+}
+
+/// Has everything asked that is not answered: first, again because nobody said that it was heard, and twice.
+fn ask(world: &Shared, gate: &Arc<Gate>) {
+    let questions = world.lock().questions.clone();
+    for (index, question) in questions.into_iter().enumerate() {
+        let (world, gate) = (world.clone(), Arc::clone(gate));
+        tokio::spawn(async move {
+            let due = question.asked_at.saturating_sub(world.now());
+            sleep(due).await;
+            if question.kind == Kind::EcsHook {
+                return poll(&world, &gate, index).await;
+            }
+            if !question.acknowledged {
+                deliver(&world, &gate, index).await;
+            }
+            let (seed, number) = (world.lock().seed, u64::try_from(index).unwrap());
+            if chance(seed, "delivered twice", number) < 0.4 {
+                sleep(between(seed, "again", number, (0.0, 400.0))).await;
+                deliver(&world, &gate, index).await;
+            }
+        });
+    }
+}
+
+/// Asks until gate has it, or nobody waits any more.
+async fn deliver(world: &Shared, gate: &Arc<Gate>, index: usize) -> Option<String> {
+    loop {
+        let question = world.lock().questions[index].clone();
+        if question.is_over(world.now()) {
+            return None;
+        }
+        match gate.accept(asked(index, &question)).await {
+            Intake::Accepted(id) | Intake::Joined(id) => {
+                world.lock().questions[index].acknowledged = true;
+                return Some(id);
+            }
+            Intake::Full | Intake::Unwritten(_) => sleep(Duration::from_secs(2)).await,
+        }
+    }
+}
+
+/// ECS asks its function again and again, until it is told.
+async fn poll(world: &Shared, gate: &Arc<Gate>, index: usize) {
+    while let Some(id) = deliver(world, gate, index).await {
+        let heard = gate.heard(&id).await;
+        let over = {
+            let mut held = world.lock();
+            let now = held.now();
+            let question = &mut held.questions[index];
+            if let Ok(Heard::Decided(decision)) = &heard
+                && question.waits(now)
+            {
+                question.accepted.push((now, decision.answer));
+            }
+            question.heard |= matches!(heard, Ok(Heard::Decided(_) | Heard::Ended));
+            question.heard || question.is_over(now)
+        };
+        if over {
+            return gate.told(&id, Delivery::Confirmed).await;
+        }
+        sleep(POLL_EVERY).await;
+    }
+}
+
+/// What came of one question.
+fn counted(question: &SimQuestion) -> Counted {
+    let mut counted = Counted { asked: 1, ..Counted::default() };
+    let bad = [Green::Faulty, Green::Hangs].contains(&question.green);
+    match question.accepted.as_slice() {
+        [] if question.stopped_at.is_some_and(|at| at < question.ends_at) => counted.stopped = 1,
+        // Whoever gets no answer hears from the platform's time-out.
+        [] if question.acknowledged => counted.late = 1,
+        [] => counted.lost = 1,
+        [(_, answer)] => {
+            counted.answered = 1;
+            counted.wrong = u64::from(bad && *answer == Answer::Continue);
+        }
+        _ => counted.twice = 1,
+    }
+    counted
+}
+
+fn count(world: &Shared) -> Counted {
+    let held = world.lock();
+    let mut all = Counted { processes: held.incarnations, calls: held.calls, ..Counted::default() };
+    held.questions.iter().for_each(|question| all.add(counted(question)));
+    all
+}
+
+/// The questions that broke the promise, and what their journal says.
+pub(super) fn worst(world: &Shared) -> String {
+    let held = world.lock();
+    let broken = held.questions.iter().enumerate().filter(|(_, one)| !counted(one).is_good());
+    let told = broken.map(|(index, one)| {
+        let id = asked(index, one).ask.evaluation_id();
+        format!("{one:?}\n{}", held.disk.told(&id))
+    });
+    told.collect::<Vec<_>>().join("\n")
+}
+
+/// The policies of every world.
+pub(super) fn policies(folder: &Path) {
+    let policy = |applies: &str, targets: &str, deadline: &str| {
+        format!(
+            "gate: v1\n{applies}probe: {{ http: {{ path: / }} }}\n{targets}objectives: [ {{ errors: {{ at-most: 1% }} }} ]\ndecide: {{ at-least: 20s, deadline: {deadline} }}\n"
+        )
+    };
+    let write = |name: &str, text: String| {
+        std::fs::write(folder.join(format!("{name}.policy.yaml")), text).unwrap();
+    };
+    for (name, deadline) in [("quick", "5m"), ("patient", "2h")] {
+        let application = format!("applies-to: {{ application: {name} }}\n");
+        write(&format!("{name}-application"), policy(&application, "", deadline));
+        let service = format!("applies-to: {{ service: {name} }}\n");
+        write(&format!("{name}-service"), policy(&service, "", deadline));
+    }
+    for green in [Green::Healthy, Green::Faulty, Green::Hangs, Green::Starved, Green::Absent] {
+        let targets = match green {
+            Green::Absent => String::new(),
+            some => format!("targets: {{ green: [ \"http://{}:8080\" ] }}\n", address(some, 249)),
+        };
+        let name = format!("approve-{green:?}").to_lowercase();
+        write(&name, policy("applies-to: { pipeline: none }\n", &targets, "2h"));
+    }
+}
