@@ -12,7 +12,7 @@ use std::time::Duration;
 use probes::Prober;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
@@ -24,12 +24,15 @@ use crate::telemetry::Metrics;
 use crate::web::Operators;
 use crate::{intake, own_task, server, web};
 
-#[cfg(test)]
-pub(crate) use questions::Parts;
-pub(crate) use questions::{Gate, Heard, Intake};
+pub(crate) use questions::{Gate, Heard, Intake, Parts};
 
 /// On a stop, runs get this long to put down what they do; ECS kills 30 s after SIGTERM.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// A start has more urgent things to do than letting go of old runs.
+const PRUNE_FIRST: Duration = Duration::from_secs(10);
+/// So often old runs are let go of.
+const PRUNE_EVERY: Duration = Duration::from_secs(3600);
 
 /// The daemon could not start.
 #[derive(Debug, thiserror::Error)]
@@ -144,6 +147,21 @@ fn serve_admin(listener: std::net::TcpListener, operators: Operators) -> Result<
     Ok(())
 }
 
+/// Lets go of old runs, soon after the start and every hour from then on.
+async fn prune(gate: Arc<Gate>) {
+    let mut hours = tokio::time::interval_at(Instant::now() + PRUNE_FIRST, PRUNE_EVERY);
+    loop {
+        tokio::select! {
+            () = gate.stop.cancelled() => return,
+            _ = hours.tick() => {}
+        }
+        tokio::select! {
+            () = gate.stop.cancelled() => return,
+            () = gate.prune() => {}
+        }
+    }
+}
+
 impl Bound {
     /// Serves until told to stop; then hooks are refused, runs put down, and what is unfinished is left
     /// to the next start.
@@ -154,6 +172,7 @@ impl Bound {
         };
         let router = intake::router(Arc::clone(&gate)).merge(web::pages(Arc::clone(&gate)));
         let fetching = intake::fetch(&gate);
+        tokio::spawn(prune(Arc::clone(&gate)));
         let protecting = tokio::spawn(own_task::protect(Arc::clone(&gate)));
         server::serve(hooks, router, Arc::clone(&gate.metrics), self.stop).await;
         // What was fetched and not yet answered goes back to its queue. An AWS that does not answer must not

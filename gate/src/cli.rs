@@ -5,6 +5,7 @@ mod doctor;
 mod explain;
 mod health;
 mod import;
+mod journal;
 mod plan;
 mod probe;
 mod relay;
@@ -61,6 +62,8 @@ enum Command {
     Import(import::Import),
     /// Print the JSON Schema of a policy, for editors.
     Schema(schema::Schema),
+    /// Look after a journal: check it, export what is in it, let go of what is old.
+    Journal(journal::Journal),
     /// Run as the Lambda function that hooks and actions invoke, and forward them to the daemon.
     Relay(relay::Relay),
     /// Ask a running daemon whether it is alive; for container health checks.
@@ -112,6 +115,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Explain(explain) => explain.run(),
         Command::Replay(replay) => with_runtime(replay.run()),
         Command::Import(import) => import.run(),
+        Command::Journal(journal) => journal.run(),
         Command::Schema(schema) => schema.run(),
         Command::Stat(stat) => stat.run(),
     };

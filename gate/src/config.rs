@@ -4,6 +4,7 @@
 //! results. It is named here alone.
 
 mod intake;
+mod journal;
 mod targets;
 
 use std::net::SocketAddr;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::intake::Keys;
 use crate::shell::Vault;
 pub(crate) use intake::{IntakeSettings, Polled};
+pub(crate) use journal::{JournalLayer, JournalSettings, age, size};
 pub(crate) use targets::{StaticTarget, TargetSetting};
 
 /// Where hooks arrive where nothing else is said.
@@ -24,11 +26,13 @@ const HOOKS_LISTEN: &str = "127.0.0.1:8080";
 /// The largest settings file read.
 const FILE_MAX_BYTES: u64 = 64 * 1024;
 /// Environment variables and the settings they set. `GATE_HOOKS_KEYS` is a list and read apart.
-const VARIABLES: [(&str, &str); 8] = [
+const VARIABLES: [(&str, &str); 10] = [
     ("GATE_POLICIES", "policies"),
     ("GATE_HOOKS_LISTEN", "hooks.listen"),
     ("GATE_ADMIN_LISTEN", "admin.listen"),
     ("GATE_JOURNAL_PATH", "journal.path"),
+    ("GATE_JOURNAL_KEEP", "journal.keep"),
+    ("GATE_JOURNAL_MAX_SIZE", "journal.max-size"),
     ("GATE_MODE", "mode"),
     ("GATE_UNMATCHED", "unmatched"),
     ("GATE_AWS_ENDPOINT", "aws.endpoint"),
@@ -83,13 +87,6 @@ pub(crate) struct Admin {
     pub(crate) listen: String,
 }
 
-/// Where questions and evidence are kept.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct JournalSettings {
-    pub(crate) path: PathBuf,
-}
-
 /// How AWS is reached.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -119,7 +116,7 @@ impl Default for Settings {
             policies: "policies".into(),
             hooks: Hooks { listen: None, keys: Vec::new() },
             admin: Admin { listen: "127.0.0.1:9090".to_owned() },
-            journal: JournalSettings { path: "journal.db".into() },
+            journal: JournalSettings::default(),
             aws: AwsSettings::default(),
             intake: IntakeSettings::default(),
             mode: Mode::Decide,
@@ -169,14 +166,6 @@ pub(crate) struct HooksLayer {
 pub(crate) struct AdminLayer {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) listen: Option<String>,
-}
-
-/// Part of a [`Layer`].
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct JournalLayer {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) path: Option<PathBuf>,
 }
 
 /// `gate.yaml`: a layer, and layers by environment on top of it.
@@ -380,6 +369,7 @@ async fn check(
             "`aws.endpoint: {endpoint}` is no URL; write it like `http://127.0.0.1:4566`"
         ));
     }
+    settings.journal.check(&mut faults);
     intake::check(&settings.intake, &settings.aws.assume_role, &mut faults);
     let targets = targets::check(&settings.targets, &settings.policies, &vault, &mut faults).await;
     match admin_listen {

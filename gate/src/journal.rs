@@ -5,6 +5,7 @@
 
 mod embedded;
 mod sqlite;
+mod state;
 
 use std::error::Error;
 use std::fmt;
@@ -12,6 +13,7 @@ use std::future::Future;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::time::Duration;
 
 use policies::{Decision, Event, Moment, Question};
 use serde::{Deserialize, Serialize};
@@ -112,8 +114,21 @@ pub(crate) struct Listed {
 /// The journal cannot do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum JournalError {
-    #[error("the journal {0} cannot be opened", path.display())]
+    #[error(
+        "the journal {0} cannot be opened; `gate journal verify` says what of it can be read, and once it is moved aside (with its -wal and -shm) gate begins a new one, without the questions that are open in it",
+        path.display()
+    )]
     Open { path: PathBuf, source: Cause },
+    #[error("the journal {0} cannot be written", path.display())]
+    Unwritable { path: PathBuf, source: Cause },
+    #[error("the journal cannot be written: {0}")]
+    Trouble(String),
+    #[error("the journal will not {attempt}")]
+    Refused { attempt: &'static str, source: Cause },
+    #[error("the question `{id}` is not as it was written")]
+    Damaged { id: String },
+    #[error("the question is not on disk in time")]
+    Late,
     #[error("the journal {0} cannot be created", path.display())]
     Create { path: PathBuf, source: io::Error },
     #[error("the journal {0} was written by a newer gate (version {found}, this one knows {known})", path.display())]
@@ -150,6 +165,22 @@ pub(crate) trait Journal: Send + Sync + fmt::Debug {
     fn load<'a>(&'a self, id: &'a str) -> Written<'a, Option<Stored>>;
     /// The newest questions.
     fn list(&self, most: u32) -> Written<'_, Vec<Listed>>;
+    /// Ids of the questions whose run is not over: each is loaded by itself, so that all of them need not fit into
+    /// memory at once.
+    fn unfinished_ids(&self) -> Written<'_, Vec<String>> {
+        Box::pin(async {
+            let unfinished = self.unfinished().await?;
+            Ok(unfinished.into_iter().map(|stored| stored.accepted.question.id).collect())
+        })
+    }
+    /// Lets go of a little of what is over and old. Called again for as long as there is more.
+    fn prune(&self, _retention: Retention, _now_unix_millis: u64) -> Written<'_, Pruned> {
+        Box::pin(async { Ok(Pruned::default()) })
+    }
+    /// How it is. Never waits.
+    fn state(&self) -> State {
+        State::default()
+    }
     /// Notes a signature that is good until then, in seconds since 1970. True if it is new, false if a request bore
     /// it before.
     fn first_seen<'a>(&'a self, signature: &'a str, good_until_seconds: u64) -> Written<'a, bool>;
@@ -157,208 +188,148 @@ pub(crate) trait Journal: Send + Sync + fmt::Debug {
     fn end(&self) -> Written<'_, ()>;
 }
 
-/// Reads a journal on its own, beside the daemon that may be writing it: one question, or all of them.
+/// How a journal is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct State {
+    /// Why nothing can be written at the moment.
+    pub(crate) trouble: Option<String>,
+    /// Bytes in use, where it is a file.
+    pub(crate) bytes: u64,
+}
+
+/// How long runs that are over are kept, and how large the journal may grow. Open ones are never let go of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Retention {
+    /// Those older than this go; `None` keeps them for ever.
+    pub(crate) keep: Option<Duration>,
+    /// The oldest go while more bytes are in use; `None` lets it grow.
+    pub(crate) max_bytes: Option<u64>,
+}
+
+impl Retention {
+    /// What is younger stays, however large the journal is: whoever delivers a question again should find it answered.
+    pub(crate) const KEEP_MIN: Duration = Duration::from_secs(24 * 3600);
+}
+
+/// What was let go of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Pruned {
+    /// Runs that are gone.
+    pub(crate) questions: u64,
+    /// There is more to do.
+    pub(crate) more: bool,
+}
+
+/// Something that is wrong with a journal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Fault {
+    /// The question, where it is one's.
+    pub(crate) question: Option<String>,
+    /// What is wrong.
+    pub(crate) what: String,
+}
+
+impl Fault {
+    fn of_file(what: &str) -> Self {
+        Self { question: None, what: what.to_owned() }
+    }
+
+    fn of_question(id: &str, what: &str) -> Self {
+        Self { question: Some(id.to_owned()), what: what.to_owned() }
+    }
+}
+
+/// What somebody sees who looks through a whole journal.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Looked {
+    /// Version of its tables.
+    pub(crate) version: i64,
+    pub(crate) questions: usize,
+    /// Of those, whose run is not over.
+    pub(crate) open: usize,
+    pub(crate) entries: usize,
+    /// Sound questions that this gate decides otherwise than the one that wrote them: another version may.
+    pub(crate) differing: usize,
+    pub(crate) faults: Vec<Fault>,
+}
+
+/// A journal that is read on its own, beside the daemon that may be writing it.
+#[derive(Debug)]
+pub(crate) struct Archive(Sqlite);
+
+impl Archive {
+    /// # Errors
+    /// The file cannot be opened, is no journal, or was written by a newer gate.
+    pub(crate) fn open(path: &Path) -> Result<Self, JournalError> {
+        Sqlite::read(path).map(Self)
+    }
+
+    /// Ids of all questions, or of those accepted since then, oldest first.
+    pub(crate) fn ids(&self, since_unix_millis: Option<u64>) -> Result<Vec<String>, JournalError> {
+        since_unix_millis.map_or_else(|| self.0.ids(false), |since| self.0.ids_since(since))
+    }
+
+    /// One question with everything that happened to it.
+    pub(crate) fn load(&self, id: &str) -> Result<Option<Stored>, JournalError> {
+        self.0.load(id)
+    }
+
+    /// Looks through all of it.
+    pub(crate) fn look(&self) -> Result<Looked, JournalError> {
+        self.0.look()
+    }
+
+    /// What pruning would let go of: ids, and about how many bytes.
+    pub(crate) fn to_prune(
+        &self,
+        retention: Retention,
+        now_unix_millis: u64,
+    ) -> Result<Vec<(String, u64)>, JournalError> {
+        self.0.to_prune(retention, now_unix_millis)
+    }
+}
+
+/// Lets go of what is over and old in a journal that no daemon has open, and makes the file smaller. How many runs, and the
+/// bytes in use before and after.
+///
+/// # Errors
+/// A daemon has it open, or it cannot be opened or written.
+pub(crate) fn prune(
+    path: &Path,
+    retention: Retention,
+    now_unix_millis: u64,
+) -> Result<(u64, u64, u64), JournalError> {
+    // A journal that is not there would be created.
+    Archive::open(path)?;
+    let mut database = Sqlite::open(path, &mut None)?;
+    let before = database.bytes();
+    let mut questions = 0;
+    loop {
+        let pruned = database.prune(retention, now_unix_millis)?;
+        questions += pruned.questions;
+        if !pruned.more {
+            break;
+        }
+    }
+    database.compact()?;
+    Ok((questions, before, database.bytes()))
+}
+
+/// Reads a journal on its own, beside the daemon that may be writing it: one question, or all that can be read.
 ///
 /// # Errors
 /// The file cannot be opened, is no journal, or was written by a newer gate.
 pub(crate) fn read(path: &Path, id: Option<&str>) -> Result<Vec<Stored>, JournalError> {
-    let database = Sqlite::read(path)?;
-    match id {
-        Some(id) => Ok(database.load(id)?.into_iter().collect()),
-        None => database.all(),
+    let archive = Archive::open(path)?;
+    if let Some(id) = id {
+        return Ok(archive.load(id)?.into_iter().collect());
     }
+    let report = |error: &JournalError| {
+        tracing::error!(error = error as &dyn Error, "a question cannot be read");
+    };
+    let all = archive.ids(None)?.into_iter();
+    Ok(all.filter_map(|id| archive.load(&id).inspect_err(report).ok().flatten()).collect())
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-    use policies::{Answer, ArmTick, Basis, Delivery, Outcome, Sample, TargetTick, Tick};
-
-    /// A journal in a folder of its own, removed with it.
-    struct Place(PathBuf);
-
-    impl Place {
-        fn new(name: &str) -> Self {
-            let folder =
-                std::env::temp_dir().join(format!("gate-journal-{name}-{}", std::process::id()));
-            std::fs::create_dir_all(&folder).unwrap();
-            Self(folder)
-        }
-
-        fn path(&self) -> PathBuf {
-            self.0.join("journal.db")
-        }
-    }
-
-    impl Drop for Place {
-        fn drop(&mut self) {
-            drop(std::fs::remove_dir_all(&self.0));
-        }
-    }
-
-    fn accepted(id: &str) -> Accepted {
-        let question = Question {
-            id: id.into(),
-            limit: None,
-            unmatched: Answer::Rollback,
-            observe: false,
-            watch_only: false,
-        };
-        Accepted {
-            question,
-            asked: Asked::now(
-                Ask::CodedeployHook {
-                    deployment_id: "d-1".into(),
-                    execution_id: Token("token".into()),
-                },
-                crate::aws::Place::default(),
-            ),
-            accepted_unix_millis: 1_700_000_000_000,
-            accepted_since_boot: None,
-        }
-    }
-
-    fn entries() -> Vec<(Moment, Entry)> {
-        let mut target = TargetTick::default();
-        for (outcome, status) in [(Outcome::Ok, 200), (Outcome::Status, 503), (Outcome::Timeout, 0)]
-        {
-            target.record(&Sample {
-                held: Duration::ZERO,
-                latency: Duration::from_millis(12),
-                outcome,
-                status: Some(status),
-                ..Sample::default()
-            });
-        }
-        let green = ArmTick { targets: [("10.0.0.1:80".to_owned(), target)].into() };
-        let tick = Tick { index: 3, green: green.clone(), blue: Some(green), ..Tick::default() };
-        let decision = Decision {
-            answer: Answer::Rollback,
-            basis: Basis::Proven,
-            reason: "because".into(),
-            objective: Some("errors".into()),
-            counterfactual: None,
-        };
-        let facts = [
-            Event::Woke,
-            Event::Resumed,
-            Event::Ended { status: "Stopped".into() },
-            Event::Ticked { tick: Box::new(tick) },
-            Event::Delivered { delivery: Delivery::TooLate { reason: "late".into() } },
-        ];
-        let mut entries: Vec<(Moment, Entry)> = facts
-            .into_iter()
-            .enumerate()
-            .map(|(i, fact)| (Moment::from_millis(i as u64), Entry::Fact { fact }))
-            .collect();
-        entries.push((Moment::from_millis(9), Entry::Decided { decision }));
-        entries
-    }
-
-    #[tokio::test]
-    async fn what_was_written_is_there_after_a_restart_word_for_word() {
-        let place = Place::new("restart");
-        {
-            let journal = Embedded::open(&place.path()).unwrap();
-            assert!(journal.accept(accepted("one")).await.unwrap());
-            assert!(!journal.accept(accepted("one")).await.unwrap(), "delivered again, it joins");
-            for (at, entry) in entries() {
-                journal.append("one", at, entry).await.unwrap();
-            }
-            journal.end().await.unwrap();
-        }
-        let journal = Embedded::open(&place.path()).unwrap();
-        let stored = journal.unfinished().await.unwrap();
-        assert_eq!(stored.len(), 1);
-        assert_eq!(stored[0].accepted, accepted("one"));
-        assert_eq!(stored[0].entries, entries());
-        let listed = journal.list(10).await.unwrap();
-        assert_eq!(
-            listed[0].decision.as_ref().map(|decision| decision.reason.as_str()),
-            Some("because")
-        );
-        journal.close("one").await.unwrap();
-        assert!(journal.unfinished().await.unwrap().is_empty());
-        assert!(journal.load("one").await.unwrap().is_some());
-        assert!(journal.load("two").await.unwrap().is_none());
-    }
-
-    #[tokio::test]
-    async fn what_cannot_be_read_costs_itself_and_never_the_rest() {
-        let place = Place::new("torn");
-        let journal = Embedded::open(&place.path()).unwrap();
-        for id in ["one", "two", "three"] {
-            journal.accept(accepted(id)).await.unwrap();
-            for (at, entry) in entries() {
-                journal.append(id, at, entry).await.unwrap();
-            }
-        }
-        let torn = "UPDATE questions SET body = '{' WHERE id = 'two';
-                    DELETE FROM entries WHERE question = 'three' AND number > 14;
-                    INSERT INTO entries (question, at_millis, body) VALUES ('three', 5, '{');";
-        sqlite::execute(&place.path(), torn).unwrap();
-        let stored = journal.unfinished().await.unwrap();
-        let seen: Vec<(&str, usize, usize)> = stored
-            .iter()
-            .map(|stored| {
-                (stored.accepted.question.id.as_str(), stored.entries.len(), stored.unreadable)
-            })
-            .collect();
-        assert_eq!(seen, [("one", 6, 0), ("three", 2, 1)]);
-        assert_eq!(journal.list(10).await.unwrap().len(), 2);
-    }
-
-    #[tokio::test]
-    async fn only_the_owner_can_read_it_and_nobody_can_change_an_entry() {
-        use std::os::unix::fs::PermissionsExt;
-        let place = Place::new("private");
-        let journal = Embedded::open(&place.path()).unwrap();
-        journal.accept(accepted("one")).await.unwrap();
-        journal.append("one", Moment::ZERO, Entry::Fact { fact: Event::Woke }).await.unwrap();
-        let mode = std::fs::metadata(place.path()).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
-        let refused = sqlite::execute(&place.path(), "UPDATE entries SET body = '{}'").unwrap_err();
-        assert!(refused.to_string().contains("entries are never changed"), "{refused}");
-    }
-
-    #[tokio::test]
-    async fn a_second_gate_on_the_same_journal_is_refused_until_the_first_is_gone() {
-        let place = Place::new("second");
-        let first = Embedded::open(&place.path()).unwrap();
-        let refused = Embedded::open(&place.path()).unwrap_err();
-        assert!(matches!(refused, JournalError::InUse { .. }), "{refused}");
-        first.end().await.unwrap();
-        Embedded::open(&place.path()).unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_journal_of_an_older_gate_is_taken_over_and_no_longer_the_older_ones() {
-        let place = Place::new("older");
-        Embedded::open(&place.path()).unwrap().end().await.unwrap();
-        sqlite::execute(&place.path(), "DROP TABLE signatures; PRAGMA user_version = 1").unwrap();
-        Embedded::open(&place.path()).unwrap().end().await.unwrap();
-        assert_eq!(sqlite::version(&place.path()).unwrap(), sqlite::VERSION);
-    }
-
-    #[tokio::test]
-    async fn a_journal_of_a_newer_gate_and_what_is_no_journal_are_refused() {
-        let place = Place::new("newer");
-        Embedded::open(&place.path()).unwrap().end().await.unwrap();
-        sqlite::execute(&place.path(), "PRAGMA user_version = 99").unwrap();
-        let refused = Embedded::open(&place.path()).unwrap_err();
-        assert!(matches!(refused, JournalError::Newer { found: 99, .. }), "{refused}");
-        let rubbish = place.0.join("rubbish.db");
-        std::fs::write(
-            &rubbish,
-            "this is no database, but long enough to be taken for one".repeat(20),
-        )
-        .unwrap();
-        assert!(matches!(Embedded::open(&rubbish), Err(JournalError::Open { .. })));
-        assert!(matches!(
-            Embedded::open(Path::new("/nowhere/j.db")),
-            Err(JournalError::Create { .. })
-        ));
-    }
-}
+mod tests;

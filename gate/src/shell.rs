@@ -5,6 +5,7 @@
 mod cloud;
 mod notify;
 mod orders;
+mod outbox;
 mod probing;
 mod run;
 mod secrets;
@@ -13,6 +14,7 @@ pub(crate) mod vault;
 pub(crate) use cloud::{CloudCase, Memory, trouble};
 pub(crate) use notify::Notifier;
 pub(crate) use orders::Orders;
+pub(crate) use outbox::{Backlog, Outbox, Written};
 pub(crate) use probing::{Probing, Ticks};
 pub(crate) use run::{Conduct, Conducted, conduct};
 pub(crate) use secrets::{References, sendable};

@@ -63,9 +63,16 @@ async fn health(State(operators): State<Arc<Operators>>) -> Response {
 
 async fn ready(State(operators): State<Arc<Operators>>) -> Response {
     if operators.stop.is_cancelled() {
-        (StatusCode::SERVICE_UNAVAILABLE, "stopping: hooks are refused\n").into_response()
-    } else {
-        "ready\n".into_response()
+        return (StatusCode::SERVICE_UNAVAILABLE, "stopping: hooks are refused\n").into_response();
+    }
+    match operators.gate.as_ref().and_then(|gate| gate.journal().0.trouble) {
+        Some(trouble) => {
+            let text = format!(
+                "journal: {trouble}; no question is accepted, those under way are judged and answered\n"
+            );
+            (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
+        }
+        None => "ready\n".into_response(),
     }
 }
 
@@ -75,6 +82,10 @@ async fn snapshot(State(operators): State<Arc<Operators>>) -> Response {
 }
 
 async fn metrics(State(operators): State<Arc<Operators>>) -> Response {
+    if let Some(gate) = &operators.gate {
+        let (state, waiting) = gate.journal();
+        operators.metrics.journal(state.trouble.is_none(), state.bytes, waiting);
+    }
     match operators.metrics.text() {
         Ok(text) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
         Err(error) => internal(&error),

@@ -17,11 +17,13 @@ use crate::aws::Clouds;
 use crate::clock::Clock;
 use crate::config::{Mode, Settings};
 use crate::intake::Keys;
-use crate::journal::{Accepted, Entry, Journal, JournalError, Listed, Stored};
+use crate::journal::{Accepted, Entry, Journal, JournalError, Listed, State, Stored};
 use crate::library::Library;
 use crate::record::Record;
 use crate::resolve::Resolver;
-use crate::shell::{CloudCase, Conduct, Conducted, Memory, Notifier, Probing, Vault, conduct};
+use crate::shell::{
+    Backlog, CloudCase, Conduct, Conducted, Memory, Notifier, Outbox, Probing, Vault, conduct,
+};
 use crate::signals::Desks;
 use crate::telemetry::Metrics;
 
@@ -29,6 +31,12 @@ use crate::telemetry::Metrics;
 const RUNS_MAX: usize = 1000;
 /// AWS is asked for the time at a start for so long.
 const CLOCK_TIMEOUT: Duration = Duration::from_secs(5);
+/// Whoever asks is told to come back if its question is not on disk by then; if it is later, it is judged all the same.
+const ACCEPT_TIMEOUT: Duration = Duration::from_secs(5);
+/// On a stop, the journal gets this long: a disk that hangs must not keep gate from ending.
+const JOURNAL_END_TIMEOUT: Duration = Duration::from_secs(5);
+/// Between two steps of letting go of old runs.
+const PRUNE_PAUSE: Duration = Duration::from_millis(50);
 /// Questions on the list page.
 pub(crate) const LISTED_MAX: u32 = 200;
 
@@ -60,10 +68,36 @@ pub(crate) struct Gate {
     vault: Vault,
     notifier: Notifier,
     runs: Mutex<HashMap<String, Live>>,
-    accepting: tokio::sync::Mutex<()>,
+    accepting: Accepting,
+    backlog: Backlog,
     desks: Arc<Desks>,
     tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
+}
+
+/// Questions that are being written down.
+#[derive(Debug, Default)]
+struct Accepting {
+    /// Their ids, and the deployments they are about.
+    questions: Mutex<HashMap<String, String>>,
+    /// Told whenever one of them is done.
+    done: Notify,
+}
+
+impl Accepting {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, String>> {
+        self.questions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One of them; it is done when this goes.
+struct Turn<'a>(&'a Accepting, &'a str);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.lock().remove(self.1);
+        self.0.done.notify_waiters();
+    }
 }
 
 /// A run under way.
@@ -114,7 +148,8 @@ impl Gate {
             keys,
             vault,
             runs: Mutex::default(),
-            accepting: tokio::sync::Mutex::default(),
+            accepting: Accepting::default(),
+            backlog: Backlog::default(),
             desks: Arc::default(),
             tasks,
             stop,
@@ -143,32 +178,62 @@ impl Gate {
         };
         let gate = Arc::clone(self);
         let taking = tokio::spawn(async move { gate.take(accepted).await });
-        taking.await.unwrap_or(Intake::Unwritten(JournalError::Stopped))
+        match timeout(ACCEPT_TIMEOUT, taking).await {
+            Ok(taken) => taken.unwrap_or(Intake::Unwritten(JournalError::Stopped)),
+            // The task goes on: what is on disk in the end has a run, and a second delivery joins it.
+            Err(_elapsed) => Intake::Unwritten(JournalError::Late),
+        }
     }
 
+    /// Deliveries of one question one at a time: two of them must not both find it without a run. Questions that differ do not
+    /// wait for each other, so that hundreds are written down in one go.
     async fn take(self: &Arc<Self>, accepted: Accepted) -> Intake {
         let id = accepted.question.id.clone();
-        // One at a time: two deliveries of one question must not both find it without a run.
-        let _turn = self.accepting.lock().await;
+        let subject = accepted.asked.ask.subject().id().to_owned();
+        let _turn = loop {
+            // From here on no end of another one is missed.
+            let done = self.accepting.done.notified();
+            if self.lock().contains_key(&id) {
+                return Intake::Joined(id);
+            }
+            {
+                let mut accepting = self.accepting.lock();
+                // An announcement joins the question of its deployment, which may be on its way to the disk.
+                let announced = !accepted.asked.ask.waits();
+                let about = |other: &String| announced && *other == subject;
+                if !accepting.contains_key(&id) && !accepting.values().any(about) {
+                    // Both hold some for a moment when a run begins, which errs on the safe side.
+                    let runs = self.lock().len() + accepting.len();
+                    if self.stop.is_cancelled() || runs >= RUNS_MAX {
+                        return Intake::Full;
+                    }
+                    accepting.insert(id.clone(), subject);
+                    break Turn(&self.accepting, &id);
+                }
+            }
+            done.await;
+        };
+        // It may have begun, and ended its turn, while this one waited for its own.
         if self.lock().contains_key(&id) {
-            return Intake::Joined(id);
-        }
-        if self.stop.is_cancelled() || self.lock().len() >= RUNS_MAX {
-            return Intake::Full;
+            return Intake::Joined(id.clone());
         }
         if let Some(judging) = self.judge_instead_of(&accepted) {
             return Intake::Joined(judging);
+        }
+        if let Some(trouble) = self.journal.state().trouble {
+            return Intake::Unwritten(JournalError::Trouble(trouble));
         }
         let origin = Instant::now();
         match self.journal.accept(accepted.clone()).await {
             Ok(true) => {
                 let run = Run::new(accepted.question.clone());
                 let first = run.start();
-                self.begin(accepted, run, first, origin);
-                Intake::Accepted(id)
+                let outbox = self.outbox(&id);
+                self.begin(accepted, run, first, origin, outbox);
+                Intake::Accepted(id.clone())
             }
             // Known, and over: there is nothing to take up.
-            Ok(false) => Intake::Joined(id),
+            Ok(false) => Intake::Joined(id.clone()),
             Err(error) => Intake::Unwritten(error),
         }
     }
@@ -214,6 +279,7 @@ impl Gate {
         run: Run,
         first: Vec<policies::Action>,
         origin: Instant,
+        outbox: Outbox,
     ) {
         let id = accepted.question.id.clone();
         let run_decision = run.decision().cloned();
@@ -230,7 +296,7 @@ impl Gate {
             accepted,
             clouds: self.clouds.clone(),
             resolver: Resolver::new(subject),
-            journal: Arc::clone(&self.journal),
+            outbox,
             library: Arc::clone(&self.library),
             vault: self.vault.clone(),
             notifier: self.notifier.clone(),
@@ -274,39 +340,23 @@ impl Gate {
     /// Takes up every question whose run is not over: the same facts lead to the same state, evidence
     /// included, and what was under way goes on.
     pub(crate) async fn resume(self: &Arc<Self>) -> Result<(), JournalError> {
-        let unfinished = self.journal.unfinished().await?;
-        if unfinished.iter().any(|stored| self.since_acceptance(&stored.accepted).is_none()) {
-            // From another boot, or another machine: AWS is asked for the time, and whatever it answers tells it.
-            let asked = timeout(CLOCK_TIMEOUT, self.clouds.home().caller()).await;
-            if !matches!(asked, Ok(Ok(_))) {
-                warn!(
-                    "AWS does not tell the time; how long questions wait is taken from this machine's clock"
-                );
+        let mut is_clock_asked = false;
+        for id in self.journal.unfinished_ids().await? {
+            match self.journal.load(&id).await {
+                Ok(Some(stored)) => {
+                    if !is_clock_asked && self.since_acceptance(&stored.accepted).is_none() {
+                        is_clock_asked = true;
+                        self.ask_the_time().await;
+                    }
+                    self.take_up(stored).await;
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    self.metrics.lost("journal-question");
+                    let error = &error as &dyn std::error::Error;
+                    error!(error, evaluation = id, "a question cannot be read; it is not answered");
+                }
             }
-        }
-        for stored in unfinished {
-            let elapsed = self.elapsed(&stored);
-            if stored.unreadable > 0 {
-                self.metrics.lost("journal-entry");
-                error!(
-                    evaluation = stored.accepted.question.id,
-                    entries = stored.unreadable,
-                    "entries cannot be read; resuming without them"
-                );
-            }
-            let (mut run, accepted) = replay(stored);
-            if run.phase() == Phase::Done {
-                self.journal.close(&accepted.question.id).await?;
-                continue;
-            }
-            info!(evaluation = accepted.question.id, phase = run.phase().name(), "resuming");
-            let origin = Instant::now().checked_sub(elapsed).unwrap_or_else(Instant::now);
-            let at = policies::Moment::ZERO.after(elapsed);
-            let resumed = Event::Resumed;
-            let entry = Entry::Fact { fact: resumed.clone() };
-            self.journal.append(&accepted.question.id, at, entry).await?;
-            let first = run.step(resumed, at);
-            self.begin(accepted, run, first, origin);
         }
         Ok(())
     }
@@ -327,11 +377,56 @@ impl Gate {
         self.clock.since_boot()?.since(accepted.accepted_since_boot.as_ref()?)
     }
 
+    /// Of AWS, where questions were accepted on another boot or another machine: whatever it answers tells the time.
+    async fn ask_the_time(&self) {
+        let asked = timeout(CLOCK_TIMEOUT, self.clouds.home().caller()).await;
+        if !matches!(asked, Ok(Ok(_))) {
+            warn!(
+                "AWS does not tell the time; how long questions wait is taken from this machine's clock"
+            );
+        }
+    }
+
+    async fn take_up(self: &Arc<Self>, stored: Stored) {
+        let elapsed = self.elapsed(&stored);
+        if stored.unreadable > 0 {
+            self.metrics.lost("journal-entry");
+            error!(
+                evaluation = stored.accepted.question.id,
+                entries = stored.unreadable,
+                "entries cannot be read; resuming without them"
+            );
+        }
+        let (mut run, accepted) = replay(stored);
+        let id = accepted.question.id.clone();
+        if run.phase() == Phase::Done {
+            if let Err(error) = self.journal.close(&id).await {
+                // The next start finds it so again.
+                let error = &error as &dyn std::error::Error;
+                warn!(error, evaluation = id, "a run is over, but not marked so");
+            }
+            return;
+        }
+        info!(evaluation = id, phase = run.phase().name(), "resuming");
+        let origin = Instant::now().checked_sub(elapsed).unwrap_or_else(Instant::now);
+        let at = policies::Moment::ZERO.after(elapsed);
+        let first = run.step(Event::Resumed, at);
+        let outbox = self.outbox(&id);
+        // Not waited for: what happens next is written after it, and a disk that cannot be written keeps nobody from
+        // being answered.
+        outbox.keep(at, Entry::Fact { fact: Event::Resumed });
+        self.begin(accepted, run, first, origin, outbox);
+    }
+
+    fn outbox(&self, id: &str) -> Outbox {
+        Outbox::new(id.to_owned(), Arc::clone(&self.journal), self.backlog.clone())
+    }
+
     /// The answer to a question that somebody has come back for, once it is on disk.
     pub(crate) async fn heard(&self, id: &str) -> Result<Heard, JournalError> {
         let live = self.lock().get(id).cloned();
         if let Some(live) = live {
-            return Ok(live.case.decided_on_disk().map_or(Heard::Waiting, Heard::Decided));
+            return Ok(live.case.decided_to_tell().map_or(Heard::Waiting, Heard::Decided));
         }
         let Some(stored) = self.journal.load(id).await? else { return Ok(Heard::Waiting) };
         let readable = stored.unreadable == 0;
@@ -386,8 +481,34 @@ impl Gate {
 
     /// Closes the journal.
     pub(crate) async fn end_journal(&self) {
-        // Ended already, then.
-        drop(self.journal.end().await);
+        if timeout(JOURNAL_END_TIMEOUT, self.journal.end()).await.is_err() {
+            warn!("the journal does not close: the disk hangs");
+        }
+    }
+
+    /// How the journal is, and how many entries wait for it.
+    pub(crate) fn journal(&self) -> (State, usize) {
+        (self.journal.state(), self.backlog.waiting())
+    }
+
+    /// Lets go of old runs, a little at a time.
+    pub(crate) async fn prune(&self) {
+        let retention = self.settings.journal.retention();
+        loop {
+            match self.journal.prune(retention, self.clock.unix_millis()).await {
+                Ok(pruned) => {
+                    self.metrics.pruned(pruned.questions);
+                    if !pruned.more {
+                        return;
+                    }
+                }
+                Err(error) => {
+                    return warn!(error = &error as &dyn std::error::Error, "old runs stay");
+                }
+            }
+            // Whoever writes comes first.
+            tokio::time::sleep(PRUNE_PAUSE).await;
+        }
     }
 
     pub(crate) async fn look_at_policies(&self) {

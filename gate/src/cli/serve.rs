@@ -46,7 +46,10 @@ impl Serve {
             policies: self.policies.clone(),
             hooks: hooks.map(|listen| HooksLayer { listen: Some(listen), keys: None }),
             admin: admin.map(|listen| AdminLayer { listen: Some(listen) }),
-            journal: self.journal.clone().map(|path| JournalLayer { path: Some(path) }),
+            journal: self
+                .journal
+                .clone()
+                .map(|path| JournalLayer { path: Some(path), ..JournalLayer::default() }),
             ..Layer::default()
         }
     }
@@ -88,6 +91,7 @@ impl Serve {
 
 async fn serve(config: config::Checked, metrics: Arc<Metrics>) -> Result<(), String> {
     let stop = CancellationToken::new();
+    outlive_file_limit().map_err(|error| format!("signals cannot be caught: {error}"))?;
     stop_on_signal(stop.clone()).map_err(|error| format!("signals cannot be caught: {error}"))?;
     let bound = app::build(config, metrics, stop).await.map_err(|error| story(&error))?;
     let hooks = bound.hooks_address.map(tracing::field::display);
@@ -96,6 +100,16 @@ async fn serve(config: config::Checked, metrics: Arc<Metrics>) -> Result<(), Str
     info!("gate has stopped");
     Ok(())
 }
+
+/// A file that may not grow any more is a write that fails, as on a full disk, and no reason to be killed.
+fn outlive_file_limit() -> std::io::Result<()> {
+    // Once it is caught, it stays so for as long as the process lives.
+    signal(SignalKind::from_raw(SIGXFSZ)).map(drop)
+}
+
+/// The signal of a file larger than its limit; the same number on all architectures that gate is built for.
+//= https://man7.org/linux/man-pages/man7/signal.7.html
+const SIGXFSZ: i32 = 25;
 
 /// SIGTERM (ECS, systemd) and SIGINT stop gracefully.
 pub(super) fn stop_on_signal(stop: CancellationToken) -> std::io::Result<()> {

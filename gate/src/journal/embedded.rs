@@ -1,121 +1,407 @@
-//! The journal on this machine: one thread owns the database, everybody else sends it requests.
+//! The journal on this machine: one thread writes, another reads, everybody else sends them requests.
+//!
+//! What waits for the writer is written in one go, so that a hundred questions cost one write to the disk. Reading a long
+//! run delays no write.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use policies::Moment;
 use tokio::sync::{mpsc, oneshot};
+use tracing::{error, info};
 
-use super::sqlite::Sqlite;
-use super::{Accepted, Entry, Journal, JournalError, Listed, Stored, Written};
+use super::sqlite::{Failure, Lock, Sqlite, Write, is_damage, is_for_all, told};
+use super::state::Shared;
+use super::{
+    Accepted, Entry, Journal, JournalError, Listed, Pruned, Retention, State, Stored, Written,
+};
 
 /// Requests that may wait for the disk.
 const REQUESTS_WAITING_MAX: usize = 1024;
+/// Requests that are written in one go: some hundred kilobytes.
+const TOGETHER_MAX: usize = 256;
+/// While nothing can be written, that is tried so often.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
 
-/// The one writer's mailbox.
+/// The mailboxes of both threads.
 #[derive(Clone, Debug)]
 pub(crate) struct Embedded {
     requests: mpsc::Sender<Request>,
+    looks: mpsc::Sender<Look>,
+    shared: Arc<Shared>,
 }
 
 type Respond<T> = oneshot::Sender<Result<T, JournalError>>;
 
+#[derive(Debug)]
 enum Request {
-    Accept(Box<Accepted>, Respond<bool>),
-    Append(String, Moment, Box<Entry>, Respond<()>),
-    Close(String, Respond<()>),
-    Unfinished(Respond<Vec<Stored>>),
+    Write(Write, Respond<bool>),
+    Prune(Retention, u64, Respond<Pruned>),
+    End(Respond<()>),
+}
+
+#[derive(Debug)]
+enum Look {
+    Ids(Respond<Vec<String>>),
     Load(String, Respond<Option<Stored>>),
     List(u32, Respond<Vec<Listed>>),
-    FirstSeen(String, u64, Respond<bool>),
     End(Respond<()>),
 }
 
 impl Embedded {
-    /// Opens or creates the journal and starts its thread.
+    /// Opens or creates the journal and starts its threads. One that cannot be written is read all the same: what is open in
+    /// it is to be answered.
     ///
     /// # Errors
-    /// The file cannot be opened, is no journal, or was written by a newer gate.
+    /// The file cannot be opened, is no journal, was written by a newer gate, or is another daemon's.
     pub(crate) fn open(path: &Path) -> Result<Self, JournalError> {
-        let database = Sqlite::open(path)?;
+        let shared = Arc::<Shared>::default();
+        let mut held = None;
+        let database = match Sqlite::open(path, &mut held) {
+            Ok(database) => Some(database),
+            Err(unwritable @ JournalError::Unwritable { .. }) => {
+                if held.is_none() {
+                    held = Some(Lock::to_read(path)?);
+                }
+                shared.end(Some(crate::cli::story(&unwritable)));
+                error!(error = &unwritable as &dyn std::error::Error, "no question is accepted");
+                None
+            }
+            Err(error) => return Err(error),
+        };
+        let reader = Sqlite::read(path)?;
+        let mut writer =
+            Writer { path: path.to_owned(), database, held, shared, tried: None, damaged: None };
+        if writer.database.is_some() {
+            writer.shared.opened();
+            writer.try_to_write();
+        }
+        let shared = Arc::clone(&writer.shared);
         let (requests, waiting) = mpsc::channel(REQUESTS_WAITING_MAX);
-        let serve = move || serve(database, waiting);
-        thread::Builder::new()
-            .name("journal".to_owned())
-            .spawn(serve)
-            .map_err(JournalError::Thread)?;
-        Ok(Self { requests })
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+        let runtime = runtime.map_err(JournalError::Thread)?;
+        start("journal", move || writer.serve(&runtime, waiting))?;
+        let (looks, looking) = mpsc::channel(REQUESTS_WAITING_MAX);
+        let reader = Reader {
+            path: path.to_owned(),
+            database: reader,
+            times_opened: shared.times_opened(),
+            shared: Arc::clone(&shared),
+        };
+        start("journal-reader", move || reader.serve(looking))?;
+        Ok(Self { requests, looks, shared })
     }
 
     fn ask<T: Send + 'static>(
         &self,
         request: impl FnOnce(Respond<T>) -> Request,
     ) -> Written<'_, T> {
-        let (respond, response) = oneshot::channel();
-        let request = request(respond);
-        Box::pin(async move {
-            self.requests.send(request).await.map_err(|_closed| JournalError::Stopped)?;
-            response.await.map_err(|_dropped| JournalError::Stopped)?
-        })
+        ask(&self.requests, request)
     }
+
+    fn look<T: Send + 'static>(&self, look: impl FnOnce(Respond<T>) -> Look) -> Written<'_, T> {
+        ask(&self.looks, look)
+    }
+
+    /// Transactions that were written.
+    #[cfg(test)]
+    pub(super) fn commits(&self) -> u64 {
+        self.shared.commits()
+    }
+}
+
+fn start(name: &str, serve: impl FnOnce() + Send + 'static) -> Result<(), JournalError> {
+    let thread = thread::Builder::new().name(name.to_owned());
+    thread.spawn(serve).map(drop).map_err(JournalError::Thread)
+}
+
+fn ask<'a, T: Send + 'static, R: Send + 'static>(
+    mailbox: &'a mpsc::Sender<R>,
+    request: impl FnOnce(Respond<T>) -> R,
+) -> Written<'a, T> {
+    let (respond, response) = oneshot::channel();
+    let request = request(respond);
+    Box::pin(async move {
+        mailbox.send(request).await.map_err(|_closed| JournalError::Stopped)?;
+        response.await.map_err(|_dropped| JournalError::Stopped)?
+    })
 }
 
 impl Journal for Embedded {
     fn accept(&self, accepted: Accepted) -> Written<'_, bool> {
-        self.ask(|respond| Request::Accept(Box::new(accepted), respond))
+        self.ask(|respond| Request::Write(Write::Accept(Box::new(accepted)), respond))
     }
 
     fn append<'a>(&'a self, id: &'a str, at: Moment, entry: Entry) -> Written<'a, ()> {
-        self.ask(|respond| Request::Append(id.to_owned(), at, Box::new(entry), respond))
+        let write = Write::Append(id.to_owned(), at, Box::new(entry));
+        let writing = self.ask(|respond| Request::Write(write, respond));
+        Box::pin(async move { writing.await.map(|_new| ()) })
     }
 
     fn close<'a>(&'a self, id: &'a str) -> Written<'a, ()> {
-        self.ask(|respond| Request::Close(id.to_owned(), respond))
+        let closing = self.ask(|respond| Request::Write(Write::Close(id.to_owned()), respond));
+        Box::pin(async move { closing.await.map(|_new| ()) })
     }
 
     fn unfinished(&self) -> Written<'_, Vec<Stored>> {
-        self.ask(Request::Unfinished)
+        Box::pin(async {
+            let mut all = Vec::new();
+            for id in self.unfinished_ids().await? {
+                match self.load(&id).await {
+                    Ok(stored) => all.extend(stored),
+                    Err(error) => {
+                        error!(
+                            error = &error as &dyn std::error::Error,
+                            "a question cannot be read"
+                        );
+                    }
+                }
+            }
+            Ok(all)
+        })
+    }
+
+    fn unfinished_ids(&self) -> Written<'_, Vec<String>> {
+        self.look(Look::Ids)
     }
 
     fn load<'a>(&'a self, id: &'a str) -> Written<'a, Option<Stored>> {
-        self.ask(|respond| Request::Load(id.to_owned(), respond))
+        self.look(|respond| Look::Load(id.to_owned(), respond))
     }
 
     fn list(&self, most: u32) -> Written<'_, Vec<Listed>> {
-        self.ask(|respond| Request::List(most, respond))
+        self.look(|respond| Look::List(most, respond))
+    }
+
+    fn prune(&self, retention: Retention, now_unix_millis: u64) -> Written<'_, Pruned> {
+        self.ask(|respond| Request::Prune(retention, now_unix_millis, respond))
+    }
+
+    fn state(&self) -> State {
+        self.shared.state()
     }
 
     fn first_seen<'a>(&'a self, signature: &'a str, good_until_seconds: u64) -> Written<'a, bool> {
-        self.ask(|respond| Request::FirstSeen(signature.to_owned(), good_until_seconds, respond))
+        let write = Write::FirstSeen(signature.to_owned(), good_until_seconds);
+        self.ask(|respond| Request::Write(write, respond))
     }
 
     fn end(&self) -> Written<'_, ()> {
-        self.ask(Request::End)
+        Box::pin(async {
+            // Whoever closes the file last puts its log away, and only the writer can.
+            let read = self.look(Look::End).await;
+            self.ask(Request::End).await?;
+            read
+        })
     }
 }
 
-/// Does what is asked, one request at a time, until everybody is gone or the journal is ended.
-fn serve(mut database: Sqlite, mut waiting: mpsc::Receiver<Request>) {
-    while let Some(request) = waiting.blocking_recv() {
-        // Whoever asked may be gone; the write stands all the same.
-        match request {
-            Request::Accept(accepted, respond) => drop(respond.send(database.accept(&accepted))),
-            Request::Append(id, at, entry, respond) => {
-                drop(respond.send(database.append(&id, at, &entry)));
+/// The one who writes.
+struct Writer {
+    path: PathBuf,
+    /// `None` while the file cannot be opened to write.
+    database: Option<Sqlite>,
+    /// The lock, while the file is not open.
+    held: Option<Lock>,
+    shared: Arc<Shared>,
+    /// When writing was tried last while it was impossible.
+    tried: Option<Instant>,
+    /// What was found damaged. That one write succeeds all the same does not mend it.
+    damaged: Option<String>,
+}
+
+impl Writer {
+    /// Does what is asked, until everybody is gone or the journal is ended.
+    fn serve(mut self, runtime: &tokio::runtime::Runtime, mut waiting: mpsc::Receiver<Request>) {
+        loop {
+            let first = if self.shared.is_well() {
+                waiting.blocking_recv()
+            } else {
+                let next = async { tokio::time::timeout(TRY_AGAIN, waiting.recv()).await };
+                let next = runtime.block_on(next);
+                self.try_again();
+                match next {
+                    Ok(first) => first,
+                    Err(_elapsed) => continue,
+                }
+            };
+            let Some(mut next) = first else { return };
+            let (mut writes, mut responds) = (Vec::new(), Vec::new());
+            let other = loop {
+                match next {
+                    Request::Write(write, respond) => {
+                        writes.push(write);
+                        responds.push(respond);
+                    }
+                    other @ (Request::Prune(..) | Request::End(_)) => break Some(other),
+                }
+                if writes.len() >= TOGETHER_MAX {
+                    break None;
+                }
+                match waiting.try_recv() {
+                    Ok(request) => next = request,
+                    Err(_none_waits) => break None,
+                }
+            };
+            self.write(&writes, responds);
+            match other {
+                Some(Request::Prune(retention, now, respond)) => {
+                    drop(respond.send(self.prune(retention, now)));
+                }
+                Some(Request::End(respond)) => {
+                    // Closed before it is said to be: the next start may open it at once.
+                    drop(self);
+                    drop(respond.send(Ok(())));
+                    return;
+                }
+                Some(Request::Write(..)) | None => {}
             }
-            Request::Close(id, respond) => drop(respond.send(database.close(&id))),
-            Request::Unfinished(respond) => drop(respond.send(database.unfinished())),
-            Request::Load(id, respond) => drop(respond.send(database.load(&id))),
-            Request::List(most, respond) => drop(respond.send(database.list(most))),
-            Request::FirstSeen(signature, until, respond) => {
-                drop(respond.send(database.first_seen(&signature, until)));
+        }
+    }
+
+    /// Whoever asked may be gone; the write stands all the same.
+    fn write(&mut self, writes: &[Write], responds: Vec<Respond<bool>>) {
+        if writes.is_empty() {
+            return;
+        }
+        let Some(database) = &mut self.database else {
+            let trouble = self.shared.state().trouble.unwrap_or_default();
+            for respond in responds {
+                drop(respond.send(Err(JournalError::Trouble(trouble.clone()))));
             }
-            Request::End(respond) => {
-                // Closed before it is said to be: the next start may open it at once.
-                drop(database);
-                drop(respond.send(Ok(())));
-                return;
+            return;
+        };
+        self.shared.begin();
+        let mut failure = None;
+        let outcomes = match database.together(writes) {
+            Ok(outcomes) => outcomes,
+            Err(error) if writes.len() == 1 || is_for_all(&error) => {
+                let trouble = told(&error);
+                failure = Some(error);
+                writes.iter().map(|_| Err(JournalError::Trouble(trouble.clone()))).collect()
             }
+            // One of them meets a bad page, and the others need not.
+            Err(_of_one) => {
+                let mut alone = |write: &Write| match database.together(std::slice::from_ref(write))
+                {
+                    Ok(mut outcomes) => outcomes.pop().unwrap_or(Err(JournalError::Stopped)),
+                    Err(error) => {
+                        let trouble = told(&error);
+                        failure = Some(error);
+                        Err(JournalError::Trouble(trouble))
+                    }
+                };
+                writes.iter().map(&mut alone).collect()
+            }
+        };
+        self.shared.set_bytes(database.bytes());
+        self.found(failure.as_ref());
+        for (respond, outcome) in responds.into_iter().zip(outcomes) {
+            drop(respond.send(outcome));
+        }
+    }
+
+    fn prune(
+        &mut self,
+        retention: Retention,
+        now_unix_millis: u64,
+    ) -> Result<Pruned, JournalError> {
+        let Some(database) = &mut self.database else {
+            return Err(JournalError::Trouble(self.shared.state().trouble.unwrap_or_default()));
+        };
+        self.shared.begin();
+        let pruned = database.prune(retention, now_unix_millis);
+        self.shared.rest();
+        self.shared.set_bytes(database.bytes());
+        pruned
+    }
+
+    /// While nothing can be written and nobody has anything to write, somebody must find out when that is over.
+    fn try_again(&mut self) {
+        if self.tried.is_some_and(|tried| tried.elapsed() < TRY_AGAIN) {
+            return;
+        }
+        self.tried = Some(Instant::now());
+        if self.database.is_some() {
+            return self.try_to_write();
+        }
+        // Whoever reads the file alone must not see it change.
+        let alone = self.shared.alone.lock().unwrap_or_else(PoisonError::into_inner);
+        match Sqlite::open(&self.path, &mut self.held) {
+            Ok(database) => {
+                self.database = Some(database);
+                self.shared.opened();
+                drop(alone);
+                self.try_to_write();
+            }
+            Err(error) => {
+                drop(alone);
+                self.news(Some(crate::cli::story(&error)));
+            }
+        }
+    }
+
+    fn try_to_write(&mut self) {
+        let Some(database) = &mut self.database else { return };
+        self.shared.begin();
+        let tried = database.try_to_write();
+        self.shared.set_bytes(database.bytes());
+        self.found(tried.err().as_ref());
+    }
+
+    fn found(&mut self, failure: Option<&Failure>) {
+        if let Some(error) = failure.filter(|error| is_damage(error)) {
+            self.damaged = Some(told(error));
+        }
+        self.news(failure.map(told).or_else(|| self.damaged.clone()));
+    }
+
+    fn news(&self, trouble: Option<String>) {
+        let why = trouble.clone();
+        if self.shared.end(trouble) {
+            match why {
+                Some(why) => error!(why, "the journal cannot be written; no question is accepted"),
+                None => info!("the journal can be written again"),
+            }
+        }
+    }
+}
+
+/// The one who reads.
+struct Reader {
+    path: PathBuf,
+    database: Sqlite,
+    /// How often the file had been opened to write when it was opened to read.
+    times_opened: u64,
+    shared: Arc<Shared>,
+}
+
+impl Reader {
+    fn serve(mut self, mut looking: mpsc::Receiver<Look>) {
+        let shared = Arc::clone(&self.shared);
+        while let Some(look) = looking.blocking_recv() {
+            let alone = (!self.database.is_shared())
+                .then(|| shared.alone.lock().unwrap_or_else(PoisonError::into_inner));
+            if self.times_opened != shared.times_opened()
+                && let Ok(database) = Sqlite::read(&self.path)
+            {
+                self.database = database;
+                self.times_opened = shared.times_opened();
+            }
+            match look {
+                Look::Ids(respond) => drop(respond.send(self.database.ids(true))),
+                Look::Load(id, respond) => drop(respond.send(self.database.load(&id))),
+                Look::List(most, respond) => drop(respond.send(self.database.list(most))),
+                Look::End(respond) => {
+                    drop(alone);
+                    drop(self);
+                    drop(respond.send(Ok(())));
+                    return;
+                }
+            }
+            drop(alone);
         }
     }
 }

@@ -1,258 +1,399 @@
 //! The journal's database: the only place that speaks SQL.
 
+mod care;
+mod reading;
+mod sums;
+mod tables;
+
 use std::fs::{File, TryLockError};
 use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+use rusqlite::{
+    Connection, ErrorCode, OpenFlags, OptionalExtension, Savepoint, Transaction,
+    TransactionBehavior, params,
+};
+
+use super::{Accepted, Entry, JournalError};
 use policies::Moment;
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
+pub(super) use tables::VERSION;
+use tables::millis;
 
-use super::{Accepted, Entry, JournalError, Listed, Stored};
-
-/// Version of the tables and of what entries may say, in SQLite's own `user_version`. An older gate must not
-/// take up a run whose facts it cannot read. 2: facts of a watch, of readings, and of nothing new. 3: questions of
-/// every kind. 4: signatures.
-pub(super) const VERSION: i64 = 4;
 /// A signature is forgotten so long before the newest one's end: both are good for the same time either way of now.
 const SIGNATURES_KEPT_SECONDS: i64 = 2 * 300;
 /// How long a write waits for somebody who looks at the file with `sqlite3`.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-
-const TABLES: &str = "
-    CREATE TABLE questions (
-        id TEXT PRIMARY KEY,
-        accepted_unix_millis INTEGER NOT NULL,
-        closed INTEGER NOT NULL DEFAULT 0,
-        body TEXT NOT NULL
-    ) STRICT;
-    CREATE TABLE entries (
-        number INTEGER PRIMARY KEY AUTOINCREMENT,
-        question TEXT NOT NULL REFERENCES questions (id),
-        at_millis INTEGER NOT NULL,
-        body TEXT NOT NULL
-    ) STRICT;
-    CREATE INDEX entries_of_a_question ON entries (question, number);
-    CREATE INDEX open_questions ON questions (closed) WHERE closed = 0;
-    CREATE TRIGGER entries_stand BEFORE UPDATE ON entries
-        BEGIN SELECT RAISE(ABORT, 'entries are never changed'); END;
-";
-/// New in version 4: what signed requests bore, until their time is over.
-const SIGNATURES: &str = "
-    CREATE TABLE signatures (
-        signature TEXT PRIMARY KEY,
-        good_until_seconds INTEGER NOT NULL
-    ) STRICT, WITHOUT ROWID;
-    CREATE INDEX signatures_by_age ON signatures (good_until_seconds);
-";
+/// What the write-ahead log is cut to once all of it is in the journal.
+const LOG_KEPT_BYTES: i64 = 16 * 1024 * 1024;
 
 /// The database.
 #[derive(Debug)]
 pub(super) struct Sqlite {
     connection: Connection,
+    /// Which tables it has.
+    version: i64,
+    /// Whether others may write what is read here.
+    shared: bool,
     /// Held for as long as the journal is open to write; gone with the process, however that ends.
-    _lock: Option<File>,
+    _lock: Option<Lock>,
+}
+
+/// One thing to write down.
+#[derive(Debug)]
+pub(super) enum Write {
+    Accept(Box<Accepted>),
+    Append(String, Moment, Box<Entry>),
+    Close(String),
+    FirstSeen(String, u64),
+}
+
+impl Write {
+    const fn attempt(&self) -> &'static str {
+        match self {
+            Self::Accept(_) => "accept a question",
+            Self::Append(..) => "append an entry",
+            Self::Close(_) => "close a question",
+            Self::FirstSeen(..) => "note a signature",
+        }
+    }
+}
+
+/// Why the database did not do what it was told.
+pub(super) type Failure = rusqlite::Error;
+/// What became of a group of writes.
+pub(super) type Together = Result<Vec<Result<bool, JournalError>>, Failure>;
+
+/// What keeps a second gate from the journal.
+#[derive(Debug)]
+pub(super) struct Lock {
+    _file: File,
+    /// Of the file beside the journal; else of the journal, where no file could be made beside it.
+    beside: bool,
+}
+
+impl Lock {
+    fn of(file: File, beside: bool, path: &Path) -> Result<Self, JournalError> {
+        match file.try_lock() {
+            Ok(()) => Ok(Self { _file: file, beside }),
+            Err(TryLockError::WouldBlock) => Err(JournalError::InUse { path: path.to_owned() }),
+            Err(TryLockError::Error(source)) => {
+                Err(JournalError::Create { path: path.to_owned(), source })
+            }
+        }
+    }
+
+    /// Locks a journal that cannot be written to.
+    pub(super) fn to_read(path: &Path) -> Result<Self, JournalError> {
+        let failed = |source| JournalError::Create { path: path.to_owned(), source };
+        match File::open(path.with_added_extension("lock")) {
+            Ok(file) => Self::of(file, true, path),
+            Err(_absent) => Self::of(File::open(path).map_err(failed)?, false, path),
+        }
+    }
+}
+
+/// Whether a value is at fault, and any other could be written.
+fn is_refused(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(ErrorCode::ConstraintViolation | ErrorCode::TooBig | ErrorCode::TypeMismatch)
+    )
 }
 
 fn failed(attempt: &'static str) -> impl FnOnce(rusqlite::Error) -> JournalError {
-    move |source| JournalError::Database { attempt, source: Box::new(source) }
+    move |source| {
+        if is_refused(&source) {
+            JournalError::Refused { attempt, source: Box::new(source) }
+        } else {
+            JournalError::Database { attempt, source: Box::new(source) }
+        }
+    }
+}
+
+/// Why nothing can be written, for people.
+pub(super) fn told(error: &rusqlite::Error) -> String {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => "the disk is full".to_owned(),
+        Some(ErrorCode::ReadOnly) => "the disk is read-only".to_owned(),
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            "another program writes to it".to_owned()
+        }
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => format!(
+            "it is damaged ({error}): see `gate journal verify`, and `export` what can be read"
+        ),
+        _ => error.to_string(),
+    }
+}
+
+/// Whether what was written before is damaged: that does not mend itself.
+pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+}
+
+/// Whether each other write would meet the same.
+pub(super) fn is_for_all(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(
+            ErrorCode::DiskFull
+                | ErrorCode::ReadOnly
+                | ErrorCode::DatabaseBusy
+                | ErrorCode::DatabaseLocked
+        )
+    )
+}
+
+/// Whether the disk is at fault, and what is in the file may be sound.
+fn of_the_disk(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(
+            ErrorCode::DiskFull
+                | ErrorCode::ReadOnly
+                | ErrorCode::SystemIoFailure
+                | ErrorCode::CannotOpen
+                | ErrorCode::PermissionDenied
+        )
+    )
 }
 
 impl Sqlite {
-    pub(super) fn open(path: &Path) -> Result<Self, JournalError> {
-        let created = |source| JournalError::Create { path: path.to_owned(), source };
-        create_private(path).map_err(created)?;
-        let lock = create_private(&path.with_added_extension("lock")).map_err(created)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(JournalError::InUse { path: path.to_owned() });
+    /// Opens or creates the journal to write. `held` is a lock from before.
+    pub(super) fn open(path: &Path, held: &mut Option<Lock>) -> Result<Self, JournalError> {
+        let there = std::fs::metadata(path).is_ok_and(|file| file.len() > 0);
+        let created = |source| {
+            let path = path.to_owned();
+            if there {
+                JournalError::Unwritable { path, source: Box::new(source) }
+            } else {
+                JournalError::Create { path, source }
             }
-            Err(TryLockError::Error(source)) => return Err(created(source)),
+        };
+        let opened = |source: rusqlite::Error| {
+            let (path, disk) = (path.to_owned(), of_the_disk(&source));
+            let source = Box::new(source);
+            if there && disk {
+                JournalError::Unwritable { path, source }
+            } else {
+                JournalError::Open { path, source }
+            }
+        };
+        create_private(path).map_err(&created)?;
+        if held.as_ref().is_none_or(|lock| !lock.beside) {
+            let beside = create_private(&path.with_added_extension("lock")).map_err(created)?;
+            *held = Some(Lock::of(beside, true, path)?);
         }
         let open = || -> Result<(Connection, i64), rusqlite::Error> {
             let connection = Connection::open(path)?;
             connection.busy_timeout(BUSY_TIMEOUT)?;
-            // FULL: a commit is on the disk before it is acknowledged, power cut included.
-            connection.pragma_update(None, "journal_mode", "WAL")?;
-            connection.pragma_update(None, "synchronous", "FULL")?;
-            connection.pragma_update(None, "foreign_keys", true)?;
             let version = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
             Ok((connection, version))
         };
-        let opened = |source: rusqlite::Error| JournalError::Open {
-            path: path.to_owned(),
-            source: Box::new(source),
-        };
-        let (connection, found) = open().map_err(opened)?;
+        let (mut connection, found) = open().map_err(&opened)?;
         if found > VERSION {
             return Err(JournalError::Newer { path: path.to_owned(), found, known: VERSION });
         }
-        if found == 0 {
-            let create =
-                format!("BEGIN; {TABLES} {SIGNATURES} PRAGMA user_version = {VERSION}; COMMIT;");
-            connection.execute_batch(&create).map_err(opened)?;
-        } else if found < VERSION {
-            // The older tables are as they were; what was written before can be read.
-            let migrate = format!("BEGIN; {SIGNATURES} PRAGMA user_version = {VERSION}; COMMIT;");
-            connection.execute_batch(&migrate).map_err(opened)?;
-        }
-        Ok(Self { connection, _lock: Some(lock) })
+        let mut prepare = || -> Result<(), rusqlite::Error> {
+            if found == 0 {
+                connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+            }
+            // FULL: a commit is on the disk before it is acknowledged, power cut included.
+            connection.pragma_update(None, "journal_mode", "WAL")?;
+            connection.pragma_update(None, "synchronous", "FULL")?;
+            connection.pragma_update(None, "journal_size_limit", LOG_KEPT_BYTES)?;
+            connection.pragma_update(None, "foreign_keys", true)?;
+            tables::migrate(&mut connection, found)
+        };
+        prepare().map_err(opened)?;
+        Ok(Self { connection, version: VERSION, shared: true, _lock: held.take() })
     }
 
-    /// Opens a journal to read, beside the daemon that may be writing it.
+    /// Opens a journal to read, beside the daemon that may be writing it, or alone where nothing can be written.
     pub(super) fn read(path: &Path) -> Result<Self, JournalError> {
         let opened = |source: rusqlite::Error| JournalError::Open {
             path: path.to_owned(),
             source: Box::new(source),
         };
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let open = || -> Result<(Connection, i64), rusqlite::Error> {
-            let connection = Connection::open_with_flags(path, flags)?;
-            connection.busy_timeout(BUSY_TIMEOUT)?;
-            let version = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-            Ok((connection, version))
-        };
-        let (connection, found) = open().map_err(opened)?;
-        if found > VERSION {
-            return Err(JournalError::Newer { path: path.to_owned(), found, known: VERSION });
-        }
-        Ok(Self { connection, _lock: None })
-    }
-
-    /// Every question, oldest first.
-    pub(super) fn all(&self) -> Result<Vec<Stored>, JournalError> {
-        self.questions("SELECT body FROM questions ORDER BY accepted_unix_millis")
-    }
-
-    pub(super) fn accept(&mut self, accepted: &Accepted) -> Result<bool, JournalError> {
-        let body = write(accepted)?;
-        let sql = "INSERT INTO questions (id, accepted_unix_millis, body) VALUES (?1, ?2, ?3)
-                   ON CONFLICT (id) DO NOTHING";
-        let at = i64::try_from(accepted.accepted_unix_millis).unwrap_or(i64::MAX);
-        let rows = self.connection.execute(sql, params![accepted.question.id, at, body]);
-        Ok(rows.map_err(failed("accept a question"))? == 1)
-    }
-
-    pub(super) fn append(
-        &mut self,
-        id: &str,
-        at: Moment,
-        entry: &Entry,
-    ) -> Result<(), JournalError> {
-        let body = write(entry)?;
-        let at = i64::try_from(at.as_millis()).unwrap_or(i64::MAX);
-        let sql = "INSERT INTO entries (question, at_millis, body) VALUES (?1, ?2, ?3)";
-        let rows = self.connection.execute(sql, params![id, at, body]);
-        rows.map_err(failed("append an entry")).map(|_rows| ())
-    }
-
-    pub(super) fn close(&mut self, id: &str) -> Result<(), JournalError> {
-        let rows = self.connection.execute("UPDATE questions SET closed = 1 WHERE id = ?1", [id]);
-        rows.map_err(failed("close a question")).map(|_rows| ())
-    }
-
-    /// Those whose time is over are let go of at the same time.
-    pub(super) fn first_seen(
-        &mut self,
-        signature: &str,
-        good_until_seconds: u64,
-    ) -> Result<bool, JournalError> {
-        let until = i64::try_from(good_until_seconds).unwrap_or(i64::MAX);
-        let mut note = || -> rusqlite::Result<bool> {
-            let writing = self.connection.transaction()?;
-            let old = "DELETE FROM signatures WHERE good_until_seconds < ?1 - ?2";
-            writing.execute(old, params![until, SIGNATURES_KEPT_SECONDS])?;
-            let new = "INSERT INTO signatures (signature, good_until_seconds) VALUES (?1, ?2)
-                       ON CONFLICT (signature) DO NOTHING";
-            let rows = writing.execute(new, params![signature, until])?;
-            writing.commit()?;
-            Ok(rows == 1)
-        };
-        note().map_err(failed("note a signature"))
-    }
-
-    pub(super) fn unfinished(&self) -> Result<Vec<Stored>, JournalError> {
-        self.questions("SELECT body FROM questions WHERE closed = 0 ORDER BY accepted_unix_millis")
-    }
-
-    fn questions(&self, sql: &str) -> Result<Vec<Stored>, JournalError> {
-        let bodies = || -> rusqlite::Result<Vec<String>> {
-            self.connection.prepare(sql)?.query_map([], |row| row.get(0))?.collect()
-        };
-        let bodies = bodies().map_err(failed("read questions"))?;
-        Ok(readable(bodies.iter().map(|body| self.stored(body))))
-    }
-
-    pub(super) fn load(&self, id: &str) -> Result<Option<Stored>, JournalError> {
-        let sql = "SELECT body FROM questions WHERE id = ?1";
-        let body: Option<String> = self
-            .connection
-            .query_row(sql, [id], |row| row.get(0))
-            .optional()
-            .map_err(failed("read a question"))?;
-        body.map(|body| self.stored(&body)).transpose()
-    }
-
-    pub(super) fn list(&self, most: u32) -> Result<Vec<Listed>, JournalError> {
-        // The decision is the only entry of its kind; the newest one is the one that stands.
-        let sql = "SELECT body, closed,
-                     (SELECT e.body FROM entries e WHERE e.question = q.id
-                        AND e.body LIKE '{\"decided\"%' ORDER BY e.number DESC LIMIT 1)
-                   FROM questions q ORDER BY accepted_unix_millis DESC LIMIT ?1";
-        let read = |row: &Row<'_>| -> rusqlite::Result<(String, bool, Option<String>)> {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-        };
-        let rows = || -> rusqlite::Result<Vec<(String, bool, Option<String>)>> {
-            self.connection.prepare(sql)?.query_map([most], read)?.collect()
-        };
-        let rows = rows().map_err(failed("list questions"))?.into_iter();
-        let listed = rows.map(|(body, closed, entry)| {
-            let accepted: Accepted = parse(&body)?;
-            let decision = match entry.map(|entry| parse(&entry)).transpose()? {
-                Some(Entry::Decided { decision }) => Some(decision),
-                Some(Entry::Fact { .. }) | None => None,
+        let plain = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let (connection, version, shared) =
+            match looked_at(Connection::open_with_flags(path, plain)) {
+                Ok((connection, version)) => (connection, version, true),
+                // What a log needs in shared memory cannot be made on such a disk: it is kept in memory instead, and nobody
+                // else may write meanwhile.
+                Err(error) if of_the_disk(&error) && path.exists() => {
+                    let alone = Connection::open_with_flags_and_vfs(path, plain, "unix-none")
+                        .and_then(|connection| {
+                            connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+                            Ok(connection)
+                        });
+                    let alone = looked_at(alone).or_else(|_no_log| {
+                        let address = format!("file:{}?immutable=1", escaped(path));
+                        let flags = plain | OpenFlags::SQLITE_OPEN_URI;
+                        looked_at(Connection::open_with_flags(address, flags))
+                    });
+                    let (connection, version) = alone.map_err(|_also| error).map_err(opened)?;
+                    (connection, version, false)
+                }
+                Err(error) => return Err(opened(error)),
             };
-            Ok(Listed {
-                id: accepted.question.id,
-                deployment_id: accepted.asked.ask.subject().id().to_owned(),
-                accepted_unix_millis: accepted.accepted_unix_millis,
-                decision,
-                closed,
-            })
-        });
-        Ok(readable(listed))
+        if version > VERSION {
+            return Err(JournalError::Newer {
+                path: path.to_owned(),
+                found: version,
+                known: VERSION,
+            });
+        }
+        Ok(Self { connection, version, shared, _lock: None })
     }
 
-    fn stored(&self, body: &str) -> Result<Stored, JournalError> {
-        let accepted: Accepted = parse(body)?;
-        let sql = "SELECT at_millis, body FROM entries WHERE question = ?1 ORDER BY number";
-        let rows = || -> rusqlite::Result<Vec<(i64, String)>> {
-            self.connection
-                .prepare(sql)?
-                .query_map([&accepted.question.id], |row| Ok((row.get(0)?, row.get(1)?)))?
-                .collect()
-        };
-        let rows = rows().map_err(failed("read the entries of a question"))?;
-        let all = rows.len();
-        let entries: Vec<(Moment, Entry)> = rows
-            .into_iter()
-            .filter_map(|(at, body)| {
-                let at = Moment::from_millis(u64::try_from(at).unwrap_or(0));
-                Some((at, parse(&body).ok()?))
-            })
-            .collect();
-        let unreadable = all - entries.len();
-        Ok(Stored { accepted, entries, unreadable })
+    /// Whether others may write what is read here.
+    pub(super) const fn is_shared(&self) -> bool {
+        self.shared
+    }
+
+    /// Writes all of these in one go, on disk when it returns. What is refused costs itself alone. An error is that of
+    /// the disk, and nothing is written then.
+    pub(super) fn together(&mut self, writes: &[Write]) -> Together {
+        let mut writing =
+            self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut outcomes = Vec::with_capacity(writes.len());
+        for write in writes {
+            outcomes.push(one_of(&mut writing, write)?);
+        }
+        writing.commit()?;
+        Ok(outcomes)
+    }
+
+    /// Lets the file grow to so many pages, as a disk with so much room would.
+    #[cfg(test)]
+    pub(super) fn limit_pages(&self, pages: Option<u32>) {
+        let pages = pages.unwrap_or(u32::MAX - 1);
+        self.connection
+            .pragma_update_and_check(None, "max_page_count", pages, |_row| Ok(()))
+            .unwrap();
+    }
+
+    /// Writes something that changes nothing, to learn whether writing is possible.
+    pub(super) fn try_to_write(&mut self) -> Result<(), rusqlite::Error> {
+        let writing = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        writing.pragma_update(None, "user_version", self.version)?;
+        writing.commit()
     }
 }
 
-/// One row that cannot be read must not keep the others from being answered or shown.
-fn readable<T>(rows: impl Iterator<Item = Result<T, JournalError>>) -> Vec<T> {
-    let report = |error: &JournalError| {
-        tracing::error!(error = error as &dyn std::error::Error, "a question cannot be read");
+/// Opening succeeds on many things; reading shows what they are.
+fn looked_at(opened: rusqlite::Result<Connection>) -> Result<(Connection, i64), rusqlite::Error> {
+    let connection = opened?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    let version = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    connection.query_row("SELECT COUNT(*) FROM sqlite_schema", [], |_row| Ok(()))?;
+    Ok((connection, version))
+}
+
+/// A path in a URI of SQLite's.
+fn escaped(path: &Path) -> String {
+    let text = path.to_string_lossy();
+    text.replace('%', "%25").replace('?', "%3f").replace('#', "%23")
+}
+
+/// Why a write was not made.
+enum Fault {
+    /// Its value has no form on disk.
+    Form(JournalError),
+    Database(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for Fault {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+/// One of several writes. The outer error is the disk's.
+fn one_of(
+    writing: &mut Transaction<'_>,
+    write: &Write,
+) -> Result<Result<bool, JournalError>, rusqlite::Error> {
+    // Dropped without a commit it is rolled back.
+    let point = writing.savepoint()?;
+    match apply(&point, write) {
+        Ok(new) => point.commit().map(|()| Ok(new)),
+        Err(Fault::Form(error)) => Ok(Err(error)),
+        Err(Fault::Database(error)) if is_refused(&error) => {
+            Ok(Err(failed(write.attempt())(error)))
+        }
+        Err(Fault::Database(error)) => Err(error),
+    }
+}
+
+fn apply(writing: &Savepoint<'_>, write: &Write) -> Result<bool, Fault> {
+    match write {
+        Write::Accept(accepted) => accept(writing, accepted),
+        Write::Append(id, at, entry) => append(writing, id, *at, entry).map(|()| true),
+        Write::Close(id) => Ok(close(writing, id).map(|()| true)?),
+        Write::FirstSeen(signature, until) => Ok(first_seen(writing, signature, *until)?),
+    }
+}
+
+fn accept(writing: &Connection, accepted: &Accepted) -> Result<bool, Fault> {
+    let body = write(accepted).map_err(Fault::Form)?;
+    let sums = sums::Question {
+        id: &accepted.question.id,
+        accepted_unix_millis: i64::try_from(accepted.accepted_unix_millis).unwrap_or(i64::MAX),
+        closed: 0,
+        version: VERSION,
+        entries: None,
+        body: &body,
     };
-    rows.filter_map(|row| row.inspect_err(report).ok()).collect()
+    let sql = "INSERT INTO questions (id, accepted_unix_millis, version, body, checksum)
+               VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (id) DO NOTHING";
+    let row = params![sums.id, sums.accepted_unix_millis, sums.version, body, sums.sum()];
+    Ok(writing.execute(sql, row)? == 1)
+}
+
+fn append(writing: &Connection, question: &str, at: Moment, entry: &Entry) -> Result<(), Fault> {
+    let body = write(entry).map_err(Fault::Form)?;
+    let newest = "SELECT place FROM entries WHERE question = ?1 ORDER BY number DESC LIMIT 1";
+    let newest: Option<i64> = writing.query_row(newest, [question], |row| row.get(0)).optional()?;
+    let place = newest.map_or(1, |place| place.saturating_add(1));
+    let sums =
+        sums::Entry { question, place, version: VERSION, at_millis: millis(at), body: &body };
+    let sql = "INSERT INTO entries (question, place, version, at_millis, body, checksum)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    let row = params![question, place, sums.version, sums.at_millis, body, sums.sum()];
+    writing.execute(sql, row)?;
+    Ok(())
+}
+
+/// Marks a run as over, with the number of its entries.
+fn close(writing: &Connection, id: &str) -> rusqlite::Result<()> {
+    let newest = "SELECT place FROM entries WHERE question = ?1 ORDER BY number DESC LIMIT 1";
+    let entries: Option<i64> = writing.query_row(newest, [id], |row| row.get(0)).optional()?;
+    mark(writing, id, 1, entries.unwrap_or(0))
+}
+
+/// Sets how far the life of a question has come.
+fn mark(writing: &Connection, id: &str, closed: i64, entries: i64) -> rusqlite::Result<()> {
+    let read = "SELECT accepted_unix_millis, version, body FROM questions WHERE id = ?1";
+    let found = writing
+        .query_row(read, [id], |row| Ok((row.get(0)?, row.get(1)?, row.get::<_, String>(2)?)));
+    let Some((accepted_unix_millis, version, body)) = found.optional()? else { return Ok(()) };
+    let entries = Some(entries);
+    let sums = sums::Question { id, accepted_unix_millis, closed, version, entries, body: &body };
+    let write = "UPDATE questions SET closed = ?2, entries = ?3, checksum = ?4 WHERE id = ?1";
+    writing.execute(write, params![id, closed, entries, sums.sum()])?;
+    Ok(())
+}
+
+/// Those whose time is over are let go of at the same time.
+fn first_seen(writing: &Connection, signature: &str, until_seconds: u64) -> rusqlite::Result<bool> {
+    let until = i64::try_from(until_seconds).unwrap_or(i64::MAX);
+    let old = "DELETE FROM signatures WHERE good_until_seconds < ?1 - ?2";
+    writing.execute(old, params![until, SIGNATURES_KEPT_SECONDS])?;
+    let new = "INSERT INTO signatures (signature, good_until_seconds) VALUES (?1, ?2)
+               ON CONFLICT (signature) DO NOTHING";
+    Ok(writing.execute(new, params![signature, until])? == 1)
 }
 
 /// Creates the file for the owner alone: it holds the tokens that answers must carry.

@@ -8,23 +8,20 @@ use policies::{
 };
 use probes::Invoker;
 use tokio::sync::Notify;
-use tokio::time::timeout;
-use tracing::{debug, error, warn};
+use tracing::{debug, warn};
 
-use super::{Case, Doing, Notifier, Vault, sendable};
+use super::{Case, Doing, Notifier, Outbox, Vault, Written, sendable};
 use crate::ask::{Ask, Subject};
 use crate::aws::codedeploy::{NOT_READY, READY};
 use crate::aws::pipelines::Approval;
 use crate::aws::{Aws, AwsError, Clouds, Failure};
 use crate::invoke::Functions;
-use crate::journal::{Accepted, Entry, Journal};
+use crate::journal::{Accepted, Entry};
 use crate::library::Library;
 use crate::resolve::{Purpose, Resolved, Resolver};
 use crate::signals::{Desks, Sources};
 use crate::telemetry::Metrics;
 
-/// A tick may wait this long for the disk; a disk that hangs must not keep an answer from being given.
-const JOURNAL_TIMEOUT: Duration = Duration::from_secs(2);
 /// Whoever polls for an answer is taken to have gone if it has not come back after so long.
 const POLL_PATIENCE: Duration = Duration::from_secs(15 * 60);
 
@@ -34,7 +31,7 @@ pub(crate) struct CloudCase {
     pub(crate) accepted: Accepted,
     pub(crate) clouds: Clouds,
     pub(crate) resolver: Resolver,
-    pub(crate) journal: Arc<dyn Journal>,
+    pub(crate) outbox: Outbox,
     pub(crate) library: Arc<Library>,
     pub(crate) vault: Vault,
     pub(crate) notifier: Notifier,
@@ -51,9 +48,10 @@ pub(crate) struct CloudCase {
 pub(crate) struct Memory {
     /// Probing has begun, so the policy stands: edits are for the next question.
     probing: bool,
-    /// The newest resolution on disk: the same again says nothing new.
+    /// The newest resolution that is written down: the same again says nothing new.
     resolution: Option<Event>,
-    /// The decision on disk: sent again, it is not written again.
+    /// The decision that is written down, or waits for a disk that is given no more time: sent again, it is not
+    /// written again.
     decision: Option<Decision>,
     /// The answer is on its way, or there: the deployment is between its questions from then on.
     answering: bool,
@@ -113,8 +111,9 @@ impl CloudCase {
         self.clouds.at(&self.accepted.asked.place).await
     }
 
-    /// The decision that is on disk: nothing else is ever told to anybody.
-    pub(crate) fn decided_on_disk(&self) -> Option<Decision> {
+    /// The decision, once it is on disk, or has waited for a bad disk for as long as an answer may: whoever polls is told what
+    /// others are sent.
+    pub(crate) fn decided_to_tell(&self) -> Option<Decision> {
         self.memory().decision.clone()
     }
 
@@ -187,18 +186,14 @@ impl CloudCase {
         }
     }
 
-    /// True if it is on disk. What cannot be written in time is still judged and answered: silence would
-    /// cost more than a gap.
-    async fn write(&self, at: Moment, entry: Entry) -> bool {
-        let appending = self.journal.append(&self.accepted.question.id, at, entry);
-        let error: &dyn std::error::Error = match timeout(JOURNAL_TIMEOUT, appending).await {
-            Ok(Ok(())) => return true,
-            Ok(Err(error)) => &{ error },
-            Err(elapsed) => &{ elapsed },
-        };
-        self.metrics.lost("journal-entry");
-        error!(error, "an entry is not on disk");
-        false
+    /// Writes it down, or has it kept. What cannot be written in time is still judged and answered: silence would cost
+    /// more than a gap.
+    async fn write(&self, at: Moment, entry: Entry) -> Written {
+        let written = self.outbox.write(at, entry).await;
+        if written == Written::Dropped {
+            self.metrics.lost("journal-entry");
+        }
+        written
     }
 
     /// Brings the answer to whoever asked. One try.
@@ -251,8 +246,8 @@ impl CloudCase {
             let trouble = Trouble { blame, lasting: false, what: what.to_owned() };
             Event::Undelivered { trouble }
         };
-        if self.decided_on_disk().is_none() {
-            // Nobody is told what is not written down: the next try writes it once more.
+        if self.decided_to_tell().is_none() {
+            // Gate stops, and the next start decides once more.
             return undelivered(Blame::Gate, "the decision is not on disk yet");
         }
         tokio::time::sleep(POLL_PATIENCE).await;
@@ -375,8 +370,9 @@ impl Case for CloudCase {
         Box::pin(async move {
             let written = self.write(at, Entry::Fact { fact: fact.clone() }).await;
             if matches!(fact, Event::Resolved { .. }) {
-                // One that is not on disk must be told in full again.
-                self.memory().resolution = written.then(|| fact.clone());
+                // One that never will be on disk must be told in full again.
+                let kept = written != Written::Dropped;
+                self.memory().resolution = kept.then(|| fact.clone());
             }
         })
     }
@@ -386,7 +382,8 @@ impl Case for CloudCase {
             if self.memory().decision.as_ref() == Some(decision) {
                 return;
             }
-            if self.write(at, Entry::Decided { decision: decision.clone() }).await {
+            let entry = Entry::Decided { decision: decision.clone() };
+            if self.write(at, entry).await != Written::Dropped {
                 self.memory().decision = Some(decision.clone());
             }
         })
@@ -394,12 +391,8 @@ impl Case for CloudCase {
 
     fn closed(&self) -> Doing<'_, ()> {
         Box::pin(async move {
-            if let Err(error) = self.journal.close(&self.accepted.question.id).await {
-                error!(
-                    error = &error as &dyn std::error::Error,
-                    "the run is over, but not marked so"
-                );
-            }
+            // Where it is not written, the next start finds that the run is over, and marks it so.
+            self.outbox.close().await;
         })
     }
 }

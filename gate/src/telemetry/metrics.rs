@@ -41,7 +41,17 @@ pub(crate) struct Metrics {
     notifications: IntCounterVec,
     lost: IntCounterVec,
     policy_faults: IntGauge,
+    journal: JournalMetrics,
     targets: Targets,
+}
+
+/// Of the journal.
+#[derive(Debug)]
+struct JournalMetrics {
+    writable: IntGauge,
+    bytes: IntGauge,
+    waiting: IntGauge,
+    pruned: IntCounter,
 }
 
 /// What was reported of functions, by arm.
@@ -214,10 +224,16 @@ impl Metrics {
             )?,
             lost: table.counter(
                 "gate_lost_total",
-                "Things dropped because of a limit or a fault of gate, by what: journal-entry, connection, timed-out-request.",
+                "Things dropped because of a limit or a fault of gate, by what: journal-entry, journal-question, connection, timed-out-request.",
                 &["what"],
             )?,
             policy_faults: table.gauge("gate_policy_faults", "Faults in the policy folder when it was last read at a start.")?,
+            journal: JournalMetrics {
+                writable: table.gauge("gate_journal_writable", "1 while questions can be written down; 0 while none is accepted.")?,
+                bytes: table.gauge("gate_journal_bytes", "Bytes in use of the journal's file.")?,
+                waiting: table.gauge("gate_journal_entries_waiting", "Entries that wait to be written down.")?,
+                pruned: table.count("gate_journal_pruned_total", "Runs that were over, and let go of for their age or the journal's size.")?,
+            },
             targets: Targets::new(&table)?,
             registry: table.0,
         })
@@ -325,6 +341,18 @@ impl Metrics {
 
     pub(crate) fn lost(&self, what: &str) {
         self.lost.with_label_values(&[what]).inc();
+    }
+
+    /// How the journal is now.
+    pub(crate) fn journal(&self, writable: bool, bytes: u64, waiting: usize) {
+        self.journal.writable.set(writable.into());
+        self.journal.bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        self.journal.waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
+    }
+
+    /// Runs were let go of.
+    pub(crate) fn pruned(&self, runs: u64) {
+        self.journal.pruned.inc_by(runs);
     }
 
     /// So many metrics are asked for in one call.

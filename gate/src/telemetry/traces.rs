@@ -51,7 +51,8 @@ pub(crate) fn init(quiet: bool) -> Telemetry {
                 Err(_invalid) => filter,
             },
         );
-    let logs = tracing_subscriber::fmt::layer().with_writer(stderr);
+    // A log that cannot be written would be told on standard error, which panics where that is the log.
+    let logs = tracing_subscriber::fmt::layer().with_writer(stderr).log_internal_errors(false);
     let logs =
         if stderr().is_terminal() { logs.boxed() } else { logs.json().flatten_event(true).boxed() };
     let endpoint = ENDPOINTS.iter().find_map(|name| std::env::var(name).ok());

@@ -1,0 +1,183 @@
+//! What a run has to say to the journal, in order: written at once where the disk is well, kept until it is where not.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use policies::Moment;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{sleep, timeout};
+use tracing::{error, info};
+
+use crate::journal::{Entry, Journal, JournalError};
+
+/// A tick may wait this long for the disk; a disk that hangs must not keep an answer from being given.
+const JOURNAL_TIMEOUT: Duration = Duration::from_secs(2);
+/// Facts of all runs together that may wait for a disk on which nothing can be written: some ten megabytes, and
+/// half an hour of ticks of twenty runs.
+const FACTS_KEPT_MAX: usize = 20_000;
+/// What could not be written is tried again so often.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
+
+/// How much waits for the disk, of all runs.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Backlog(Arc<AtomicUsize>);
+
+impl Backlog {
+    /// Entries that wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What became of something that was to be written.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Written {
+    /// It is on disk.
+    OnDisk,
+    /// It will be, in its order, once the disk lets it.
+    Kept,
+    /// It never will be: too much waits already.
+    Dropped,
+}
+
+/// The journal as one run sees it.
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    items: mpsc::UnboundedSender<Item>,
+    /// Something could not be written in time, and waits: nothing after it is waited for.
+    behind: Arc<AtomicBool>,
+    backlog: Backlog,
+}
+
+#[derive(Debug)]
+struct Item {
+    what: What,
+    /// Told once it is written, or that it is not yet.
+    done: oneshot::Sender<Written>,
+}
+
+#[derive(Debug)]
+enum What {
+    Entry(Moment, Box<Entry>),
+    Close,
+}
+
+impl Outbox {
+    /// Begins to take entries of this question.
+    pub(crate) fn new(id: String, journal: Arc<dyn Journal>, backlog: Backlog) -> Self {
+        let (items, waiting) = mpsc::unbounded_channel();
+        let behind = Arc::<AtomicBool>::default();
+        let posting =
+            Posting { id, journal, behind: Arc::clone(&behind), backlog: backlog.clone() };
+        tokio::spawn(posting.post(waiting));
+        Self { items, behind, backlog }
+    }
+
+    /// Writes an entry down; waits for that, but not for long.
+    pub(crate) async fn write(&self, at: Moment, entry: Entry) -> Written {
+        // A decision is always kept: there is one for each run.
+        let fact = matches!(entry, Entry::Fact { .. });
+        if fact && self.backlog.waiting() >= FACTS_KEPT_MAX {
+            return Written::Dropped;
+        }
+        self.put(What::Entry(at, Box::new(entry))).await
+    }
+
+    /// Has an entry written down, and does not wait for it.
+    pub(crate) fn keep(&self, at: Moment, entry: Entry) {
+        drop(self.send(What::Entry(at, Box::new(entry))));
+    }
+
+    /// Marks the run as over, after all of its entries.
+    pub(crate) async fn close(&self) -> Written {
+        self.put(What::Close).await
+    }
+
+    fn send(&self, what: What) -> oneshot::Receiver<Written> {
+        let (done, written) = oneshot::channel();
+        self.backlog.0.fetch_add(1, Ordering::Relaxed);
+        if self.items.send(Item { what, done }).is_err() {
+            self.backlog.0.fetch_sub(1, Ordering::Relaxed);
+        }
+        written
+    }
+
+    async fn put(&self, what: What) -> Written {
+        let written = self.send(what);
+        if self.behind.load(Ordering::Acquire) {
+            return Written::Kept;
+        }
+        match timeout(JOURNAL_TIMEOUT, written).await {
+            Ok(Ok(written)) => written,
+            // Gate stops.
+            Ok(Err(_gone)) => Written::Dropped,
+            Err(_elapsed) => {
+                self.behind.store(true, Ordering::Release);
+                error!(waited = ?JOURNAL_TIMEOUT, "an entry is not on disk yet; it is kept");
+                Written::Kept
+            }
+        }
+    }
+}
+
+/// What takes the entries to the journal, one after the other.
+struct Posting {
+    id: String,
+    journal: Arc<dyn Journal>,
+    behind: Arc<AtomicBool>,
+    backlog: Backlog,
+}
+
+impl Posting {
+    /// Ends when its run has and all is written, or with the journal.
+    async fn post(self, mut waiting: mpsc::UnboundedReceiver<Item>) {
+        let mut ended = false;
+        while let Some(Item { what, done }) = waiting.recv().await {
+            ended = ended || !self.write(what, done).await;
+            self.backlog.0.fetch_sub(1, Ordering::Relaxed);
+            if waiting.is_empty() && self.behind.swap(false, Ordering::AcqRel) && !ended {
+                info!(evaluation = self.id, "what waited for the disk is written");
+            }
+        }
+    }
+
+    /// False once the journal has stopped: the next start takes the question up with what is on disk.
+    async fn write(&self, what: What, done: oneshot::Sender<Written>) -> bool {
+        let mut done = Some(done);
+        loop {
+            let written = match &what {
+                What::Entry(at, entry) => {
+                    self.journal.append(&self.id, *at, entry.as_ref().clone()).await
+                }
+                What::Close => self.journal.close(&self.id).await,
+            };
+            let error = match written {
+                Ok(()) => {
+                    if let Some(done) = done {
+                        drop(done.send(Written::OnDisk));
+                    }
+                    return true;
+                }
+                Err(JournalError::Stopped) => return false,
+                Err(error) => error,
+            };
+            let refused =
+                matches!(error, JournalError::Refused { .. } | JournalError::Entry { .. });
+            if let Some(done) = done.take() {
+                let error = &error as &dyn std::error::Error;
+                if refused {
+                    error!(error, evaluation = self.id, "an entry is not written");
+                } else {
+                    error!(error, evaluation = self.id, "an entry is not on disk yet; it is kept");
+                    self.behind.store(true, Ordering::Release);
+                    drop(done.send(Written::Kept));
+                }
+            }
+            if refused {
+                return true;
+            }
+            sleep(TRY_AGAIN).await;
+        }
+    }
+}
