@@ -16,6 +16,7 @@ use crate::ask::{Ask, Asked};
 use crate::aws::Clouds;
 use crate::clock::Clock;
 use crate::config::{Mode, Settings};
+use crate::crash;
 use crate::intake::Keys;
 use crate::journal::{Accepted, Entry, Journal, JournalError, Listed, Stored};
 use crate::library::Library;
@@ -160,8 +161,10 @@ impl Gate {
             return Intake::Joined(judging);
         }
         let origin = Instant::now();
+        crash::at("accepted-unwritten");
         match self.journal.accept(accepted.clone()).await {
             Ok(true) => {
+                crash::at("accepted-written");
                 let run = Run::new(accepted.question.clone());
                 let first = run.start();
                 self.begin(accepted, run, first, origin);
@@ -304,7 +307,9 @@ impl Gate {
             let at = policies::Moment::ZERO.after(elapsed);
             let resumed = Event::Resumed;
             let entry = Entry::Fact { fact: resumed.clone() };
+            crash::at("resumed-unwritten");
             self.journal.append(&accepted.question.id, at, entry).await?;
+            crash::at("resumed-written");
             let first = run.step(resumed, at);
             self.begin(accepted, run, first, origin);
         }

@@ -16,6 +16,7 @@ use crate::ask::{Ask, Subject};
 use crate::aws::codedeploy::{NOT_READY, READY};
 use crate::aws::pipelines::Approval;
 use crate::aws::{Aws, AwsError, Clouds, Failure};
+use crate::crash;
 use crate::invoke::Functions;
 use crate::journal::{Accepted, Entry, Journal};
 use crate::library::Library;
@@ -355,6 +356,7 @@ impl Case for CloudCase {
     fn deliver<'a>(&'a self, decision: &'a Decision, stop_deployment: bool) -> Doing<'a, Event> {
         Box::pin(async move {
             self.memory().answering = true;
+            crash::at("answer-unsent");
             if stop_deployment {
                 self.stop_and_answer(decision).await
             } else {
@@ -373,7 +375,9 @@ impl Case for CloudCase {
 
     fn record<'a>(&'a self, at: Moment, fact: &'a Event) -> Doing<'a, ()> {
         Box::pin(async move {
+            crash::at(crash::unwritten(fact));
             let written = self.write(at, Entry::Fact { fact: fact.clone() }).await;
+            crash::at(crash::written(fact));
             if matches!(fact, Event::Resolved { .. }) {
                 // One that is not on disk must be told in full again.
                 self.memory().resolution = written.then(|| fact.clone());
@@ -386,7 +390,9 @@ impl Case for CloudCase {
             if self.memory().decision.as_ref() == Some(decision) {
                 return;
             }
+            crash::at("decision-unwritten");
             if self.write(at, Entry::Decided { decision: decision.clone() }).await {
+                crash::at("decision-written");
                 self.memory().decision = Some(decision.clone());
             }
         })
@@ -394,12 +400,14 @@ impl Case for CloudCase {
 
     fn closed(&self) -> Doing<'_, ()> {
         Box::pin(async move {
+            crash::at("closed-unwritten");
             if let Err(error) = self.journal.close(&self.accepted.question.id).await {
                 error!(
                     error = &error as &dyn std::error::Error,
                     "the run is over, but not marked so"
                 );
             }
+            crash::at("closed-written");
         })
     }
 }
