@@ -10,6 +10,7 @@ pub mod endpoint;
 pub mod gate;
 pub mod http;
 pub mod place;
+pub mod process;
 pub mod seeded;
 
 pub use aws::{EmulatedAws, Function, Service, Site};

@@ -1,4 +1,4 @@
-//! A task to probe: it answers at once, well or every second time badly, and costs next to nothing.
+//! A task to probe: it answers at once, well or half of the time badly, and costs next to nothing.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
+
+use crate::seeded::Seeded;
 
 const GOOD: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nok\n";
 const BAD: &[u8] = b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 4\r\n\r\nbad\n";
@@ -24,7 +26,7 @@ pub struct Target {
 }
 
 impl Target {
-    /// A task at a free port of this address; `fails` where it answers every second request with 500.
+    /// A task at a free port of this address; `fails` where it answers half of its requests with 500.
     pub async fn start(at: IpAddr, fails: bool) -> Self {
         let listener = TcpListener::bind((at, 0)).await.expect("a free port");
         let address = listener.local_addr().expect("a bound socket");
@@ -56,7 +58,9 @@ async fn serve(mut stream: TcpStream, fails: bool, asked: Arc<AtomicU64>) -> Opt
         if head.ends_with(END) {
             head.clear();
             let number = asked.fetch_add(1, Ordering::Relaxed);
-            let answer = if fails && number.is_multiple_of(2) { BAD } else { GOOD };
+            // Not in turns: two runs in step would have all the good ones and all the bad ones.
+            let bad = fails && Seeded::new(number).once_in(2);
+            let answer = if bad { BAD } else { GOOD };
             stream.write_all(answer).await.ok()?;
         }
     }

@@ -57,7 +57,7 @@ pub struct Scene {
     pub cloud: Cloud,
     /// A task that answers well.
     pub healthy: Target,
-    /// A task that fails every second request.
+    /// A task that fails half of its requests.
     pub failing: Target,
     /// The questions.
     pub ledger: Ledger,
