@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use tests::cloud::{Cloud, Deployment};
+use tests::cloud::{Answer, Cloud, Deployment};
 
 /// What a question is about, and so what the answer must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,7 +92,7 @@ impl Counts {
     fn add(&mut self, question: &Question, deployment: &Deployment) {
         let accepted: Vec<_> = deployment.accepted().collect();
         self.by_queue += u32::from(question.by_queue);
-        if is_twice(deployment) {
+        if is_twice(&deployment.answers) {
             self.twice += 1;
             eprintln!("answered twice: {} {:?}", question.deployment, deployment.answers);
         }
@@ -154,10 +154,37 @@ impl fmt::Display for Counts {
 }
 
 /// Accepted twice, or said otherwise, or sent again by a gate that had read the reply and was not killed since.
-fn is_twice(deployment: &Deployment) -> bool {
-    let mut before = deployment.answers.iter().zip(deployment.answers.iter().skip(1));
+fn is_twice(answers: &[Answer]) -> bool {
+    let mut before = answers.iter().zip(answers.iter().skip(1));
     let again = before.any(|(before, answer)| {
         before.status != answer.status || (before.replied && (&before.by, before.life) == (&answer.by, answer.life))
     });
-    again || deployment.accepted().count() > 1
+    again || answers.iter().filter(|answer| answer.accepted).count() > 1
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn answer(status: &str, accepted: bool, replied: bool, life: u64) -> Answer {
+        let (status, by) = (status.to_owned(), "gate".to_owned());
+        Answer { status, after: Duration::from_secs(1), accepted, replied, by, life }
+    }
+
+    #[test]
+    fn what_is_sent_again_is_twice_unless_its_reply_was_lost_or_its_sender_killed() {
+        let first = || answer("Failed", true, true, 1);
+        for (answers, twice) in [
+            (vec![first()], false),
+            (vec![first(), answer("Failed", false, true, 2)], false),
+            (vec![answer("Failed", true, false, 1), answer("Failed", false, true, 1)], false),
+            (vec![first(), answer("Failed", false, true, 1)], true),
+            (vec![first(), answer("Succeeded", false, true, 2)], true),
+            (vec![first(), answer("Failed", true, true, 2)], true),
+        ] {
+            assert_eq!(is_twice(&answers), twice, "{answers:?}");
+        }
+    }
 }

@@ -31,3 +31,25 @@ pub fn above(buckets: &[(f64, u64)], bound: f64) -> u64 {
     let most = buckets.iter().find(|(le, _)| *le >= bound).map_or(0, |(_, count)| *count);
     all - most
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_by_nearest_rank() {
+        let times: Vec<Duration> = (1..=200).map(Duration::from_millis).collect();
+        for (share, millis) in [(0.5, 100), (0.99, 198), (1.0, 200)] {
+            assert_eq!(quantile(&times, share), Duration::from_millis(millis), "{share}");
+        }
+        assert_eq!(quantile(&[], 0.5), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_histogram_says_how_many_are_above_a_bound() {
+        let metrics = "x_bucket{le=\"0.5\"} 3\nx_bucket{le=\"1\"} 5\nx_bucket{le=\"+Inf\"} 7\nx_sum 9\n";
+        let found = buckets(metrics, "x");
+        assert_eq!(found, [(0.5, 3), (1.0, 5), (f64::INFINITY, 7)]);
+        assert_eq!((above(&found, 0.5), above(&found, 1.0)), (4, 2));
+    }
+}

@@ -99,3 +99,21 @@ fn growth(part: &[(f64, Holding)], of: impl Fn(&Holding) -> f64) -> f64 {
     let variance: f64 = part.iter().map(|(t, _)| (t - at).powi(2)).sum();
     if variance == 0.0 { 0.0 } else { covariance / variance * (last - first) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_leak_is_seen_through_noise_and_noise_is_no_leak() {
+        let held = |of: &dyn Fn(u64) -> u64| -> Vec<(f64, Holding)> {
+            let at = |second| Holding { rss: of(second), ..Holding::default() };
+            (0..120).map(|number| (number as f64 * 10.0, at(number))).collect()
+        };
+        let noise = |number: u64| 50_000 + number * 7919 % 1000;
+        let grown = |of: &dyn Fn(u64) -> u64| growth(&held(of), |held| held.rss as f64);
+        assert!(grown(&noise).abs() < 200.0, "{}", grown(&noise));
+        let leak = grown(&|number| noise(number) + 50 * number);
+        assert!((leak - 5950.0).abs() < 200.0, "{leak}");
+    }
+}
