@@ -9,6 +9,11 @@ PEERS := target/peers
 FUZZ_RUN := PATH="$(CURDIR)/target/tools/bin:$$PATH" cargo +nightly fuzz run --fuzz-dir policies/fuzz --target-dir target/fuzz
 # How long `make fuzz` looks for trouble with each target.
 SECONDS ?= 60
+# How often `make crash` kills gate; SEED has it do the same again, in another order.
+KILLS ?= 200
+SEED ?= 1
+# How long `make soak` lasts.
+MINUTES ?= 60
 # Tests that wait more than they work; with six at once on two cores, gate is now and then short of CPU.
 E2E_AT_ONCE ?= 4
 # Emulators the self-test of the emulated AWS runs at once; each takes two seconds of a processor to start.
@@ -20,7 +25,7 @@ ALL := --workspace --locked
 # Every test that is one file; those that are folders (e2e) are started by their own targets.
 UNIT := $(basename $(notdir $(wildcard */tests/*.rs)))
 
-.PHONY: demo demo-stop test aws build lint deny unit bench bench-judge bench-probe bench-probe-peers fuzz simulate e2e emulator-test schema-test venv
+.PHONY: demo demo-stop test aws build lint deny unit bench bench-judge bench-probe bench-probe-peers crash fuzz load simulate soak e2e emulator-test schema-test venv
 
 ## The main job: a bad and a good release through CodeDeploy's hook, on this machine. KEEP=1 leaves it running.
 demo: venv build
@@ -31,7 +36,7 @@ demo-stop:
 	@if [ -f target/demo.pids ]; then kill $$(cat target/demo.pids); rm target/demo.pids; fi
 
 ## Everything CI runs.
-test: lint build emulator-test schema-test unit e2e
+test: lint build emulator-test schema-test unit e2e crash
 
 ## The emulated AWS by itself; any AWS CLI or SDK can use it by AWS_ENDPOINT_URL (tests/aws/README.md).
 aws: venv
@@ -74,6 +79,25 @@ $(FUZZ):
 SEEDS ?= 1000
 simulate:
 	SEEDS=$(SEEDS) cargo test $(ALL) --bin gate simulation::every -- --nocapture
+
+## Kills gate with SIGKILL at every interesting point while it is asked, KILLS times, and counts on the last line what
+## became of the questions; everything else goes to standard error. A third of a second for each kill.
+crash:
+	@cargo build $(ALL) 1>&2
+	@KILLS=$(KILLS) SEED=$(SEED) target/debug/crash
+
+## What 500 questions at once and 100 runs at once cost, and what is said beyond the limit: docs/benchmarks/load.md. Five
+## minutes of two cores that have nothing else to do, after the release build.
+load:
+	cargo build --locked --release -p gate
+	cargo run --locked -p tests --bin load --config profile.dev.package.tests.opt-level=2 -- \
+		--gate target/release/gate --build release bench --page docs/benchmarks/load.md
+
+## The same load for MINUTES: memory and descriptors must be flat.
+soak:
+	cargo build --locked --release -p gate
+	MINUTES=$(MINUTES) cargo run --locked -p tests --bin load --config profile.dev.package.tests.opt-level=2 -- \
+		--gate target/release/gate --build release soak
 
 e2e: venv build
 	cargo test $(ALL) --test e2e -- --test-threads=$(E2E_AT_ONCE)

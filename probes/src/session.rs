@@ -36,7 +36,9 @@ const TAKE_EVERY: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct Session {
     orders: watch::Sender<Arc<Order>>,
-    ticks: mpsc::Receiver<Tick>,
+    ticks: mpsc::Receiver<Closed>,
+    /// When the newest tick that was taken was over by its schedule.
+    over: Option<Instant>,
     task: AbortHandle,
 }
 
@@ -52,7 +54,7 @@ impl Session {
         let (orders, receiver) = watch::channel(Arc::new(order));
         let (sender, ticks) = mpsc::channel(TICKS_WAITING_MAX);
         let task = runtime.spawn(Probing::new(common, receiver).run(sender)).abort_handle();
-        Self { orders, ticks, task }
+        Self { orders, ticks, over: None, task }
     }
 
     /// Probes by this order from the next tick on. Rate, seed and tick stay those of the first.
@@ -62,7 +64,15 @@ impl Session {
 
     /// The next complete tick, in order; `None` once probing has ended. Cancel safe.
     pub async fn tick(&mut self) -> Option<Tick> {
-        self.ticks.recv().await
+        let (tick, over) = self.ticks.recv().await?;
+        self.over = Some(over);
+        Some(tick)
+    }
+
+    /// How long ago the tick that was taken last was over by its schedule: the wait for its last answers, and whatever
+    /// gate itself added to that.
+    pub fn lateness(&self) -> Duration {
+        self.over.map_or(Duration::ZERO, |over| over.elapsed())
     }
 }
 
@@ -72,9 +82,14 @@ impl Drop for Session {
     }
 }
 
+/// A tick, and when it was over by its schedule.
+type Closed = (Tick, Instant);
+
 /// Everything due in one tick, some of it still under way.
 struct Open {
     index: u64,
+    /// When it is over by its schedule.
+    end: Instant,
     under_way: usize,
     /// All of it is sent.
     is_over: bool,
@@ -125,7 +140,7 @@ impl Probing {
         }
     }
 
-    async fn run(mut self, ticks: mpsc::Sender<Tick>) {
+    async fn run(mut self, ticks: mpsc::Sender<Closed>) {
         let plan = &self.order.plan;
         let schedule = Schedule::new(plan.rate.clone(), plan.seed, plan.tick);
         let first = plan.first_tick;
@@ -140,9 +155,9 @@ impl Probing {
                     return;
                 }
             }
-            self.begin_tick(index);
-            let mut dues = schedule.tick(index).peekable();
             let end = instant(schedule.start_of(index.saturating_add(1)));
+            self.begin_tick(index, end);
+            let mut dues = schedule.tick(index).peekable();
             loop {
                 let now = Instant::now();
                 match self.order.pace {
@@ -174,7 +189,7 @@ impl Probing {
         matches!(self.order.pace, Pace::Closed { .. })
     }
 
-    fn begin_tick(&mut self, index: u64) {
+    fn begin_tick(&mut self, index: u64, end: Instant) {
         if self.orders.has_changed().unwrap_or(false) || self.green.is_empty() {
             self.order = self.orders.borrow_and_update().clone();
             let plan = &self.order.plan;
@@ -188,6 +203,7 @@ impl Probing {
         let recorder = || Recorder::new(self.order.signals.to_vec()).mixed(mixed);
         self.open.push_back(Open {
             index,
+            end,
             under_way: 0,
             is_over: false,
             green: recorder(),
@@ -200,7 +216,7 @@ impl Probing {
     async fn wait(
         &mut self,
         (at, then): (Instant, Option<Instant>),
-        ticks: &mpsc::Sender<Tick>,
+        ticks: &mpsc::Sender<Closed>,
     ) -> Option<()> {
         let ready = self.open.front().is_some_and(Open::is_ready);
         tokio::select! {
@@ -302,13 +318,14 @@ impl Open {
         self.is_over && self.under_way == 0
     }
 
-    fn close(self) -> Tick {
-        Tick {
+    fn close(self) -> Closed {
+        let tick = Tick {
             index: self.index,
             green: self.green.close(),
             blue: self.blue.map(Recorder::close),
             throttled_millis: self.throttled_millis,
-        }
+        };
+        (tick, self.end)
     }
 }
 

@@ -31,6 +31,7 @@ pub fn aws(endpoint: &str, access_key: &str) -> Vec<(String, String)> {
 /// A daemon with a folder of its own.
 #[derive(Debug)]
 pub struct Gate {
+    program: PathBuf,
     folder: Folder,
     address: Ipv4Addr,
     environment: Vec<(String, String)>,
@@ -45,6 +46,7 @@ impl Gate {
         let folder = Folder::new(access_key);
         std::fs::create_dir(folder.path().join("policies")).expect("a fresh folder");
         Self {
+            program: place::binary("gate"),
             folder,
             address: place::address(),
             environment: aws(endpoint, access_key),
@@ -64,6 +66,12 @@ impl Gate {
     /// Adds settings.
     pub fn settings(mut self, yaml: &str) -> Self {
         self.settings.push_str(yaml);
+        self
+    }
+
+    /// Another build of it.
+    pub fn program(mut self, path: PathBuf) -> Self {
+        self.program = path;
         self
     }
 
@@ -93,6 +101,18 @@ impl Gate {
 
     /// Starts it again, with the same folder and address.
     pub async fn restart(&mut self) {
+        self.launch(&[]);
+        let up = eventually(START_LIMIT, async || self.is_ready().await.then_some(()));
+        assert!(up.await.is_some(), "gate does not start: {}", self.logged());
+    }
+
+    /// Whether it takes questions.
+    pub async fn is_ready(&self) -> bool {
+        http::get(&format!("{}/readyz", self.admin())).await.is_some_and(|it| it.status == 200)
+    }
+
+    /// Starts it, with more in its environment, and does not wait.
+    pub fn launch(&mut self, more: &[(&str, &str)]) {
         let path = |name| self.folder.path().join(name);
         let hooks = if self.hooks {
             format!("hooks: {{ listen: \"{}\" }}\n", self.at(8080))
@@ -109,25 +129,22 @@ impl Gate {
         std::fs::write(path("gate.yaml"), settings).expect("the folder is writable");
         let mut log = File::options().create(true).append(true).open(self.log()).expect("a log");
         writeln!(log, "--- start").expect("the log is writable");
-        let process = Command::new(place::binary("gate"))
+        let process = Command::new(&self.program)
             .args(["serve", "--config"])
             .arg(path("gate.yaml"))
             .env_clear()
             .envs(self.environment.iter().cloned())
+            .envs(more.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
             .expect("gate runs");
         self.process = Some(process);
-        let ready = format!("{}/readyz", self.admin());
-        let up = eventually(START_LIMIT, async || {
-            http::get(&ready).await.filter(|answer| answer.status == 200)
-        });
-        assert!(up.await.is_some(), "gate does not start: {}", self.logged());
     }
 
-    fn at(&self, port: u16) -> String {
+    /// Host and port of one of its listeners.
+    pub fn at(&self, port: u16) -> String {
         format!("{}:{port}", self.address)
     }
 

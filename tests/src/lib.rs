@@ -5,12 +5,16 @@
 
 pub mod agent;
 pub mod aws;
+pub mod cloud;
 pub mod endpoint;
 pub mod gate;
 pub mod http;
 pub mod place;
+pub mod process;
+pub mod seeded;
 
 pub use aws::{EmulatedAws, Function, Service, Site};
+pub use cloud::Cloud;
 pub use endpoint::{Endpoint, Manner};
 pub use gate::Gate;
 

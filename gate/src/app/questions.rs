@@ -16,6 +16,7 @@ use crate::ask::{Ask, Asked};
 use crate::aws::Clouds;
 use crate::clock::Clock;
 use crate::config::{Mode, Settings};
+use crate::crash;
 use crate::intake::Keys;
 use crate::journal::{Accepted, Entry, Journal, JournalError, Listed, State, Stored};
 use crate::library::Library;
@@ -224,8 +225,10 @@ impl Gate {
             return Intake::Unwritten(JournalError::Trouble(trouble));
         }
         let origin = Instant::now();
+        crash::at("accepted-unwritten");
         match self.journal.accept(accepted.clone()).await {
             Ok(true) => {
+                crash::at("accepted-written");
                 let run = Run::new(accepted.question.clone());
                 let first = run.start();
                 let outbox = self.outbox(&id);
@@ -412,9 +415,11 @@ impl Gate {
         let at = policies::Moment::ZERO.after(elapsed);
         let first = run.step(Event::Resumed, at);
         let outbox = self.outbox(&id);
+        crash::at("resumed-unwritten");
         // Not waited for: what happens next is written after it, and a disk that cannot be written keeps nobody from
         // being answered.
         outbox.keep(at, Entry::Fact { fact: Event::Resumed });
+        crash::at("resumed-written");
         self.begin(accepted, run, first, origin, outbox);
     }
 

@@ -15,6 +15,7 @@ use crate::ask::{Ask, Subject};
 use crate::aws::codedeploy::{NOT_READY, READY};
 use crate::aws::pipelines::Approval;
 use crate::aws::{Aws, AwsError, Clouds, Failure};
+use crate::crash;
 use crate::invoke::Functions;
 use crate::journal::{Accepted, Entry};
 use crate::library::Library;
@@ -350,6 +351,7 @@ impl Case for CloudCase {
     fn deliver<'a>(&'a self, decision: &'a Decision, stop_deployment: bool) -> Doing<'a, Event> {
         Box::pin(async move {
             self.memory().answering = true;
+            crash::at("answer-unsent");
             if stop_deployment {
                 self.stop_and_answer(decision).await
             } else {
@@ -368,7 +370,9 @@ impl Case for CloudCase {
 
     fn record<'a>(&'a self, at: Moment, fact: &'a Event) -> Doing<'a, ()> {
         Box::pin(async move {
+            crash::at(crash::unwritten(fact));
             let written = self.write(at, Entry::Fact { fact: fact.clone() }).await;
+            crash::at(crash::written(fact));
             if matches!(fact, Event::Resolved { .. }) {
                 // One that never will be on disk must be told in full again.
                 let kept = written != Written::Dropped;
@@ -382,8 +386,10 @@ impl Case for CloudCase {
             if self.memory().decision.as_ref() == Some(decision) {
                 return;
             }
+            crash::at("decision-unwritten");
             let entry = Entry::Decided { decision: decision.clone() };
             if self.write(at, entry).await != Written::Dropped {
+                crash::at("decision-written");
                 self.memory().decision = Some(decision.clone());
             }
         })
@@ -391,8 +397,10 @@ impl Case for CloudCase {
 
     fn closed(&self) -> Doing<'_, ()> {
         Box::pin(async move {
+            crash::at("closed-unwritten");
             // Where it is not written, the next start finds that the run is over, and marks it so.
             self.outbox.close().await;
+            crash::at("closed-written");
         })
     }
 }

@@ -1,6 +1,7 @@
 //! The prober as a run sees it: begun by an order, and ticks come of it.
 
 use std::fmt;
+use std::time::Duration;
 
 use policies::Tick;
 use probes::{Order, Prober, Session};
@@ -19,6 +20,10 @@ pub(crate) trait Ticks: Send + Sync {
     fn change(&self, order: Order);
     /// The next complete tick, in order; `None` once probing has ended. Cancel safe.
     fn tick(&mut self) -> Doing<'_, Option<Tick>>;
+    /// How long ago the tick that was taken last was over by its schedule.
+    fn lateness(&self) -> Duration {
+        Duration::ZERO
+    }
 }
 
 impl Probing for Prober {
@@ -34,5 +39,9 @@ impl Ticks for Session {
 
     fn tick(&mut self) -> Doing<'_, Option<Tick>> {
         Box::pin(Self::tick(self))
+    }
+
+    fn lateness(&self) -> Duration {
+        Self::lateness(self)
     }
 }

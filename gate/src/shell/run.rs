@@ -197,6 +197,9 @@ impl Conductor {
     fn judge(&self, fact: Event, at: Moment) -> Vec<Action> {
         let Event::Ticked { tick } = &fact else { return self.conducted.step(fact, at) };
         self.count(tick);
+        if let Some(session) = &self.session {
+            self.conduct.metrics.tick_came(session.lateness());
+        }
         let span = info_span!("judge", tick = tick.index);
         span.in_scope(|| {
             let actions = self.conducted.step(fact, at);

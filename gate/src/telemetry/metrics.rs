@@ -1,5 +1,7 @@
 //! Every metric gate exports, in one table. docs/metrics.md mirrors it; a test compares them.
 
+use std::time::Duration;
+
 use policies::histogram::Interval;
 use policies::judge::Judged;
 use policies::run::Continuous;
@@ -7,8 +9,8 @@ use policies::tick::Invocations;
 
 use policies::{Arm, Report, Run, TargetTick, Tick, Verdict};
 use prometheus::{
-    CounterVec, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts,
-    Registry, TextEncoder,
+    CounterVec, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
+    IntGauge, Opts, Registry, TextEncoder,
 };
 
 /// Upper bounds, in seconds, of the exported latency buckets: the HDR histograms behind decisions are
@@ -18,6 +20,10 @@ const LATENCY_BUCKETS: [f64; 13] =
 
 /// The same of gate's own lateness: a probe sent 20 ms late is not judged.
 const LATENESS_BUCKETS: [f64; 8] = [0.0001, 0.0002, 0.0005, 0.001, 0.005, 0.02, 0.1, 1.0];
+
+/// The same of ticks, the shortest of which is 100 ms long and most are 2 s.
+const TICK_LATENESS_BUCKETS: [f64; 10] =
+    [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0];
 
 /// The table.
 #[derive(Debug)]
@@ -31,6 +37,7 @@ pub(crate) struct Metrics {
     probes: IntCounterVec,
     probes_late: IntCounterVec,
     probe_latency: HistogramVec,
+    tick_lateness: Histogram,
     invocations: Invoked,
     samples: GaugeVec,
     evidence: GaugeVec,
@@ -129,6 +136,18 @@ impl Table {
         Ok(metric)
     }
 
+    fn one_histogram(
+        &self,
+        name: &str,
+        help: &str,
+        buckets: &[f64],
+    ) -> Result<Histogram, prometheus::Error> {
+        let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
+        let metric = Histogram::with_opts(options)?;
+        self.0.register(Box::new(metric.clone()))?;
+        Ok(metric)
+    }
+
     fn histogram(
         &self,
         name: &str,
@@ -186,6 +205,11 @@ impl Metrics {
                 "From the due time of a probe to the end of its answer, by arm.",
                 &LATENCY_BUCKETS,
                 &["arm"],
+            )?,
+            tick_lateness: table.one_histogram(
+                "gate_tick_lateness_seconds",
+                "From the end of a tick by its schedule to its being judged, on disk by then: the last answers of its targets are waited for.",
+                &TICK_LATENESS_BUCKETS,
             )?,
             invocations: Invoked::new(&table)?,
             samples: table.gauges(
@@ -287,6 +311,11 @@ impl Metrics {
         if let Some(invocations) = &tick.invocations {
             self.invocations.count(arm.name(), invocations);
         }
+    }
+
+    /// A tick of a run is on disk and about to be judged, so long after it was over by its schedule.
+    pub(crate) fn tick_came(&self, late: Duration) {
+        self.tick_lateness.observe(late.as_secs_f64());
     }
 
     /// A tick of a static target, after it was judged.
