@@ -371,13 +371,14 @@ impl Case for CloudCase {
         self.notifier.tell(topics, report);
     }
 
-    fn record<'a>(&'a self, at: Moment, fact: &'a Event) -> Doing<'a, ()> {
+    fn record<'a>(&'a self, at: Moment, fact: &'a Event) -> Doing<'a, bool> {
         Box::pin(async move {
             let written = self.write(at, Entry::Fact { fact: fact.clone() }).await;
             if matches!(fact, Event::Resolved { .. }) {
                 // One that is not on disk must be told in full again.
                 self.memory().resolution = written.then(|| fact.clone());
             }
+            written
         })
     }
 
