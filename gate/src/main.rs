@@ -22,6 +22,7 @@ mod sidecar;
 mod signals;
 mod signature;
 mod telemetry;
+mod tls;
 mod web;
 
 use std::process::ExitCode;
