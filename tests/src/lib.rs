@@ -9,6 +9,7 @@ pub mod endpoint;
 pub mod gate;
 pub mod http;
 pub mod place;
+mod secrets;
 
 pub use aws::{EmulatedAws, Function, Service, Site};
 pub use endpoint::{Endpoint, Manner};
