@@ -1,5 +1,6 @@
 //! What people and programs read: pages, their JSON, health and metrics.
 
+mod overrides;
 mod pages;
 
 use std::sync::Arc;
@@ -38,6 +39,7 @@ pub(crate) fn pages(gate: Arc<Gate>) -> Router {
         .route("/evaluations", get(list))
         .route("/evaluations/{id}", get(evaluation))
         .route("/evaluations/{id}/record", get(record))
+        .route("/evaluations/{id}/override", get(overrides::form).post(overrides::take))
         .with_state(gate)
 }
 
@@ -106,7 +108,9 @@ async fn evaluation(
     headers: HeaderMap,
 ) -> Response {
     match gate.report(&id).await {
-        Ok(Some((report, accepted_at))) if wants_html(&headers) => {
+        Ok(Some((mut report, accepted_at))) if wants_html(&headers) => {
+            // The form is for whoever has a token.
+            report.overridable &= gate.tokens.are_there();
             page(pages::evaluation(&report, accepted_at))
         }
         Ok(Some((report, _))) => Json(report).into_response(),

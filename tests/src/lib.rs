@@ -11,6 +11,7 @@ pub mod gate;
 pub mod http;
 pub mod place;
 pub mod process;
+mod secrets;
 pub mod seeded;
 
 pub use aws::{EmulatedAws, Function, Service, Site};

@@ -368,16 +368,17 @@ impl Case for CloudCase {
         self.notifier.tell(topics, report);
     }
 
-    fn record<'a>(&'a self, at: Moment, fact: &'a Event) -> Doing<'a, ()> {
+    fn record<'a>(&'a self, at: Moment, fact: &'a Event) -> Doing<'a, bool> {
         Box::pin(async move {
             crash::at(crash::unwritten(fact));
             let written = self.write(at, Entry::Fact { fact: fact.clone() }).await;
             crash::at(crash::written(fact));
+            let kept = written != Written::Dropped;
             if matches!(fact, Event::Resolved { .. }) {
                 // One that never will be on disk must be told in full again.
-                let kept = written != Written::Dropped;
                 self.memory().resolution = kept.then(|| fact.clone());
             }
+            kept
         })
     }
 

@@ -46,6 +46,8 @@ pub(crate) struct Metrics {
     readings_lost: IntCounterVec,
     secrets: IntCounterVec,
     notifications: IntCounterVec,
+    overrides: IntCounterVec,
+    certificates: IntCounterVec,
     lost: IntCounterVec,
     policy_faults: IntGauge,
     journal: JournalMetrics,
@@ -246,9 +248,19 @@ impl Metrics {
                 "Decisions and vetoes told to topics, by outcome: sent, failed, dropped.",
                 &["outcome"],
             )?,
+            overrides: table.counter(
+                "gate_overrides_total",
+                "Overrides by people, by action and by what became of them: taken, refused, unsigned and more.",
+                &["action", "outcome"],
+            )?,
+            certificates: table.counter(
+                "gate_certificate_reads_total",
+                "Files of the hooks' certificate that had changed, by outcome: changed, failed.",
+                &["outcome"],
+            )?,
             lost: table.counter(
                 "gate_lost_total",
-                "Things dropped because of a limit or a fault of gate, by what: journal-entry, journal-question, connection, timed-out-request.",
+                "Things dropped because of a limit or a fault of gate, by what: journal-entry, journal-question, connection, timed-out-request and more.",
                 &["what"],
             )?,
             policy_faults: table.gauge("gate_policy_faults", "Faults in the policy folder when it was last read at a start.")?,
@@ -366,6 +378,16 @@ impl Metrics {
     /// A topic was told, or not.
     pub(crate) fn notification(&self, outcome: &str) {
         self.notifications.with_label_values(&[outcome]).inc();
+    }
+
+    /// Somebody wanted a question held, released, continued or rolled back.
+    pub(crate) fn overridden(&self, action: &str, outcome: &str) {
+        self.overrides.with_label_values(&[action, outcome]).inc();
+    }
+
+    /// The files of the listener's certificate had changed.
+    pub(crate) fn certificate_read(&self, outcome: &str) {
+        self.certificates.with_label_values(&[outcome]).inc();
     }
 
     pub(crate) fn lost(&self, what: &str) {

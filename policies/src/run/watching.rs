@@ -33,6 +33,11 @@ pub(super) struct Watching {
 }
 
 impl Run {
+    /// Whether its policy would have it judge on after Continue.
+    pub fn may_watch(&self) -> bool {
+        self.policy.as_ref().is_some_and(|(_, policy)| policy.watch.is_some())
+    }
+
     /// What to do first, where the policy wants a watch and the release goes on.
     pub(super) fn begin_watch(&mut self) -> Option<Vec<Action>> {
         let goes_on = self.decision.as_ref().is_some_and(|d| d.answer == Answer::Continue);
@@ -119,6 +124,7 @@ impl Run {
                 self.veto(Duration::ZERO)
             }
             (Phase::Vetoing, _) => Vec::new(),
+            (_, Event::Overridden { said }) => self.overridden(said),
             (_, Event::Ticked { tick }) => self.watched(&tick),
             (_, Event::Read { reading }) => self.watch_read(&reading),
             (_, Event::Resolved { deployment, .. }) => self.resolved_again(*deployment),
@@ -179,6 +185,11 @@ impl Run {
         let objective = Some(judged.objective.name.clone());
         let decision =
             Decision { answer: Answer::Rollback, basis, reason, objective, counterfactual };
+        self.veto_by(decision)
+    }
+
+    /// Stops the deployment for this reason, or says that it would.
+    pub(super) fn veto_by(&mut self, decision: Decision) -> Vec<Action> {
         if self.observing() {
             let text = format!("only observing; would have vetoed: {}", decision.reason);
             if let Some(watching) = &mut self.watching {

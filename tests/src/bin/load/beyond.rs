@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tests::eventually;
+use ::tests::eventually;
 
 use crate::place::{Most, Place};
 use crate::post;

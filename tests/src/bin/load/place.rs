@@ -4,9 +4,9 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use tests::cloud::{Cloud, Pace, Release, Target};
-use tests::process::Holding;
-use tests::{Gate, http};
+use ::tests::cloud::{Cloud, Pace, Release, Target};
+use ::tests::process::Holding;
+use ::tests::{Gate, http};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use tests::process::Holding;
+use ::tests::process::Holding;
 
 use crate::place::Place;
 use crate::post;
