@@ -167,13 +167,18 @@ impl Gate {
     /// down. When they were accepted, in seconds since 1970.
     pub fn kill_and_age(&mut self, age: Duration) -> u64 {
         const AGE: &str = "
-import json, sqlite3, sys
+import json, sqlite3, sys, zlib
 path, accepted = sys.argv[1], int(sys.argv[2])
 with sqlite3.connect(path) as journal:
-    for id, body in journal.execute('SELECT id, body FROM questions').fetchall():
+    read = 'SELECT id, closed, version, entries, body FROM questions'
+    for id, closed, version, entries, body in journal.execute(read).fetchall():
         body = json.dumps(json.loads(body) | {'accepted_unix_millis': accepted})
-        changed = (accepted, body, id)
-        journal.execute('UPDATE questions SET accepted_unix_millis = ?, body = ? WHERE id = ?', changed)
+        entries = -1 if entries is None else entries
+        row = f'{id}\\n{accepted}\\n{closed}\\n{version}\\n{entries}\\n{body}'
+        changed = (accepted, body, zlib.crc32(row.encode()), id)
+        journal.execute(
+            'UPDATE questions SET accepted_unix_millis = ?, body = ?, checksum = ? WHERE id = ?', changed
+        )
 ";
         self.kill();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970");

@@ -257,7 +257,9 @@ impl Prune {
             Output::Json => {
                 say_json(&json!({ "runs": runs, "bytes_before": before, "bytes": after }));
             }
-            Output::Text => say(&format!("{runs} runs let go of: {before} bytes before, {after} now")),
+            Output::Text => {
+                say(&format!("{runs} runs let go of: {before} bytes before, {after} now"))
+            }
         }
         Ok(OK)
     }

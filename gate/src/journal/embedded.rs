@@ -72,7 +72,8 @@ impl Embedded {
             Err(error) => return Err(error),
         };
         let reader = Sqlite::read(path)?;
-        let mut writer = Writer { path: path.to_owned(), database, held, shared, tried: None, damaged: None };
+        let mut writer =
+            Writer { path: path.to_owned(), database, held, shared, tried: None, damaged: None };
         if writer.database.is_some() {
             writer.shared.opened();
             writer.try_to_write();
@@ -151,7 +152,10 @@ impl Journal for Embedded {
                 match self.load(&id).await {
                     Ok(stored) => all.extend(stored),
                     Err(error) => {
-                        error!(error = &error as &dyn std::error::Error, "a question cannot be read");
+                        error!(
+                            error = &error as &dyn std::error::Error,
+                            "a question cannot be read"
+                        );
                     }
                 }
             }
@@ -280,7 +284,8 @@ impl Writer {
             }
             // One of them meets a bad page, and the others need not.
             Err(_of_one) => {
-                let mut alone = |write: &Write| match database.together(std::slice::from_ref(write)) {
+                let mut alone = |write: &Write| match database.together(std::slice::from_ref(write))
+                {
                     Ok(mut outcomes) => outcomes.pop().unwrap_or(Err(JournalError::Stopped)),
                     Err(error) => {
                         let trouble = told(&error);
@@ -298,7 +303,11 @@ impl Writer {
         }
     }
 
-    fn prune(&mut self, retention: Retention, now_unix_millis: u64) -> Result<Pruned, JournalError> {
+    fn prune(
+        &mut self,
+        retention: Retention,
+        now_unix_millis: u64,
+    ) -> Result<Pruned, JournalError> {
         let Some(database) = &mut self.database else {
             return Err(JournalError::Trouble(self.shared.state().trouble.unwrap_or_default()));
         };

@@ -128,10 +128,7 @@ pub(super) fn told(error: &rusqlite::Error) -> String {
 
 /// Whether what was written before is damaged: that does not mend itself.
 pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
-    matches!(
-        error.sqlite_error_code(),
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
-    )
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
 }
 
 /// Whether each other write would meet the same.
@@ -219,26 +216,27 @@ impl Sqlite {
             source: Box::new(source),
         };
         let plain = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let (connection, version, shared) = match looked_at(Connection::open_with_flags(path, plain)) {
-            Ok((connection, version)) => (connection, version, true),
-            // What a log needs in shared memory cannot be made on such a disk: it is kept in memory instead, and nobody
-            // else may write meanwhile.
-            Err(error) if of_the_disk(&error) && path.exists() => {
-                let alone = Connection::open_with_flags_and_vfs(path, plain, "unix-none")
-                    .and_then(|connection| {
-                        connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
-                        Ok(connection)
+        let (connection, version, shared) =
+            match looked_at(Connection::open_with_flags(path, plain)) {
+                Ok((connection, version)) => (connection, version, true),
+                // What a log needs in shared memory cannot be made on such a disk: it is kept in memory instead, and nobody
+                // else may write meanwhile.
+                Err(error) if of_the_disk(&error) && path.exists() => {
+                    let alone = Connection::open_with_flags_and_vfs(path, plain, "unix-none")
+                        .and_then(|connection| {
+                            connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+                            Ok(connection)
+                        });
+                    let alone = looked_at(alone).or_else(|_no_log| {
+                        let address = format!("file:{}?immutable=1", escaped(path));
+                        let flags = plain | OpenFlags::SQLITE_OPEN_URI;
+                        looked_at(Connection::open_with_flags(address, flags))
                     });
-                let alone = looked_at(alone).or_else(|_no_log| {
-                    let address = format!("file:{}?immutable=1", escaped(path));
-                    let flags = plain | OpenFlags::SQLITE_OPEN_URI;
-                    looked_at(Connection::open_with_flags(address, flags))
-                });
-                let (connection, version) = alone.map_err(|_also| error).map_err(opened)?;
-                (connection, version, false)
-            }
-            Err(error) => return Err(opened(error)),
-        };
+                    let (connection, version) = alone.map_err(|_also| error).map_err(opened)?;
+                    (connection, version, false)
+                }
+                Err(error) => return Err(opened(error)),
+            };
         if version > VERSION {
             return Err(JournalError::Newer {
                 path: path.to_owned(),
@@ -271,22 +269,21 @@ impl Sqlite {
     #[cfg(test)]
     pub(super) fn limit_pages(&self, pages: Option<u32>) {
         let pages = pages.unwrap_or(u32::MAX - 1);
-        self.connection.pragma_update_and_check(None, "max_page_count", pages, |_row| Ok(())).unwrap();
+        self.connection
+            .pragma_update_and_check(None, "max_page_count", pages, |_row| Ok(()))
+            .unwrap();
     }
 
     /// Writes something that changes nothing, to learn whether writing is possible.
     pub(super) fn try_to_write(&mut self) -> Result<(), rusqlite::Error> {
-        let writing =
-            self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let writing = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         writing.pragma_update(None, "user_version", self.version)?;
         writing.commit()
     }
 }
 
 /// Opening succeeds on many things; reading shows what they are.
-fn looked_at(
-    opened: rusqlite::Result<Connection>,
-) -> Result<(Connection, i64), rusqlite::Error> {
+fn looked_at(opened: rusqlite::Result<Connection>) -> Result<(Connection, i64), rusqlite::Error> {
     let connection = opened?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     let version = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
@@ -358,8 +355,7 @@ fn accept(writing: &Connection, accepted: &Accepted) -> Result<bool, Fault> {
 fn append(writing: &Connection, question: &str, at: Moment, entry: &Entry) -> Result<(), Fault> {
     let body = write(entry).map_err(Fault::Form)?;
     let newest = "SELECT place FROM entries WHERE question = ?1 ORDER BY number DESC LIMIT 1";
-    let newest: Option<i64> =
-        writing.query_row(newest, [question], |row| row.get(0)).optional()?;
+    let newest: Option<i64> = writing.query_row(newest, [question], |row| row.get(0)).optional()?;
     let place = newest.map_or(1, |place| place.saturating_add(1));
     let sums =
         sums::Entry { question, place, version: VERSION, at_millis: millis(at), body: &body };
@@ -380,9 +376,8 @@ fn close(writing: &Connection, id: &str) -> rusqlite::Result<()> {
 /// Sets how far the life of a question has come.
 fn mark(writing: &Connection, id: &str, closed: i64, entries: i64) -> rusqlite::Result<()> {
     let read = "SELECT accepted_unix_millis, version, body FROM questions WHERE id = ?1";
-    let found = writing.query_row(read, [id], |row| {
-        Ok((row.get(0)?, row.get(1)?, row.get::<_, String>(2)?))
-    });
+    let found = writing
+        .query_row(read, [id], |row| Ok((row.get(0)?, row.get(1)?, row.get::<_, String>(2)?)));
     let Some((accepted_unix_millis, version, body)) = found.optional()? else { return Ok(()) };
     let entries = Some(entries);
     let sums = sums::Question { id, accepted_unix_millis, closed, version, entries, body: &body };
@@ -427,4 +422,12 @@ pub(super) fn execute(path: &Path, sql: &str) -> Result<(), rusqlite::Error> {
 #[cfg(test)]
 pub(super) fn version(path: &Path) -> Result<i64, rusqlite::Error> {
     Connection::open(path)?.pragma_query_value(None, "user_version", |row| row.get(0))
+}
+
+/// Keeps others from writing, as a disk that hangs would.
+#[cfg(test)]
+pub(super) fn hold(path: &Path) -> Connection {
+    let connection = Connection::open(path).unwrap();
+    connection.execute_batch("BEGIN IMMEDIATE").unwrap();
+    connection
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::*;
-use sqlite::Write;
 use policies::{Answer, ArmTick, Basis, Delivery, Outcome, Sample, TargetTick, Tick};
+use sqlite::Write;
 
 /// A journal in a folder of its own, removed with it.
 struct Place(PathBuf);
@@ -51,8 +51,7 @@ fn accepted(id: &str) -> Accepted {
 
 fn entries() -> Vec<(Moment, Entry)> {
     let mut target = TargetTick::default();
-    for (outcome, status) in [(Outcome::Ok, 200), (Outcome::Status, 503), (Outcome::Timeout, 0)]
-    {
+    for (outcome, status) in [(Outcome::Ok, 200), (Outcome::Status, 503), (Outcome::Timeout, 0)] {
         target.record(&Sample {
             held: Duration::ZERO,
             latency: Duration::from_millis(12),
@@ -138,8 +137,7 @@ async fn what_cannot_be_read_costs_itself_and_never_the_rest() {
     assert_eq!(seen, [("one", 6, 0), ("three", 2, 1)]);
     let looked = Archive::open(&place.path()).unwrap().look().unwrap();
     assert_eq!((looked.questions, looked.open, looked.entries), (3, 3, 15));
-    let faults: Vec<String> =
-        looked.faults.iter().map(|fault| format!("{fault:?}")).collect();
+    let faults: Vec<String> = looked.faults.iter().map(|fault| format!("{fault:?}")).collect();
     assert_eq!(faults.len(), 2, "{faults:#?}");
     assert!(faults[0].contains("`two` is not as it was written"), "{faults:#?}");
     assert!(faults[1].contains("entry 0 (number 19) is not as it was written"), "{faults:#?}");
@@ -179,16 +177,10 @@ async fn a_journal_of_a_newer_gate_and_what_is_no_journal_are_refused() {
     let refused = Archive::open(&place.path()).unwrap_err();
     assert!(matches!(refused, JournalError::Newer { found: 99, .. }), "{refused}");
     let rubbish = place.0.join("rubbish.db");
-    std::fs::write(
-        &rubbish,
-        "this is no database, but long enough to be taken for one".repeat(20),
-    )
-    .unwrap();
+    std::fs::write(&rubbish, "this is no database, but long enough to be taken for one".repeat(20))
+        .unwrap();
     assert!(matches!(Embedded::open(&rubbish), Err(JournalError::Open { .. })));
-    assert!(matches!(
-        Embedded::open(Path::new("/nowhere/j.db")),
-        Err(JournalError::Create { .. })
-    ));
+    assert!(matches!(Embedded::open(Path::new("/nowhere/j.db")), Err(JournalError::Create { .. })));
 }
 
 /// A journal of that version, as a gate of its time left it.
@@ -278,7 +270,7 @@ async fn check_damage(
     assert_eq!(seen.ok().flatten(), readable, "{damage}");
     let looked = Archive::open(&place.path()).unwrap().look().unwrap();
     let faults = format!("{:?}", looked.faults);
-    assert_eq!(faults.contains(named), !named.is_empty(), "{damage}: {faults}");
+    assert!(faults.contains(named), "{damage}: {faults}");
     assert_eq!(faults == "[]", named.is_empty(), "{damage}: {faults}");
 }
 
@@ -379,10 +371,8 @@ async fn old_runs_that_are_over_go_and_open_ones_never_do() {
     const DAY: u64 = 24 * 3600 * 1000;
     let place = Place::new("pruned");
     let journal = Embedded::open(&place.path()).unwrap();
-    let accept = |days: u64, id: &str| Accepted {
-        accepted_unix_millis: days * DAY,
-        ..accepted(id)
-    };
+    let accept =
+        |days: u64, id: &str| Accepted { accepted_unix_millis: days * DAY, ..accepted(id) };
     for (days, id) in [(1, "open"), (1, "old"), (2, "older"), (30, "young"), (31, "today")] {
         journal.accept(accept(days, id)).await.unwrap();
         let entries = if id == "old" { 700 } else { 3 };
@@ -407,7 +397,10 @@ async fn old_runs_that_are_over_go_and_open_ones_never_do() {
         }
     };
     let ids = || Archive::open(&place.path()).unwrap().ids(None).unwrap();
-    let keep = |days: u32| Retention { keep: Some(Duration::from_secs(24 * 3600) * days), max_bytes: None };
+    let keep = |days: u32| Retention {
+        keep: Some(Duration::from_secs(24 * 3600) * days),
+        max_bytes: None,
+    };
     assert_eq!(prune(keep(90)).await.0, 0);
     // Of one that has many entries a part goes at a time, and it is not seen meanwhile.
     assert_eq!(journal.prune(keep(20), now).await.unwrap(), Pruned { questions: 0, more: true });
@@ -557,4 +550,25 @@ async fn of_a_log_that_is_torn_everything_before_the_tear_stands() {
     }
     assert_eq!(seen.iter().max(), Some(&20));
     assert!(seen.is_sorted_by(|one, other| other + 1 >= *one), "{seen:?}");
+}
+
+#[tokio::test]
+async fn a_write_that_hangs_is_said_to_and_reading_goes_on() {
+    let place = Place::new("hangs");
+    let journal = Embedded::open(&place.path()).unwrap();
+    journal.accept(accepted("one")).await.unwrap();
+    let held = sqlite::hold(&place.path());
+    let writing = journal.clone();
+    let writing = tokio::spawn(async move { writing.accept(accepted("two")).await });
+    let told = loop {
+        if let Some(told) = journal.state().trouble {
+            break told;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert!(told.contains("has been waiting for the disk"), "{told}");
+    assert!(journal.load("one").await.unwrap().is_some());
+    drop(held);
+    assert!(writing.await.unwrap().unwrap());
+    assert_eq!(journal.state().trouble, None);
 }

@@ -80,7 +80,8 @@ impl Sqlite {
             looked.faults.push(Fault::of_question(id, &missing));
         }
         if found.broken > 0 {
-            let what = format!("at least {} entries are on a page that cannot be read", found.broken);
+            let what =
+                format!("at least {} entries are on a page that cannot be read", found.broken);
             looked.faults.push(Fault::of_question(id, &what));
         }
         match question.accepted() {
@@ -118,8 +119,7 @@ impl Sqlite {
         retention: Retention,
         now_unix_millis: u64,
     ) -> rusqlite::Result<Pruned> {
-        let writing =
-            self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let writing = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let Some(id) = next_to_prune(&writing, retention, now_unix_millis)? else {
             return Ok(Pruned::default());
         };

@@ -261,7 +261,8 @@ impl Sqlite {
         if let Some(error) = error.filter(|_| found.is_empty()) {
             return Err(failed("list questions")(error));
         }
-        let listed = found.into_iter().map(|row| self.listed(&row.map_err(failed("read a question"))?));
+        let listed =
+            found.into_iter().map(|row| self.listed(&row.map_err(failed("read a question"))?));
         Ok(readable(listed))
     }
 

@@ -43,8 +43,7 @@ pub(super) struct Entry<'a> {
 
 impl Entry<'_> {
     pub(super) fn sum(&self) -> i64 {
-        let head: [&dyn Display; 4] =
-            [&self.question, &self.place, &self.version, &self.at_millis];
+        let head: [&dyn Display; 4] = [&self.question, &self.place, &self.version, &self.at_millis];
         sum(&head, self.body)
     }
 }
@@ -64,8 +63,7 @@ mod tests {
 
     #[test]
     fn a_sum_is_that_of_zlib_over_the_columns_and_sees_each_of_them() {
-        let entry =
-            Entry { question: "d-1", place: 2, version: 5, at_millis: 2_000, body: "{}" };
+        let entry = Entry { question: "d-1", place: 2, version: 5, at_millis: 2_000, body: "{}" };
         // python3 -c 'import zlib; print(zlib.crc32(b"d-1\n2\n5\n2000\n{}"))'
         assert_eq!(entry.sum(), ENTRY);
         for other in [

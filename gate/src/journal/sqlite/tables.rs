@@ -127,9 +127,7 @@ fn number_entries(writing: &Transaction<'_>, question: &str) -> rusqlite::Result
     let write = "UPDATE entries SET place = ?2, checksum = ?3 WHERE number = ?1";
     for (place, number) in (1_i64..).zip(numbers?) {
         let (at_millis, version, body): (i64, i64, String) =
-            writing.query_row(read, [number], |row| {
-                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-            })?;
+            writing.query_row(read, [number], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
         let sums = sums::Entry { question, place, version, at_millis, body: &body };
         writing.execute(write, params![number, place, sums.sum()])?;
     }
