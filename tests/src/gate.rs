@@ -93,6 +93,23 @@ impl Gate {
 
     /// Starts it again, with the same folder and address.
     pub async fn restart(&mut self) {
+        self.launch(None);
+        let ready = format!("{}/readyz", self.admin());
+        let up = eventually(START_LIMIT, async || {
+            http::get(&ready).await.filter(|answer| answer.status == 200)
+        });
+        assert!(up.await.is_some(), "gate does not start: {}", self.logged());
+    }
+
+    /// Starts it again where no file may grow beyond so many bytes, as on a full disk, and waits until it lives.
+    pub async fn restart_confined(&mut self, bytes: u64) {
+        self.launch(Some(bytes));
+        let alive = format!("{}/healthz", self.admin());
+        let up = eventually(START_LIMIT, async || http::get(&alive).await);
+        assert!(up.await.is_some(), "gate does not start: {}", self.logged());
+    }
+
+    fn launch(&mut self, file_bytes: Option<u64>) {
         let path = |name| self.folder.path().join(name);
         let hooks = if self.hooks {
             format!("hooks: {{ listen: \"{}\" }}\n", self.at(8080))
@@ -109,7 +126,11 @@ impl Gate {
         std::fs::write(path("gate.yaml"), settings).expect("the folder is writable");
         let mut log = File::options().create(true).append(true).open(self.log()).expect("a log");
         writeln!(log, "--- start").expect("the log is writable");
-        let process = Command::new(place::binary("gate"))
+        let mut command = match file_bytes {
+            None => Command::new(place::binary("gate")),
+            Some(bytes) => place::confined(bytes, "gate"),
+        };
+        let process = command
             .args(["serve", "--config"])
             .arg(path("gate.yaml"))
             .env_clear()
@@ -120,11 +141,21 @@ impl Gate {
             .spawn()
             .expect("gate runs");
         self.process = Some(process);
-        let ready = format!("{}/readyz", self.admin());
-        let up = eventually(START_LIMIT, async || {
-            http::get(&ready).await.filter(|answer| answer.status == 200)
-        });
-        assert!(up.await.is_some(), "gate does not start: {}", self.logged());
+    }
+
+    /// Lets no file of the running daemon grow beyond so many bytes: what a full disk is to whoever writes. `None` gives all
+    /// the room back.
+    pub fn confine(&self, file_bytes: Option<u64>) {
+        const LIMIT: &str = "
+import resource, sys
+pid, most = int(sys.argv[1]), int(sys.argv[2])
+hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)[1]
+resource.prlimit(pid, resource.RLIMIT_FSIZE, (hard if most < 0 else most, hard))
+";
+        let most = file_bytes.map_or_else(|| "-1".to_owned(), |bytes| bytes.to_string());
+        let mut command = place::python();
+        let done = command.args(["-c", LIMIT, &self.pid().to_string(), &most]).status();
+        assert!(done.expect("python runs").success(), "the limit is not set");
     }
 
     fn at(&self, port: u16) -> String {
