@@ -2,6 +2,7 @@
 //!
 //! A sidecar that nobody may ask has no [`Gate`]: no journal, no AWS, no socket but that for operators.
 
+mod accepting;
 mod questions;
 
 use std::io;

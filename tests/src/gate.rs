@@ -116,6 +116,14 @@ impl Gate {
         assert!(up.await.is_some(), "gate does not start: {}", self.logged());
     }
 
+    /// Starts it again where no file may grow beyond so many bytes, as on a full disk, and waits until it lives.
+    pub async fn restart_confined(&mut self, bytes: u64) {
+        self.launch_within(&[], Some(bytes));
+        let alive = format!("{}/healthz", self.admin());
+        let up = eventually(START_LIMIT, async || http::get(&alive).await);
+        assert!(up.await.is_some(), "gate does not start: {}", self.logged());
+    }
+
     /// Whether it takes questions.
     pub async fn is_ready(&self) -> bool {
         http::get(&format!("{}/readyz", self.admin())).await.is_some_and(|it| it.status == 200)
@@ -123,6 +131,10 @@ impl Gate {
 
     /// Starts it, with more in its environment, and does not wait.
     pub fn launch(&mut self, more: &[(&str, &str)]) {
+        self.launch_within(more, None);
+    }
+
+    fn launch_within(&mut self, more: &[(&str, &str)], file_bytes: Option<u64>) {
         let path = |name| self.folder.path().join(name);
         let hooks = if self.hooks {
             let file = |name| path(name).display().to_string();
@@ -146,7 +158,11 @@ impl Gate {
         std::fs::write(path("gate.yaml"), settings).expect("the folder is writable");
         let mut log = File::options().create(true).append(true).open(self.log()).expect("a log");
         writeln!(log, "--- start").expect("the log is writable");
-        let process = Command::new(&self.program)
+        let mut command = match file_bytes {
+            None => Command::new(&self.program),
+            Some(bytes) => place::confined(bytes, "gate"),
+        };
+        let process = command
             .args(["serve", "--config"])
             .arg(path("gate.yaml"))
             .env_clear()
@@ -158,6 +174,21 @@ impl Gate {
             .spawn()
             .expect("gate runs");
         self.process = Some(process);
+    }
+
+    /// Lets no file of the running daemon grow beyond so many bytes: what a full disk is to whoever writes. `None` gives all
+    /// the room back.
+    pub fn confine(&self, file_bytes: Option<u64>) {
+        const LIMIT: &str = "
+import resource, sys
+pid, most = int(sys.argv[1]), int(sys.argv[2])
+hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)[1]
+resource.prlimit(pid, resource.RLIMIT_FSIZE, (hard if most < 0 else most, hard))
+";
+        let most = file_bytes.map_or_else(|| "-1".to_owned(), |bytes| bytes.to_string());
+        let mut command = place::python();
+        let done = command.args(["-c", LIMIT, &self.pid().to_string(), &most]).status();
+        assert!(done.expect("python runs").success(), "the limit is not set");
     }
 
     /// Host and port of one of its listeners.
@@ -207,14 +238,18 @@ impl Gate {
     /// down. When they were accepted, in seconds since 1970.
     pub fn kill_and_age(&mut self, age: Duration) -> u64 {
         const AGE: &str = "
-import json, sqlite3, sys
+import json, sqlite3, sys, zlib
 path, accepted = sys.argv[1], int(sys.argv[2])
 with sqlite3.connect(path) as journal:
-    for id, body in journal.execute('SELECT id, body FROM questions').fetchall():
-        body = json.loads(body) | {'accepted_unix_millis': accepted, 'accepted_since_boot': None}
-        body = json.dumps(body)
-        changed = (accepted, body, id)
-        journal.execute('UPDATE questions SET accepted_unix_millis = ?, body = ? WHERE id = ?', changed)
+    read = 'SELECT id, closed, version, entries, body FROM questions'
+    for id, closed, version, entries, body in journal.execute(read).fetchall():
+        body = json.dumps(json.loads(body) | {'accepted_unix_millis': accepted, 'accepted_since_boot': None})
+        entries = -1 if entries is None else entries
+        row = f'{id}\\n{accepted}\\n{closed}\\n{version}\\n{entries}\\n{body}'
+        changed = (accepted, body, zlib.crc32(row.encode()), id)
+        journal.execute(
+            'UPDATE questions SET accepted_unix_millis = ?, body = ?, checksum = ? WHERE id = ?', changed
+        )
 ";
         self.kill();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970");

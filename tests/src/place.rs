@@ -26,6 +26,19 @@ pub(crate) fn python() -> Command {
     command
 }
 
+/// A binary of the workspace that may let no file grow beyond so many bytes.
+pub(crate) fn confined(file_bytes: u64, name: &str) -> Command {
+    const RUN: &str = "
+import os, resource, sys
+hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), hard))
+os.execv(sys.argv[2], sys.argv[2:])
+";
+    let mut command = python();
+    command.args(["-c", RUN, &file_bytes.to_string()]).arg(binary(name));
+    command
+}
+
 /// A fresh address of the loopback network, so that a fixed port never clashes: not with another test,
 /// and not with the emulator's tasks and balancers, which live below 127.100.
 pub fn address() -> Ipv4Addr {

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, error, info, info_span, warn};
 
+use super::accepting::Accepting;
 use crate::ask::{Ask, Asked};
 use crate::aws::Clouds;
 use crate::clock::Clock;
@@ -80,31 +81,6 @@ pub(crate) struct Gate {
     desks: Arc<Desks>,
     tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
-}
-
-/// Questions that are being written down.
-#[derive(Debug, Default)]
-struct Accepting {
-    /// Their ids, and the deployments they are about.
-    questions: Mutex<HashMap<String, String>>,
-    /// Told whenever one of them is done.
-    done: Notify,
-}
-
-impl Accepting {
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, String>> {
-        self.questions.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// One of them; it is done when this goes.
-struct Turn<'a>(&'a Accepting, &'a str);
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        self.0.lock().remove(self.1);
-        self.0.done.notify_waiters();
-    }
 }
 
 /// A run under way.
@@ -199,32 +175,22 @@ impl Gate {
     async fn take(self: &Arc<Self>, accepted: Accepted) -> Intake {
         let id = accepted.question.id.clone();
         let subject = accepted.asked.ask.subject().id().to_owned();
-        let _turn = loop {
-            // From here on no end of another one is missed.
-            let done = self.accepting.done.notified();
+        let announced = !accepted.asked.ask.waits();
+        let turn = self.accepting.turn(&id, &subject, announced, |accepting| {
             if self.lock().contains_key(&id) {
-                return Intake::Joined(id);
+                return Some(Intake::Joined(id.clone()));
             }
-            {
-                let mut accepting = self.accepting.lock();
-                // An announcement joins the question of its deployment, which may be on its way to the disk.
-                let announced = !accepted.asked.ask.waits();
-                let about = |other: &String| announced && *other == subject;
-                if !accepting.contains_key(&id) && !accepting.values().any(about) {
-                    // Both hold some for a moment when a run begins, which errs on the safe side.
-                    let runs = self.lock().len() + accepting.len();
-                    if self.stop.is_cancelled() || runs >= RUNS_MAX {
-                        return Intake::Full;
-                    }
-                    accepting.insert(id.clone(), subject);
-                    break Turn(&self.accepting, &id);
-                }
-            }
-            done.await;
+            // A run that begins is counted twice for a moment, which errs on the safe side.
+            let runs = self.lock().len() + accepting;
+            (self.stop.is_cancelled() || runs >= RUNS_MAX).then_some(Intake::Full)
+        });
+        let _turn = match turn.await {
+            Ok(turn) => turn,
+            Err(outcome) => return outcome,
         };
         // It may have begun, and ended its turn, while this one waited for its own.
         if self.lock().contains_key(&id) {
-            return Intake::Joined(id.clone());
+            return Intake::Joined(id);
         }
         if let Some(judging) = self.judge_instead_of(&accepted) {
             return Intake::Joined(judging);
@@ -241,10 +207,10 @@ impl Gate {
                 let first = run.start();
                 let outbox = self.outbox(&id);
                 self.begin(accepted, run, first, origin, outbox);
-                Intake::Accepted(id.clone())
+                Intake::Accepted(id)
             }
             // Known, and over: there is nothing to take up.
-            Ok(false) => Intake::Joined(id.clone()),
+            Ok(false) => Intake::Joined(id),
             Err(error) => Intake::Unwritten(error),
         }
     }
@@ -342,6 +308,11 @@ impl Gate {
                 () = taking_over => conducting.await,
             }
             log_end(&conducted.lock().report());
+            // Until all of it is on disk, only the run itself knows how it ended.
+            tokio::select! {
+                () = live.case.outbox.written() => {}
+                () = gate.stop.cancelled() => {}
+            }
             gate.lock().remove(&id);
             gate.metrics.left();
         };

@@ -423,3 +423,11 @@ pub(super) fn execute(path: &Path, sql: &str) -> Result<(), rusqlite::Error> {
 pub(super) fn version(path: &Path) -> Result<i64, rusqlite::Error> {
     Connection::open(path)?.pragma_query_value(None, "user_version", |row| row.get(0))
 }
+
+/// Keeps others from writing, as a disk that hangs would.
+#[cfg(test)]
+pub(super) fn hold(path: &Path) -> Connection {
+    let connection = Connection::open(path).unwrap();
+    connection.execute_batch("BEGIN IMMEDIATE").unwrap();
+    connection
+}

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use policies::Moment;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{sleep, timeout};
 use tracing::{error, info};
 
@@ -47,6 +47,8 @@ pub(crate) struct Outbox {
     items: mpsc::UnboundedSender<Item>,
     /// Something could not be written in time, and waits: nothing after it is waited for.
     behind: Arc<AtomicBool>,
+    /// How much of this run waits.
+    own: watch::Sender<usize>,
     backlog: Backlog,
 }
 
@@ -68,10 +70,16 @@ impl Outbox {
     pub(crate) fn new(id: String, journal: Arc<dyn Journal>, backlog: Backlog) -> Self {
         let (items, waiting) = mpsc::unbounded_channel();
         let behind = Arc::<AtomicBool>::default();
-        let posting =
-            Posting { id, journal, behind: Arc::clone(&behind), backlog: backlog.clone() };
+        let own = watch::Sender::new(0);
+        let posting = Posting {
+            id,
+            journal,
+            behind: Arc::clone(&behind),
+            own: own.clone(),
+            backlog: backlog.clone(),
+        };
         tokio::spawn(posting.post(waiting));
-        Self { items, behind, backlog }
+        Self { items, behind, own, backlog }
     }
 
     /// Writes an entry down; waits for that, but not for long.
@@ -97,10 +105,16 @@ impl Outbox {
     fn send(&self, what: What) -> oneshot::Receiver<Written> {
         let (done, written) = oneshot::channel();
         self.backlog.0.fetch_add(1, Ordering::Relaxed);
-        if self.items.send(Item { what, done }).is_err() {
-            self.backlog.0.fetch_sub(1, Ordering::Relaxed);
-        }
+        self.own.send_modify(|waiting| *waiting += 1);
+        // Whoever takes them lives for as long as this does.
+        drop(self.items.send(Item { what, done }));
         written
+    }
+
+    /// Waits until nothing waits for the disk any more.
+    pub(crate) async fn written(&self) {
+        // Its sender is here.
+        drop(self.own.subscribe().wait_for(|waiting| *waiting == 0).await);
     }
 
     async fn put(&self, what: What) -> Written {
@@ -126,6 +140,7 @@ struct Posting {
     id: String,
     journal: Arc<dyn Journal>,
     behind: Arc<AtomicBool>,
+    own: watch::Sender<usize>,
     backlog: Backlog,
 }
 
@@ -136,6 +151,7 @@ impl Posting {
         while let Some(Item { what, done }) = waiting.recv().await {
             ended = ended || !self.write(what, done).await;
             self.backlog.0.fetch_sub(1, Ordering::Relaxed);
+            self.own.send_modify(|waiting| *waiting -= 1);
             if waiting.is_empty() && self.behind.swap(false, Ordering::AcqRel) && !ended {
                 info!(evaluation = self.id, "what waited for the disk is written");
             }
@@ -181,3 +197,6 @@ impl Posting {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

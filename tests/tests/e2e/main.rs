@@ -4,6 +4,7 @@ mod accounts;
 mod balancing;
 mod crash;
 mod deployments;
+mod disk;
 mod doctor;
 mod doors;
 mod ecs;
