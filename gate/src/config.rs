@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::intake::Keys;
 use crate::shell::Vault;
 pub(crate) use intake::{IntakeSettings, Polled};
+pub(crate) use questions::key::Key;
 pub(crate) use targets::{StaticTarget, TargetSetting};
 
 /// Where hooks arrive where nothing else is said.
@@ -214,29 +215,6 @@ pub(crate) struct Checked {
     pub(crate) vault: Vault,
 }
 
-/// A key that signs hooks. Its bytes are never printed.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Key(pub(crate) Vec<u8>);
-
-impl Key {
-    /// Takes a key that is long enough not to be guessed.
-    pub(crate) fn new(bytes: Vec<u8>) -> Result<Self, String> {
-        if bytes.len() < KEY_MIN_BYTES {
-            return Err(format!(
-                "a key of {} bytes is shorter than {KEY_MIN_BYTES}; make one with `openssl rand -hex 32`",
-                bytes.len()
-            ));
-        }
-        Ok(Self(bytes))
-    }
-}
-
-impl std::fmt::Debug for Key {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Key")
-    }
-}
-
 /// Layers the settings and checks them; every fault is reported at once. `vault` reads the secrets that
 /// settings as these refer to.
 pub(crate) async fn load(
@@ -389,9 +367,6 @@ async fn check(
         _ => Err(ConfigError(faults)),
     }
 }
-
-/// Half of SHA-256's block of output; below it guessing becomes thinkable.
-const KEY_MIN_BYTES: usize = 16;
 
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,5 @@
 //! How questions arrive: by HTTP from the relay, from a queue, and by asking AWS what waits.
 
-pub(crate) mod envelope;
-pub(crate) mod hooks;
 mod http;
 mod keys;
 mod poll;
@@ -15,6 +13,7 @@ use crate::app::Gate;
 
 pub(crate) use http::router;
 pub(crate) use keys::Keys;
+pub(crate) use questions::{envelope, hooks};
 
 /// What fetches questions, until gate stops.
 #[derive(Debug)]

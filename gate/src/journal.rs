@@ -13,7 +13,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 
-use policies::{Decision, Event, Moment, Question};
+use policies::{Decision, Moment, Question};
 use serde::{Deserialize, Serialize};
 
 use crate::ask::{Ask, Asked, Token};
@@ -21,6 +21,7 @@ use crate::aws::Place;
 use crate::clock::SinceBoot;
 
 pub(crate) use embedded::Embedded;
+pub(crate) use questions::record::Entry;
 use sqlite::Sqlite;
 
 /// A question with all that is needed to take it up again.
@@ -70,22 +71,6 @@ impl From<AsWritten> for Accepted {
             }
         }
     }
-}
-
-/// One thing that happened to a run.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Entry {
-    /// A fact, as the run was told it.
-    Fact {
-        /// The fact.
-        fact: Event,
-    },
-    /// The decision, written before it is sent.
-    Decided {
-        /// The decision.
-        decision: Decision,
-    },
 }
 
 /// A question with everything that happened to it.
@@ -174,7 +159,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use policies::{Answer, ArmTick, Basis, Delivery, Outcome, Sample, TargetTick, Tick};
+    use policies::{Answer, ArmTick, Basis, Delivery, Event, Outcome, Sample, TargetTick, Tick};
 
     /// A journal in a folder of its own, removed with it.
     struct Place(PathBuf);

@@ -1,7 +1,6 @@
 //! `gate`: may this release take traffic?
 
 mod app;
-mod ask;
 mod aws;
 mod cli;
 mod client;
@@ -20,11 +19,12 @@ mod server;
 mod shell;
 mod sidecar;
 mod signals;
-mod signature;
 mod telemetry;
 mod web;
 
 use std::process::ExitCode;
+
+use questions::{ask, signature};
 
 fn main() -> ExitCode {
     cli::main()

@@ -19,7 +19,7 @@ use crate::config::{Mode, Settings};
 use crate::intake::Keys;
 use crate::journal::{Accepted, Entry, Journal, JournalError, Listed, Stored};
 use crate::library::Library;
-use crate::record::Record;
+use crate::record::{self, Record};
 use crate::resolve::Resolver;
 use crate::shell::{CloudCase, Conduct, Conducted, Memory, Notifier, Probing, Vault, conduct};
 use crate::signals::Desks;
@@ -401,7 +401,7 @@ impl Gate {
 
     /// Everything needed to explain and to replay a decision, from the journal.
     pub(crate) async fn record(&self, id: &str) -> Result<Option<Record>, JournalError> {
-        Ok(self.journal.load(id).await?.map(Record::of))
+        Ok(self.journal.load(id).await?.map(record::of))
     }
 
     /// The newest questions.

@@ -1,18 +1,20 @@
 //! What arrives by the relay, read and checked: hooks of CodeDeploy, hooks of ECS, jobs of CodePipeline.
 
+use std::fmt;
+
 use policies::Stage;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::ask::{Ask, Asked, Token};
-use crate::aws::Place;
+use crate::place::Place;
 
 /// Where hooks of CodeDeploy are posted; part of what is signed.
-pub(crate) const CODEDEPLOY_PATH: &str = "/hooks/codedeploy";
+pub const CODEDEPLOY_PATH: &str = "/hooks/codedeploy";
 /// Where hooks of ECS are posted.
-pub(crate) const ECS_PATH: &str = "/hooks/ecs";
+pub const ECS_PATH: &str = "/hooks/ecs";
 /// Where jobs of CodePipeline are posted.
-pub(crate) const CODEPIPELINE_PATH: &str = "/hooks/codepipeline";
+pub const CODEPIPELINE_PATH: &str = "/hooks/codepipeline";
 /// A deployment id: `d-` and a few capital letters and digits.
 const DEPLOYMENT_ID_MAX: usize = 64;
 /// An execution id has about 270 characters; the model names no limit.
@@ -24,16 +26,24 @@ const ARN_MAX: usize = 1024;
 /// in which region and account it is.
 //= https://docs.aws.amazon.com/codedeploy/latest/userguide/reference-appspec-file-structure-hooks.html
 #[derive(Clone, Deserialize, Serialize)]
-pub(crate) struct HookEvent {
+pub struct HookEvent {
     /// Id of the deployment.
     #[serde(rename = "DeploymentId")]
-    pub(crate) deployment_id: String,
+    pub deployment_id: String,
     /// The token that the answer must carry.
     #[serde(rename = "LifecycleEventHookExecutionId")]
-    pub(crate) execution_id: String,
+    pub execution_id: String,
     /// ARN of the relay.
     #[serde(rename = "FunctionArn", default, skip_serializing_if = "Option::is_none")]
-    pub(crate) function_arn: Option<String>,
+    pub function_arn: Option<String>,
+}
+
+impl fmt::Debug for HookEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HookEvent")
+            .field("deployment_id", &self.deployment_id)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What ECS tells a hook's Lambda function. Older copies of the documentation show what is in
@@ -67,28 +77,29 @@ struct EcsDetails {
 
 /// A hook of ECS.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct EcsAsked {
-    pub(crate) asked: Asked,
+pub struct EcsAsked {
+    /// The question.
+    pub asked: Asked,
     /// The hook is asked again while its deployment goes back.
-    pub(crate) is_rollback: bool,
+    pub is_rollback: bool,
     /// The evaluation that gate told of when it was asked before.
-    pub(crate) told: Option<String>,
+    pub told: Option<String>,
 }
 
 /// A job of CodePipeline as the relay forwards it: its credentials stay behind.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-pub(crate) struct JobEvent {
+pub struct JobEvent {
     /// CodePipeline's id of the job.
-    pub(crate) job_id: String,
+    pub job_id: String,
     /// What the action's configuration says.
     #[serde(default)]
-    pub(crate) user_parameters: String,
+    pub user_parameters: String,
     /// Id of the first job of this action, where it was invoked before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) continuation: Option<String>,
+    pub continuation: Option<String>,
     /// ARN of the relay.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) function_arn: Option<String>,
+    pub function_arn: Option<String>,
 }
 
 /// Where the relay is, if it says so.
@@ -100,7 +111,7 @@ fn place(function_arn: Option<&str>) -> Place {
 ///
 /// # Errors
 /// What is wrong with it.
-pub(crate) fn codedeploy(body: &[u8]) -> Result<Asked, String> {
+pub fn codedeploy(body: &[u8]) -> Result<Asked, String> {
     let event: HookEvent = serde_json::from_slice(body).map_err(|error| {
         format!("not a CodeDeploy hook event: {error}; it has the keys DeploymentId and LifecycleEventHookExecutionId")
     })?;
@@ -124,7 +135,7 @@ pub(crate) fn codedeploy(body: &[u8]) -> Result<Asked, String> {
 ///
 /// # Errors
 /// It cannot.
-pub(crate) fn check_deployment_id(id: &str) -> Result<(), String> {
+pub fn check_deployment_id(id: &str) -> Result<(), String> {
     let plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
     if !id.starts_with("d-") || id.len() > DEPLOYMENT_ID_MAX || !plain(id) {
         return Err("DeploymentId must look like d-ABCDEF123".to_owned());
@@ -136,7 +147,7 @@ pub(crate) fn check_deployment_id(id: &str) -> Result<(), String> {
 ///
 /// # Errors
 /// It cannot.
-pub(crate) fn check_service_deployment(arn: &str) -> Result<(), String> {
+pub fn check_service_deployment(arn: &str) -> Result<(), String> {
     let sound = arn.starts_with("arn:")
         && arn.contains(":service-deployment/")
         && arn.len() <= ARN_MAX
@@ -152,7 +163,7 @@ pub(crate) fn check_service_deployment(arn: &str) -> Result<(), String> {
 ///
 /// # Errors
 /// What is wrong with it.
-pub(crate) fn ecs(body: &[u8]) -> Result<EcsAsked, String> {
+pub fn ecs(body: &[u8]) -> Result<EcsAsked, String> {
     let event: EcsEvent = serde_json::from_slice(body).map_err(|error| {
         format!("not an ECS hook event: {error}; it has the keys executionId, lifecycleStage and resourceArn")
     })?;
@@ -200,7 +211,7 @@ fn goes_back(stage: Stage, details: &EcsDetails) -> bool {
 ///
 /// # Errors
 /// What is wrong with it.
-pub(crate) fn codepipeline(body: &[u8]) -> Result<(Asked, String), String> {
+pub fn codepipeline(body: &[u8]) -> Result<(Asked, String), String> {
     let event: JobEvent = serde_json::from_slice(body)
         .map_err(|error| format!("not a job of CodePipeline: {error}"))?;
     let plain = |id: &str| {
@@ -222,7 +233,7 @@ pub(crate) fn codepipeline(body: &[u8]) -> Result<(Asked, String), String> {
 
 /// The policy that a person's text names: `gate:NAME` anywhere in it, else the whole of it where that is one
 /// word.
-pub(crate) fn policy_named(text: &str) -> Option<String> {
+pub fn policy_named(text: &str) -> Option<String> {
     let words: Vec<&str> = text.split_whitespace().collect();
     let said = words.iter().find_map(|word| word.strip_prefix("gate:"));
     let named = said.or(match words.as_slice() {

@@ -7,13 +7,13 @@ use policies::Stage;
 use policies::run::HOOK_LIMIT;
 use serde::{Deserialize, Serialize};
 
-use crate::aws::Place;
+use crate::place::Place;
 use crate::signature;
 
 /// The token that the answer to a question must carry: like a password, so never printed.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub(crate) struct Token(pub(crate) String);
+pub struct Token(pub String);
 
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -23,25 +23,25 @@ impl fmt::Debug for Token {
 
 /// A question as it arrived.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Asked {
+pub struct Asked {
     /// Who asks.
-    pub(crate) ask: Ask,
+    pub ask: Ask,
     /// In which region and account.
     #[serde(default)]
-    pub(crate) place: Place,
+    pub place: Place,
     /// When it was asked, in milliseconds since 1970, where it was on its way for long enough to say so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) asked_unix_millis: Option<u64>,
+    pub asked_unix_millis: Option<u64>,
 }
 
 impl Asked {
     /// A question that is asked now.
-    pub(crate) const fn now(ask: Ask, place: Place) -> Self {
+    pub const fn now(ask: Ask, place: Place) -> Self {
         Self { ask, place, asked_unix_millis: None }
     }
 
     /// From acceptance until whoever asks stops waiting, where that is known from the question alone.
-    pub(crate) fn limit(&self, now_unix_millis: u64) -> Option<Duration> {
+    pub fn limit(&self, now_unix_millis: u64) -> Option<Duration> {
         let age = self.age(now_unix_millis);
         match &self.ask {
             Ask::CodedeployHook { .. } | Ask::PipelineJob { .. } => {
@@ -62,7 +62,7 @@ impl Asked {
     }
 
     /// How long it was on its way.
-    pub(crate) fn age(&self, now_unix_millis: u64) -> Duration {
+    pub fn age(&self, now_unix_millis: u64) -> Duration {
         let asked = self.asked_unix_millis.unwrap_or(now_unix_millis);
         Duration::from_millis(now_unix_millis.saturating_sub(asked))
     }
@@ -75,7 +75,7 @@ const APPROVAL_LIMIT: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Who asks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
-pub(crate) enum Ask {
+pub enum Ask {
     /// A lifecycle hook of CodeDeploy, on ECS or Lambda.
     CodedeployHook {
         /// `d-…`.
@@ -144,7 +144,7 @@ pub(crate) enum Ask {
 /// A deployment that nobody asks about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "by", rename_all = "kebab-case")]
-pub(crate) enum Watched {
+pub enum Watched {
     /// By CodeDeploy.
     CodeDeploy {
         /// `d-…`.
@@ -159,7 +159,7 @@ pub(crate) enum Watched {
 
 /// What a question is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Subject {
+pub enum Subject {
     /// A deployment by CodeDeploy.
     CodeDeploy {
         /// `d-…`.
@@ -187,7 +187,7 @@ pub(crate) enum Subject {
 
 impl Subject {
     /// The deployment's id: what further questions of the same deployment have in common.
-    pub(crate) fn id(&self) -> &str {
+    pub fn id(&self) -> &str {
         match self {
             Self::CodeDeploy { id } => id,
             Self::Service { arn, .. } => arn.rsplit('/').next().unwrap_or(arn),
@@ -196,7 +196,7 @@ impl Subject {
     }
 
     /// The policy it is judged by, where whoever asks names one.
-    pub(crate) fn policy(&self) -> Option<&str> {
+    pub fn policy(&self) -> Option<&str> {
         match self {
             Self::Pipeline { policy, .. } => policy.as_deref(),
             Self::CodeDeploy { .. } | Self::Service { .. } => None,
@@ -206,7 +206,7 @@ impl Subject {
 
 impl Ask {
     /// What it is about.
-    pub(crate) fn subject(&self) -> Subject {
+    pub fn subject(&self) -> Subject {
         match self {
             Self::CodedeployHook { deployment_id, .. }
             | Self::CodedeployReady { deployment_id }
@@ -238,7 +238,7 @@ impl Ask {
     }
 
     /// The kind, for metrics and logs.
-    pub(crate) const fn kind(&self) -> &'static str {
+    pub const fn kind(&self) -> &'static str {
         match self {
             Self::CodedeployHook { .. } => "codedeploy-hook",
             Self::CodedeployReady { .. } => "codedeploy-ready",
@@ -251,13 +251,13 @@ impl Ask {
     }
 
     /// Whether somebody waits for an answer.
-    pub(crate) const fn waits(&self) -> bool {
+    pub const fn waits(&self) -> bool {
         !matches!(self, Self::Watch { .. })
     }
 
     /// The same question has the same id, so that a second delivery joins the first. What may be a token is
     /// shown as a digest alone. Letters, digits, `-` and `_`: it is part of a URL.
-    pub(crate) fn evaluation_id(&self) -> String {
+    pub fn evaluation_id(&self) -> String {
         let subject = self.subject();
         let of: String = subject
             .id()

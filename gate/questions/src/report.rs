@@ -15,7 +15,7 @@ const MEGABYTES_MAX: f64 = 1_048_576.0;
 const MEGABYTE: f64 = 1_048_576.0;
 
 /// What the log's end says of the invocation with this id; of any, where the id is not known.
-pub(super) fn read(tail: &str, request_id: Option<&str>) -> Option<Invoked> {
+pub fn read(tail: &str, request_id: Option<&str>) -> Option<Invoked> {
     let lines = tail.lines().rev().map(str::trim);
     let mut reports = lines.filter_map(|line| match line.strip_prefix("REPORT ") {
         Some(rest) => Some(text(rest)),

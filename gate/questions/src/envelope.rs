@@ -5,16 +5,16 @@ use policies::Stage;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::hooks::{self, check_deployment_id, check_service_deployment, policy_named};
 use crate::ask::{Ask, Asked, Token, Watched};
-use crate::aws::Place;
+use crate::hooks::{self, check_deployment_id, check_service_deployment, policy_named};
+use crate::place::Place;
 
 /// An SNS notification may hold an event; nothing holds an SNS notification.
 const DEPTH_MAX: u8 = 2;
 
 /// What a message says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Envelope {
+pub enum Envelope {
     /// Somebody asks.
     Asked(Box<Asked>),
     /// ECS has begun to deploy a service: which deployment that is has to be looked up.
@@ -78,7 +78,7 @@ struct ApprovalText {
 ///
 /// # Errors
 /// Why it is none that gate knows.
-pub(crate) fn read(body: &str) -> Result<Envelope, String> {
+pub fn read(body: &str) -> Result<Envelope, String> {
     open(body, None, DEPTH_MAX)
 }
 

@@ -2,35 +2,41 @@
 
 use aws_lc_rs::hmac;
 
-use crate::config::Key;
+use crate::key::Key;
 
 /// Header with the time of signing, in seconds since 1970.
-pub(crate) const TIMESTAMP: &str = "x-gate-timestamp";
+pub const TIMESTAMP: &str = "x-gate-timestamp";
 /// Header with the signature: `v1=<hex>`.
-pub(crate) const SIGNATURE: &str = "x-gate-signature";
+pub const SIGNATURE: &str = "x-gate-signature";
 /// A signature is good for this long either way: clocks differ, and a relay may retry.
-pub(crate) const VALID_SECONDS: u64 = 300;
+pub const VALID_SECONDS: u64 = 300;
 
 /// Why a request is not let in. Told to the log; the sender only learns that it was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Unsigned {
+pub enum Unsigned {
+    /// No time, no signature, or none of the form they have.
     #[error("a signature header is missing or malformed")]
     Missing,
+    /// Signed too long ago, or by a clock that is ahead.
     #[error("the timestamp is more than {VALID_SECONDS} s from this machine's clock")]
     Stale,
+    /// Of another key, or over something else.
     #[error("no key made this signature")]
     Wrong,
 }
 
 /// The value of the signature header for a request.
-pub(crate) fn sign(key: &Key, method: &str, path: &str, timestamp: u64, body: &[u8]) -> String {
-    let key = hmac::Key::new(hmac::HMAC_SHA256, &key.0);
+pub fn sign(key: &Key, method: &str, path: &str, timestamp: u64, body: &[u8]) -> String {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, key.bytes());
     let tag = hmac::sign(&key, &message(method, path, timestamp, body));
     format!("v1={}", hex(tag.as_ref()))
 }
 
 /// Whether one of the keys signed the request lately. The comparison takes the same time for all.
-pub(crate) fn verify(
+///
+/// # Errors
+/// None did.
+pub fn verify(
     keys: &[Key],
     (method, path): (&str, &str),
     (timestamp, signature): (Option<&str>, Option<&str>),
@@ -45,7 +51,7 @@ pub(crate) fn verify(
     }
     let message = message(method, path, timestamp, body);
     let good = |key: &&Key| {
-        hmac::verify(&hmac::Key::new(hmac::HMAC_SHA256, &key.0), &message, &signature).is_ok()
+        hmac::verify(&hmac::Key::new(hmac::HMAC_SHA256, key.bytes()), &message, &signature).is_ok()
     };
     keys.iter().find(good).map(|_key| ()).ok_or(Unsigned::Wrong)
 }
@@ -55,7 +61,7 @@ fn message(method: &str, path: &str, timestamp: u64, body: &[u8]) -> Vec<u8> {
 }
 
 /// Lower-case hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
+pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -76,15 +82,20 @@ mod tests {
 
     const BODY: &[u8] = br#"{"DeploymentId":"d-1"}"#;
 
+    fn key(text: &str) -> Key {
+        Key::new(text.as_bytes().to_vec()).unwrap()
+    }
+
     fn check(timestamp: &str, signature: &str, now: u64, expected: Result<(), Unsigned>) {
-        let keys = [Key(b"an old key of 16 bytes".to_vec()), Key(b"the key of 16 bytes".to_vec())];
+        let keys = [key("an old key of 16 bytes"), key("the key of 16 bytes")];
         let headers = (Some(timestamp), Some(signature));
         assert_eq!(verify(&keys, ("POST", "/hooks/codedeploy"), headers, BODY, now), expected);
     }
 
     #[test]
     fn a_request_is_let_in_only_with_a_fresh_signature_of_a_known_key() {
-        let key = Key(b"the key of 16 bytes".to_vec());
+        let other = key("some other key of theirs");
+        let key = key("the key of 16 bytes");
         let good = sign(&key, "POST", "/hooks/codedeploy", 1000, BODY);
         check("1000", &good, 1000, Ok(()));
         check("1000", &good, 1300, Ok(()));
@@ -99,13 +110,7 @@ mod tests {
         );
         check(
             "1000",
-            &sign(
-                &Key(b"some other key of theirs".to_vec()),
-                "POST",
-                "/hooks/codedeploy",
-                1000,
-                BODY,
-            ),
+            &sign(&other, "POST", "/hooks/codedeploy", 1000, BODY),
             1000,
             Err(Unsigned::Wrong),
         );
