@@ -419,6 +419,35 @@ fn every_test_that_the_table_names_exists() {
 }
 
 #[test]
+fn every_test_of_a_misbehaving_target_exists() {
+    let page = read("docs/troubleshooting.md");
+    let table = page.split("\n## ").find(|section| section.starts_with("What a misbehaving"));
+    let rows: Vec<&str> = table.unwrap().lines().filter(|line| line.starts_with("| ")).collect();
+    let mut checked = 0;
+    for row in rows.iter().skip(1) {
+        let tests = row.rsplit('|').nth(1).unwrap();
+        if tests.trim() == "the same" {
+            continue;
+        }
+        let mut words = tests.split('`').skip(1).step_by(2);
+        while let Some(word) = words.next() {
+            let (file, name) = match word.split_once("::") {
+                Some((file, name)) => (format!("tests/{file}.rs"), name),
+                None => (words.next().unwrap().to_owned(), word),
+            };
+            let text = read(&format!("probes/{file}"));
+            assert!(text.contains(&format!("async fn {name}()")), "{name} is not in {file}");
+            checked += 1;
+        }
+        let outcomes = row.split('|').nth(2).unwrap().split('`').skip(1).step_by(2);
+        for outcome in outcomes.filter(|word| *word != "redirects") {
+            assert!(policies::Outcome::ALL.iter().any(|one| one.name() == outcome), "{outcome}");
+        }
+    }
+    assert!(checked >= 35, "only {checked} tests found");
+}
+
+#[test]
 fn links_between_documents_lead_somewhere() {
     let root = place::root();
     for path in files(&root, &[".md"]) {
