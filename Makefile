@@ -6,7 +6,8 @@ VENV := $(CURDIR)/.venv/bin/python
 DENY := target/tools/bin/cargo-deny
 FUZZ := target/tools/bin/cargo-fuzz
 PEERS := target/peers
-FUZZ_RUN := PATH="$(CURDIR)/target/tools/bin:$$PATH" cargo +nightly fuzz run --fuzz-dir policies/fuzz --target-dir target/fuzz
+FUZZ_RUN := PATH="$(CURDIR)/target/tools/bin:$$PATH" cargo +nightly fuzz run --fuzz-dir fuzz --target-dir target/fuzz
+FUZZ_TARGETS := $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
 # How long `make fuzz` looks for trouble with each target.
 SECONDS ?= 60
 # How often `make crash` kills gate; SEED has it do the same again, in another order.
@@ -64,13 +65,13 @@ unit: build
 bench:
 	cargo bench -p policies --locked --bench evidence --bench run
 
-## Any input into the policy reader and the engines, SECONDS each. Needs a nightly compiler; `make unit`
-## replays what this found before without one.
-fuzz: fuzz-policy fuzz-evidence
+## Any bytes into every parser of what comes from outside, SECONDS each. Needs a nightly compiler; `make unit` runs the
+## checked-in corpora and variations of them without one.
+fuzz: $(FUZZ_TARGETS:%=fuzz-%)
 
 fuzz-%: $(FUZZ)
 	@mkdir -p target/fuzz/corpus/$*
-	$(FUZZ_RUN) $* target/fuzz/corpus/$* policies/fuzz/corpus/$* -- -max_total_time=$(SECONDS) -timeout=10
+	$(FUZZ_RUN) $* target/fuzz/corpus/$* fuzz/corpus/$* -- -max_total_time=$(SECONDS) -timeout=10 -rss_limit_mb=1024
 
 $(FUZZ):
 	cargo install cargo-fuzz --locked --version 0.13.2 --root target/tools

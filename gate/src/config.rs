@@ -5,7 +5,6 @@
 
 mod intake;
 mod journal;
-mod key;
 mod overrides;
 mod targets;
 
@@ -22,8 +21,8 @@ use crate::shell::Vault;
 use crate::tls::{Tls, TlsSettings};
 pub(crate) use intake::{IntakeSettings, Polled};
 pub(crate) use journal::{JournalLayer, JournalSettings, age, size};
-pub(crate) use key::Key;
 pub(crate) use overrides::{OverrideSettings, TokenReference};
+pub(crate) use questions::key::Key;
 pub(crate) use targets::{StaticTarget, TargetSetting};
 
 /// Where hooks arrive where nothing else is said.

@@ -1,8 +1,6 @@
 //! How questions arrive: by HTTP from the relay, from a queue, and by asking AWS what waits.
 
 mod door;
-pub(crate) mod envelope;
-pub(crate) mod hooks;
 mod http;
 mod keys;
 mod poll;
@@ -18,6 +16,7 @@ use crate::app::Gate;
 pub(crate) use door::{Shut, admit, is_signed};
 pub(crate) use http::router;
 pub(crate) use keys::Keys;
+pub(crate) use questions::{envelope, hooks};
 pub(crate) use tokens::{Shown, Tokens};
 
 /// What fetches questions, until gate stops.

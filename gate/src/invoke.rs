@@ -1,6 +1,5 @@
 //! Invokes versions of Lambda functions for probes: what came of it, whose fault that is, what Lambda reports.
 
-mod report;
 #[cfg(test)]
 mod tests;
 
@@ -11,6 +10,7 @@ use hyper::body::Bytes;
 use policies::Outcome;
 use policies::plan::{clipped, quoted};
 use probes::{Invocation, Invoker, Invoking, Lookup, Lost, Signer};
+use questions::report;
 use serde::Deserialize;
 use tokio::time::Instant;
 

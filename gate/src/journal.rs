@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::time::Duration;
 
-use policies::{Decision, Event, Moment, Question};
+use policies::{Decision, Moment, Question};
 use serde::{Deserialize, Serialize};
 
 use crate::ask::{Ask, Asked, Token};
@@ -23,6 +23,7 @@ use crate::aws::Place;
 use crate::clock::SinceBoot;
 
 pub(crate) use embedded::Embedded;
+pub(crate) use questions::record::Entry;
 use sqlite::Sqlite;
 
 /// A question with all that is needed to take it up again.
@@ -72,22 +73,6 @@ impl From<AsWritten> for Accepted {
             }
         }
     }
-}
-
-/// One thing that happened to a run.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Entry {
-    /// A fact, as the run was told it.
-    Fact {
-        /// The fact.
-        fact: Event,
-    },
-    /// The decision, written before it is sent.
-    Decided {
-        /// The decision.
-        decision: Decision,
-    },
 }
 
 /// A question with everything that happened to it.

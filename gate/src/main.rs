@@ -1,7 +1,6 @@
 //! `gate`: may this release take traffic?
 
 mod app;
-mod ask;
 mod aws;
 mod cli;
 mod client;
@@ -21,7 +20,6 @@ mod server;
 mod shell;
 mod sidecar;
 mod signals;
-mod signature;
 #[cfg(test)]
 mod simulation;
 mod telemetry;
@@ -29,6 +27,8 @@ mod tls;
 mod web;
 
 use std::process::ExitCode;
+
+use questions::{ask, signature};
 
 fn main() -> ExitCode {
     cli::main()

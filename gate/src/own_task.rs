@@ -8,7 +8,7 @@ use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::{Request, StatusCode};
 use policies::Arm;
-use serde::{Deserialize, Serialize};
+use questions::task;
 use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -20,6 +20,7 @@ use crate::cli::story;
 use crate::client::Client;
 
 pub(crate) use protection::protect;
+pub(crate) use questions::task::OwnTask;
 
 /// Set in every container of a task by the ECS agent.
 //= https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-metadata-endpoint-v4.html
@@ -30,28 +31,6 @@ const ASK_AGAIN: Duration = Duration::from_secs(5);
 const COLOUR_EVERY: Duration = Duration::from_secs(60);
 /// The agent is on the same host and answers in milliseconds.
 const AGENT_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// Who this task is.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, rename_all(deserialize = "PascalCase"))]
-pub(crate) struct OwnTask {
-    /// Name or ARN.
-    pub(crate) cluster: String,
-    #[serde(rename(deserialize = "TaskARN"))]
-    pub(crate) task_arn: String,
-    /// Of its task definition.
-    pub(crate) family: String,
-    /// Of its task definition.
-    pub(crate) revision: String,
-    /// Absent for a task that no service started.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) service_name: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) availability_zone: Option<String>,
-    /// `green` or `blue` while its service is being deployed and that may be looked up.
-    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
-    pub(crate) colour: Option<Arm>,
-}
 
 /// Whether gate runs in a task of ECS.
 pub(crate) fn in_ecs() -> bool {
@@ -110,13 +89,9 @@ async fn fetch(client: &Client, uri: &str) -> Result<OwnTask, String> {
     let request = Request::get(uri).body(Full::<Bytes>::default());
     let request = request.map_err(|error| format!("{METADATA_URI}: {error}"))?;
     match client.send(request, AGENT_TIMEOUT).await {
-        Ok((StatusCode::OK, body)) => match serde_json::from_slice::<OwnTask>(&body) {
-            Ok(task) if task.task_arn.is_empty() => {
-                Err("its answer: there is no TaskARN".to_owned())
-            }
-            Ok(task) => Ok(task),
-            Err(error) => Err(format!("its answer: {error}")),
-        },
+        Ok((StatusCode::OK, body)) => {
+            task::read(&body).map_err(|reason| format!("its answer: {reason}"))
+        }
         Ok((status, _)) => Err(format!("{uri} answered {status}")),
         Err(error) => Err(format!("{uri}: {}", story(&error))),
     }
@@ -176,18 +151,6 @@ mod tests {
     use crate::aws::ecs::{ServiceDeployment, ServiceFacts, ServiceRevision};
     use crate::aws::fake::FakeAws;
     use crate::aws::{Call, Failure};
-
-    #[test]
-    fn the_agents_answer_says_who_this_is() {
-        let answer = r#"{"Cluster":"prod","TaskARN":"arn:aws:ecs:r:1:task/prod/158d","Family":"web","Revision":"5","ServiceName":"web","DesiredStatus":"RUNNING","AvailabilityZone":"eu-west-1a","Containers":[{"Name":"gate"}]}"#;
-        let task: OwnTask = serde_json::from_str(answer).unwrap();
-        assert_eq!(
-            (task.task_arn.as_str(), task.service_name.as_deref(), task.revision.as_str()),
-            ("arn:aws:ecs:r:1:task/prod/158d", Some("web"), "5")
-        );
-        let shown = serde_json::to_value(&task).unwrap();
-        assert_eq!(shown["task_arn"], "arn:aws:ecs:r:1:task/prod/158d");
-    }
 
     async fn check(change: impl FnOnce(&mut FakeAws), expected: Option<Arm>) {
         let own = OwnTask {

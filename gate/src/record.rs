@@ -1,18 +1,13 @@
-//! A record: everything needed to explain and to replay one decision, in one file.
-//!
-//! It carries no secret: the token that the answer to a hook must carry stays in the journal.
+//! Records from where they are: files, folders of them, a journal, the id of an evaluation.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-use policies::replay::Fact;
-use policies::{Moment, Question};
-use serde::{Deserialize, Serialize};
+use questions::record::NoRecord;
 
-use crate::journal::{self, Entry, JournalError, Stored};
+use crate::journal::{self, JournalError, Stored};
+pub(crate) use questions::record::Record;
 
-/// The form of a record, as its files say it.
-const FORM: &str = "record-v1";
 /// What a record's file name ends with.
 pub(crate) const ENDING: &str = ".record.json";
 /// The first bytes of a journal.
@@ -21,20 +16,6 @@ const SQLITE_MAGIC: &[u8] = b"SQLite format 3\0";
 const RECORD_MAX_BYTES: u64 = 512 * 1024 * 1024;
 /// Records read at once.
 const RECORDS_MAX: usize = 10_000;
-
-/// One decision with all that led to it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Record {
-    gate: String,
-    /// What was asked.
-    pub(crate) question: Question,
-    /// AWS's id of the deployment, or `verify`.
-    pub(crate) deployment_id: String,
-    /// When it was accepted, in milliseconds since 1970.
-    pub(crate) accepted_unix_millis: u64,
-    /// What happened, in order.
-    entries: Vec<(Moment, Entry)>,
-}
 
 /// A record cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -61,35 +42,14 @@ pub(crate) enum RecordError {
     NoJournal { id: String },
 }
 
-impl Record {
-    /// A record of what the journal holds.
-    pub(crate) fn of(stored: Stored) -> Self {
-        Self::new(
-            stored.accepted.question,
-            stored.accepted.asked.ask.subject().id().to_owned(),
-            stored.accepted.accepted_unix_millis,
-            stored.entries,
-        )
-    }
-
-    /// A record of these entries.
-    pub(crate) fn new(
-        question: Question,
-        deployment_id: String,
-        accepted_unix_millis: u64,
-        entries: Vec<(Moment, Entry)>,
-    ) -> Self {
-        Self { gate: FORM.to_owned(), question, deployment_id, accepted_unix_millis, entries }
-    }
-
-    /// What happened, as the core replays it.
-    pub(crate) fn facts(&self) -> Vec<(Moment, Fact)> {
-        let fact = |entry: &Entry| match entry {
-            Entry::Fact { fact } => Fact::Event(fact.clone()),
-            Entry::Decided { decision } => Fact::Decided(decision.clone()),
-        };
-        self.entries.iter().map(|(at, entry)| (*at, fact(entry))).collect()
-    }
+/// A record of what the journal holds.
+pub(crate) fn of(stored: Stored) -> Record {
+    Record::new(
+        stored.accepted.question,
+        stored.accepted.asked.ask.subject().id().to_owned(),
+        stored.accepted.accepted_unix_millis,
+        stored.entries,
+    )
 }
 
 /// Reads what is named: a record's file, a folder of them, a journal, or the id of an evaluation in
@@ -108,7 +68,7 @@ pub(crate) fn read(named: &str, journal: Option<&Path>) -> Result<Vec<Record>, R
         read.map_err(|source| RecordError::Read { path: path.to_owned(), source })?;
         if magic == SQLITE_MAGIC {
             let stored = journal::read(path, None)?;
-            return limited(stored.into_iter().map(Record::of).collect());
+            return limited(stored.into_iter().map(of).collect());
         }
         return Ok(vec![file(path)?]);
     }
@@ -119,7 +79,7 @@ pub(crate) fn read(named: &str, journal: Option<&Path>) -> Result<Vec<Record>, R
     if stored.is_empty() {
         return Err(RecordError::Unknown { id: named.to_owned(), journal: journal.to_owned() });
     }
-    Ok(stored.into_iter().map(Record::of).collect())
+    Ok(stored.into_iter().map(of).collect())
 }
 
 fn folder(path: &Path) -> Result<Vec<Record>, RecordError> {
@@ -147,12 +107,10 @@ fn file(path: &Path) -> Result<Record, RecordError> {
         return Err(RecordError::TooLarge { path: path.to_owned() });
     }
     let bytes = std::fs::read(path).map_err(failed)?;
-    let record: Record = serde_json::from_slice(&bytes)
-        .map_err(|source| RecordError::Form { path: path.to_owned(), source })?;
-    if record.gate != FORM {
-        return Err(RecordError::Newer { path: path.to_owned(), found: record.gate });
-    }
-    Ok(record)
+    questions::record::read(&bytes).map_err(|error| match error {
+        NoRecord::Form(source) => RecordError::Form { path: path.to_owned(), source },
+        NoRecord::Newer(found) => RecordError::Newer { path: path.to_owned(), found },
+    })
 }
 
 fn limited(records: Vec<Record>) -> Result<Vec<Record>, RecordError> {

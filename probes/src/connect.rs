@@ -91,8 +91,18 @@ pub(crate) async fn connect(
     deadline: Instant,
     phases: &mut Phases,
 ) -> Result<TcpStream, Outcome> {
+    connect_by(look_up, target, deadline, phases).await
+}
+
+/// The same, by somebody else's word for where a name is.
+async fn connect_by(
+    look_up: impl AsyncFn(String, u16) -> io::Result<Vec<SocketAddr>>,
+    target: &Target,
+    deadline: Instant,
+    phases: &mut Phases,
+) -> Result<TcpStream, Outcome> {
     let asked = Instant::now();
-    let addresses = allowed(resolve(target, deadline, phases).await?)?;
+    let addresses = allowed(resolve(look_up, target, deadline, phases).await?)?;
     let began = Instant::now();
     let connected = timeout_at(deadline, TcpStream::connect(addresses.as_slice())).await;
     phases.set(Phase::Connect, began.elapsed());
@@ -113,8 +123,14 @@ pub(crate) async fn connect(
 const LOOKUPS_MAX: usize = 64;
 static LOOKUPS: Semaphore = Semaphore::const_new(LOOKUPS_MAX);
 
+/// Where a name is, as this machine knows it.
+async fn look_up(host: String, port: u16) -> io::Result<Vec<SocketAddr>> {
+    Ok(lookup_host((host.as_str(), port)).await?.collect())
+}
+
 /// The addresses of a target. A name that does not resolve in time is not the target's fault.
 async fn resolve(
+    look_up: impl AsyncFn(String, u16) -> io::Result<Vec<SocketAddr>>,
     target: &Target,
     deadline: Instant,
     phases: &mut Phases,
@@ -126,13 +142,13 @@ async fn resolve(
     let found = timeout_at(deadline, async {
         // Each takes a thread for as long as it lasts, given up or not.
         let _place = LOOKUPS.acquire().await.map_err(io::Error::other)?;
-        lookup_host((target.host.as_str(), target.port)).await
+        look_up(target.host.clone(), target.port).await
     })
     .await;
     phases.set(Phase::Resolve, began.elapsed());
     match found {
-        Ok(Ok(addresses)) => Ok(addresses.collect()),
-        Ok(Err(_)) | Err(_) => Err(Outcome::Dns),
+        Ok(Ok(addresses)) if !addresses.is_empty() => Ok(addresses),
+        Ok(Ok(_) | Err(_)) | Err(_) => Err(Outcome::Dns),
     }
 }
 
@@ -209,5 +225,69 @@ mod tests {
             check(&[address], Err(Outcome::Forbidden));
         }
         check(&[], Ok(&[]));
+    }
+
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use policies::deployment::Route;
+    use tokio::net::TcpListener;
+
+    fn named(port: u16) -> Target {
+        Target {
+            id: "shop".into(),
+            host: "shop.internal".into(),
+            port,
+            tls: false,
+            route: Route::Url,
+            health: None,
+            name: None,
+        }
+    }
+
+    async fn came(
+        look_up: impl AsyncFn(String, u16) -> io::Result<Vec<SocketAddr>>,
+        port: u16,
+        within: Duration,
+    ) -> Result<(), Outcome> {
+        let deadline = Instant::now() + within;
+        let phases = &mut Phases::default();
+        connect_by(look_up, &named(port), deadline, phases).await.map(drop)
+    }
+
+    const SOON: Duration = Duration::from_secs(5);
+
+    #[tokio::test]
+    async fn a_name_that_comes_and_goes_costs_only_the_probes_that_it_was_gone_for() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let here = listener.local_addr().unwrap();
+        let asked = AtomicUsize::new(0);
+        let flapping = async |host: String, _port: u16| {
+            assert_eq!(host, "shop.internal");
+            match asked.fetch_add(1, Ordering::Relaxed) % 4 {
+                0 => Ok(vec![here]),
+                1 => Err(io::Error::other("temporary failure in name resolution")),
+                // A name without an address, which some resolvers answer while it moves.
+                2 => Ok(Vec::new()),
+                _ => std::future::pending().await,
+            }
+        };
+        for _ in 0..3 {
+            assert_eq!(came(flapping, here.port(), SOON).await, Ok(()));
+            assert_eq!(came(flapping, here.port(), SOON).await, Err(Outcome::Dns));
+            assert_eq!(came(flapping, here.port(), SOON).await, Err(Outcome::Dns));
+            let soon = Duration::from_millis(20);
+            assert_eq!(came(flapping, here.port(), soon).await, Err(Outcome::Dns));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_name_is_tried_at_all_of_its_addresses() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let here = listener.local_addr().unwrap();
+        let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let moved = async |_host: String, _port: u16| Ok(vec![gone, here]);
+        assert_eq!(came(moved, here.port(), SOON).await, Ok(()));
+        let lost = async |_host: String, _port: u16| Ok(vec![gone, gone]);
+        assert_eq!(came(lost, here.port(), SOON).await, Err(Outcome::Refused));
     }
 }

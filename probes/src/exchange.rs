@@ -7,7 +7,7 @@ use std::time::Duration;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Bytes, Incoming};
 use hyper::client::conn::{http1, http2};
-use hyper::header::HeaderMap;
+use hyper::header::{CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use policies::plan::HttpVersion;
@@ -284,6 +284,10 @@ async fn read(
     mut hold: Hold<'_>,
 ) -> Result<Incame, Outcome> {
     let (head, mut body) = response.into_parts();
+    // Two ways to tell where it ends: an attempt to smuggle (RFC 9112 §6.3), which load balancers refuse too.
+    if head.headers.contains_key(TRANSFER_ENCODING) && head.headers.contains_key(CONTENT_LENGTH) {
+        return Err(Outcome::Protocol);
+    }
     if body.size_hint().lower() > outgoing.most_bytes as u64 {
         return Err(Outcome::TooLarge);
     }

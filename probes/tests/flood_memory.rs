@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::indexing_slicing,
+    clippy::print_stdout,
     clippy::unwrap_used,
     reason = "the whole file is a test; clippy knows only `#[test]` functions as such"
 )]
@@ -9,8 +10,10 @@
 mod common;
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use common::frames::{CONTINUATION, HEADERS, PING, SETTINGS, STATUS_200, frame, literal};
 use common::{order, plan, server, target, websocket_key};
 use peak_alloc::PeakAlloc;
 use policies::Outcome;
@@ -29,6 +32,11 @@ const TIMEOUT: Duration = Duration::from_secs(1);
 /// Below what 300 probes would hold of 1 MiB each, the target's own side included.
 const LIMIT_BYTES: usize = 128 * MIB;
 static BLOCK: [u8; 65_536] = [b'x'; 65_536];
+
+/// Far below what one connection is sent; 0.3 MiB is usual.
+const HOSTILE_BYTES: usize = 8 * MIB;
+/// What each connection is sent, unless the prober closes it.
+const HEAD_BYTES: usize = 100 * MIB;
 
 /// A target that says this, then as much as an answer may have but a little, and waits.
 async fn heavy(begins: impl Fn(&str) -> Vec<u8> + Clone + Send + 'static) -> SocketAddr {
@@ -66,9 +74,72 @@ async fn check(probe: &str, heavy: SocketAddr) {
     assert_eq!((green.due, blue.due), (600, 600), "the schedule goes on");
 }
 
+/// Fifty probes a second of a target that says this and then that for ever, a hundred megabytes and more: what is held of
+/// it, the target's own side included, and what it came to.
+async fn hostile(probe: &str, begins: Vec<u8>, goes_on: Vec<u8>, expected: Outcome) {
+    let goes_on = goes_on.repeat(BLOCK.len().div_ceil(goes_on.len()));
+    let sent: &'static AtomicUsize = Box::leak(Box::default());
+    let address = server(move |mut stream| {
+        let (begins, goes_on) = (begins.clone(), goes_on.clone());
+        async move {
+            let _request = stream.read(&mut [0; 2048]).await;
+            let _begun = stream.write_all(&begins).await;
+            for _ in 0..HEAD_BYTES / goes_on.len() {
+                if stream.write_all(&goes_on).await.is_err() {
+                    return;
+                }
+                sent.fetch_add(goes_on.len(), Ordering::Relaxed);
+            }
+        }
+    })
+    .await;
+    let mut plan = plan(probe, vec![target(address, false)], vec![]);
+    (plan.timeout, plan.tick) = (TIMEOUT, TIMEOUT);
+    HEAP.reset_peak_usage();
+    let before = HEAP.current_usage();
+    let prober = Prober::start().unwrap();
+    let mut session = prober.begin(order(plan));
+    let mut tick = session.tick().await.unwrap().green.total();
+    // Where this machine was too busy to send any in time.
+    while tick.late == tick.due {
+        tick = session.tick().await.unwrap().green.total();
+    }
+    let held = HEAP.peak_usage().saturating_sub(before);
+    assert!(held < HOSTILE_BYTES, "{} KiB at the peak: {:?}", held / 1024, tick.outcomes);
+    assert_eq!(tick.due, 50, "the schedule goes on");
+    // Small pieces cost a little each, and without optimisation more than there is time for.
+    let slow = if expected == Outcome::TooLarge { Outcome::Timeout } else { expected };
+    let came = |outcome| tick.outcomes.get(&outcome).copied().unwrap_or(0);
+    let named = came(expected) + if slow == expected { 0 } else { came(slow) };
+    assert!(named > 0 && named + tick.late == 50, "{expected}: {:?}", tick.outcomes);
+    // Shown by the test harness where it fails, or with `--nocapture`.
+    println!(
+        "{expected}: {} KiB held, {} KiB sent",
+        held / 1024,
+        sent.load(Ordering::Relaxed) / 1024
+    );
+}
+
 /// One test: what runs beside it would be measured with it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn answers_that_never_end_are_held_within_a_bound() {
+    let one = "{ http: { path: / } }";
+    let ok = || b"HTTP/1.1 200 OK\r\n".to_vec();
+    let length = || [ok(), b"content-length: 2\r\nx-long: ".to_vec()].concat();
+    hostile(one, length(), b"x".to_vec(), Outcome::Protocol).await;
+    hostile(one, ok(), b"x-more: and more\r\n".to_vec(), Outcome::Protocol).await;
+    hostile(one, ok(), b"\r\nxxxxxxxx".to_vec(), Outcome::TooLarge).await;
+    let chunked = [ok(), b"transfer-encoding: chunked\r\n\r\n".to_vec()].concat();
+    hostile(one, chunked, [b"1000\r\n", &BLOCK[..4096], b"\r\n"].concat(), Outcome::TooLarge).await;
+    hostile(one, Vec::new(), b"HTTP/1.1 100 Continue\r\n\r\n".to_vec(), Outcome::TooLarge).await;
+    hostile(one, Vec::new(), b"\0\x01garbage".to_vec(), Outcome::Protocol).await;
+    let two = "{ http: { path: /, version: 2 } }";
+    let settings = frame(SETTINGS, 0, 0, &[]);
+    let begun = [settings.clone(), frame(HEADERS, 0, 1, STATUS_200)].concat();
+    let more = frame(CONTINUATION, 0, 1, &literal("x-more", &"and more ".repeat(12)));
+    hostile(two, begun, more, Outcome::Protocol).await;
+    hostile(two, Vec::new(), settings.clone(), Outcome::TooLarge).await;
+    hostile(two, settings, frame(PING, 0, 0, &[7; 8]), Outcome::TooLarge).await;
     let http = |_request: &str| b"HTTP/1.1 200 OK\r\ncontent-length: 1048576\r\n\r\n".to_vec();
     let kept = "{ http: { path: /, expect: { text: ok } } }";
     check(kept, heavy(http).await).await;

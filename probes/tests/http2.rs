@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use common::certificates::Authority;
 use common::frames::{
-    CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PING, RST_STREAM, SETTINGS, STATUS_200,
-    frame, goaway, literal, request,
+    CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PING, PUSH_PROMISE, RST_STREAM, SETTINGS,
+    STATUS_200, WINDOW_UPDATE, frame, goaway, literal, request,
 };
 use common::service::{answer, serving, serving_tls};
 use common::{
@@ -118,6 +118,24 @@ async fn what_is_no_http2_is_a_protocol_error() {
     let ten = [STATUS_200, &literal("content-length", "10")].concat();
     let short = [frame(HEADERS, END_HEADERS, 1, &ten), frame(DATA, END_STREAM, 1, b"ok")];
     check(When::Asked, &short, Then::Stall, Outcome::Protocol).await;
+    // Streams that nobody opened are reset and promised, a request is made of who asks, a window of more than there is.
+    let reset = frame(RST_STREAM, 0, 7, &[0, 0, 0, 8]);
+    check(When::Asked, &[reset], Then::Repeat, Outcome::Protocol).await;
+    let promise = frame(PUSH_PROMISE, END_HEADERS, 1, &[&[0, 0, 0, 2], STATUS_200].concat());
+    check(When::Asked, &[promise], Then::Repeat, Outcome::Protocol).await;
+    let asks = frame(HEADERS, END_HEADERS | END_STREAM, 2, STATUS_200);
+    check(When::Asked, &[asks], Then::Repeat, Outcome::Protocol).await;
+    let window = frame(WINDOW_UPDATE, 0, 0, &[0x7f, 0xff, 0xff, 0xff]);
+    check(When::Asked, &[window], Then::Repeat, Outcome::Protocol).await;
+    // A frame larger than was agreed on.
+    let large = frame(DATA, 0, 1, &[0; 16_385]);
+    check(
+        When::Asked,
+        &[frame(HEADERS, END_HEADERS, 1, STATUS_200), large],
+        Then::Stall,
+        Outcome::Protocol,
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -144,7 +162,10 @@ async fn endless_answers_are_cut() {
 #[tokio::test]
 async fn chatter_without_an_answer_is_cut() {
     let early = frame(HEADERS, END_HEADERS, 1, &literal(":status", "103"));
-    for chatter in [frame(PING, 0, 0, &[7; 8]), frame(SETTINGS, 0, 0, &[]), early] {
+    // Unknown frames are to be passed over; a window may grow, if only by one at a time.
+    let (unknown, window) = (frame(0x7f, 0, 0, b"what"), frame(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1]));
+    let (ping, settings) = (frame(PING, 0, 0, &[7; 8]), frame(SETTINGS, 0, 0, &[]));
+    for chatter in [ping, settings, early, unknown, window] {
         let address = saying(When::Asked, &[chatter], Then::Repeat).await;
         let mut plan = plan(TWO, vec![target(address, false)], vec![]);
         // Every frame costs a little, and without optimisation more.

@@ -90,6 +90,18 @@ async fn only_a_valid_certificate_of_a_trusted_authority_is_good() {
 }
 
 #[tokio::test]
+async fn a_certificate_that_signed_itself_or_is_not_valid_yet_is_not_good() {
+    for probe in [HTTP, TLS] {
+        let roots = Authority::new();
+        for identity in [Authority::of_its_own(ADDRESS), roots.issue_for_later(ADDRESS)] {
+            let address = naming(identity.acceptor(&[], None)).await;
+            let files = Files { roots: &roots, shows: None };
+            came_to(&tick(probe, address, &files).await, Outcome::Tls);
+        }
+    }
+}
+
+#[tokio::test]
 async fn the_name_is_the_hosts_unless_the_policy_says_another() {
     let http = |more: &str, said: &str| {
         format!("http: {{ path: /, {more} expect: {{ text: '{said}' }} }}")

@@ -43,7 +43,7 @@ fn metadata() -> Value {
 /// Crate → what it depends on, tests and benches included.
 fn dependencies() -> BTreeMap<String, Vec<String>> {
     let metadata = metadata();
-    let members = ["policies", "probes", "gate", "tests"];
+    let members = ["policies", "questions", "probes", "gate", "tests"];
     let packages = metadata["packages"].as_array().unwrap().iter();
     packages
         .filter(|package| members.contains(&package["name"].as_str().unwrap()))
@@ -59,7 +59,7 @@ fn dependencies() -> BTreeMap<String, Vec<String>> {
 #[test]
 fn crates_stand_in_a_straight_line() {
     let dependencies = dependencies();
-    let line = ["policies", "probes", "gate", "tests"];
+    let line = ["policies", "questions", "probes", "gate", "tests"];
     for (place, name) in line.iter().enumerate() {
         for right in &line[place..] {
             assert!(!dependencies[*name].contains(&(*right).to_owned()), "{name} knows {right}");
@@ -99,6 +99,25 @@ fn the_core_depends_on_nothing_that_does_anything() {
     ];
     for dependency in &dependencies()["policies"] {
         assert!(allowed.contains(&dependency.as_str()), "policies depends on {dependency}");
+    }
+}
+
+#[test]
+fn what_reads_questions_depends_on_nothing_that_does_anything() {
+    // No runtime and no AWS SDK: each of its parsers can be fuzzed by itself.
+    let allowed = [
+        "policies",
+        // Digests and signatures.
+        "aws-lc-rs",
+        "jiff",
+        "serde",
+        "serde_json",
+        "thiserror",
+        // For its tests alone.
+        "expect-test",
+    ];
+    for dependency in &dependencies()["questions"] {
+        assert!(allowed.contains(&dependency.as_str()), "questions depends on {dependency}");
     }
 }
 
@@ -452,6 +471,35 @@ fn every_route_is_known_and_said_to_take_no_url_no_command_and_no_file_name() {
         expected.insert(path.to_owned());
     }
     assert_eq!(routes, expected);
+}
+
+#[test]
+fn every_test_of_a_misbehaving_target_exists() {
+    let page = read("docs/troubleshooting.md");
+    let table = page.split("\n## ").find(|section| section.starts_with("What a misbehaving"));
+    let rows: Vec<&str> = table.unwrap().lines().filter(|line| line.starts_with("| ")).collect();
+    let mut checked = 0;
+    for row in rows.iter().skip(1) {
+        let tests = row.rsplit('|').nth(1).unwrap();
+        if tests.trim() == "the same" {
+            continue;
+        }
+        let mut words = tests.split('`').skip(1).step_by(2);
+        while let Some(word) = words.next() {
+            let (file, name) = match word.split_once("::") {
+                Some((file, name)) => (format!("tests/{file}.rs"), name),
+                None => (words.next().unwrap().to_owned(), word),
+            };
+            let text = read(&format!("probes/{file}"));
+            assert!(text.contains(&format!("async fn {name}()")), "{name} is not in {file}");
+            checked += 1;
+        }
+        let outcomes = row.split('|').nth(2).unwrap().split('`').skip(1).step_by(2);
+        for outcome in outcomes.filter(|word| *word != "redirects") {
+            assert!(policies::Outcome::ALL.iter().any(|one| one.name() == outcome), "{outcome}");
+        }
+    }
+    assert!(checked >= 35, "only {checked} tests found");
 }
 
 #[test]

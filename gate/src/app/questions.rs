@@ -23,7 +23,7 @@ use crate::crash;
 use crate::intake::{Keys, Tokens};
 use crate::journal::{Accepted, Entry, Journal, JournalError, Listed, State, Stored};
 use crate::library::Library;
-use crate::record::Record;
+use crate::record::{self, Record};
 use crate::resolve::Resolver;
 use crate::shell::{
     Backlog, CloudCase, Conduct, Conducted, Memory, Notifier, Outbox, Probing, Vault, conduct,
@@ -532,7 +532,7 @@ impl Gate {
 
     /// Everything needed to explain and to replay a decision, from the journal.
     pub(crate) async fn record(&self, id: &str) -> Result<Option<Record>, JournalError> {
-        Ok(self.journal.load(id).await?.map(Record::of))
+        Ok(self.journal.load(id).await?.map(record::of))
     }
 
     /// The newest questions.

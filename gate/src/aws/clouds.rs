@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+pub(crate) use questions::Place;
 use tokio::sync::{Mutex, OnceCell};
 
 use super::{Aws, RealAws};
@@ -12,26 +12,6 @@ use crate::telemetry::Metrics;
 
 /// Regions and accounts that are kept at once; a daemon serves a handful.
 const CLOUDS_MAX: usize = 64;
-
-/// Where a question comes from.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(crate) struct Place {
-    /// `None` for the region gate runs in.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) region: Option<String>,
-    /// `None` for the account gate runs in.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) account: Option<String>,
-}
-
-impl Place {
-    /// Where an ARN points: its fourth and fifth part.
-    pub(crate) fn of_arn(arn: &str) -> Self {
-        let mut parts = arn.split(':').skip(3).map(str::to_owned);
-        let mut next = || parts.next().filter(|part| !part.is_empty());
-        Self { region: next(), account: next() }
-    }
-}
 
 /// Region and role, each where it is not gate's own: what makes one AWS another.
 pub(crate) type CloudKey = (Option<String>, Option<String>);

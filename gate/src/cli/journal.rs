@@ -11,7 +11,7 @@ use super::{FAILED, OK, Output, USAGE, complain, say, say_json, story};
 use crate::clock::unix_millis;
 use crate::config::{self, JournalLayer, Layer};
 use crate::journal::{self, Archive, Fault, JournalError, Looked, Retention};
-use crate::record::{ENDING, Record};
+use crate::record::{self, ENDING, Record};
 
 /// Look after a journal: check it, export what is in it, let go of what is old.
 #[derive(Debug, Args)]
@@ -197,7 +197,7 @@ impl Export {
                         complain(&format!("{id}: {} entries cannot be read", stored.unreadable));
                         unread += 1;
                     }
-                    self.write(id, &Record::of(stored))?;
+                    self.write(id, &record::of(stored))?;
                     written += 1;
                 }
                 Ok(None) if self.id.is_some() => {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use policies::{Answer, ArmTick, Basis, Delivery, Outcome, Sample, TargetTick, Tick};
+use policies::{Answer, ArmTick, Basis, Delivery, Event, Outcome, Sample, TargetTick, Tick};
 use sqlite::Write;
 
 /// A journal in a folder of its own, removed with it.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::{Request, StatusCode};
+use questions::task::is_protected;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
@@ -85,38 +86,8 @@ async fn put(client: &Client, uri: &str, protect: bool) -> Result<(), String> {
         .map_err(|error| format!("{AGENT_URI}: {error}"))?;
     match client.send(request, AGENT_TIMEOUT).await {
         // A refusal comes as 200 with `failure` or `error` in it, too.
-        Ok((StatusCode::OK, body)) if is_now(&body, protect) => Ok(()),
+        Ok((StatusCode::OK, body)) if is_protected(&body) == Some(protect) => Ok(()),
         Ok((status, body)) => Err(format!("{status}: {}", String::from_utf8_lossy(&body))),
         Err(error) => Err(story(&error)),
-    }
-}
-
-/// Whether the agent says that the protection is as it was asked for.
-fn is_now(answer: &[u8], protect: bool) -> bool {
-    let answer: serde_json::Value = serde_json::from_slice(answer).unwrap_or_default();
-    let enabled = answer.pointer("/protection/ProtectionEnabled");
-    enabled.and_then(serde_json::Value::as_bool) == Some(protect)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_what_the_agent_confirms_counts() {
-        let check = |answer: &str, protect: bool, expected: bool| {
-            assert_eq!(is_now(answer.as_bytes(), protect), expected, "{answer}");
-        };
-        let protected = r#"{"protection":{"ExpirationDate":"2026-01-01T00:00:00Z","ProtectionEnabled":true,"TaskArn":"arn"}}"#;
-        check(protected, true, true);
-        check(protected, false, false);
-        check(r#"{"protection":{"ProtectionEnabled":false,"TaskArn":"arn"}}"#, false, true);
-        check(
-            r#"{"failure":{"Arn":"arn","Detail":null,"Reason":"DEPLOYMENT_BLOCKED"}}"#,
-            true,
-            false,
-        );
-        check(r#"{"error":{"Arn":"arn","Code":"AccessDeniedException"}}"#, true, false);
-        check("<html>", true, false);
     }
 }

@@ -1,6 +1,7 @@
 //! How intervals are written: HDR V2 in base64, which HdrHistogram reads in every language.
 
 use std::fmt;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -127,7 +128,10 @@ impl<'de> Visitor<'de> for EitherForm {
             match key.as_str() {
                 "buckets" => {
                     let buckets: std::collections::BTreeMap<u32, u32> = map.next_value()?;
-                    buckets.into_iter().for_each(|(edge, count)| interval.add(edge, count));
+                    // Whatever the file says: only buckets that there are, and none that is empty.
+                    for (micros, count) in buckets {
+                        interval.record_many(Duration::from_micros(micros.into()), count);
+                    }
                 }
                 // Samples above an hour, in the last bucket already.
                 "overflow" => {
@@ -144,7 +148,6 @@ impl<'de> Visitor<'de> for EitherForm {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use std::time::Duration;
 
     proptest! {
         #[test]
@@ -184,6 +187,10 @@ mod tests {
         assert_eq!(read.count(), 4);
         assert_eq!(read.above(Duration::from_micros(249_855)), 1);
         serde_json::from_str::<Interval>(r#"{"bucket":{}}"#).unwrap_err();
+        // Edges that are none, beyond an hour or of nothing: what is read is the same when it was written again.
+        let odd = r#"{"buckets":{"0":1,"99999":2,"4294967295":1,"500":0}}"#;
+        let read: Interval = serde_json::from_str(odd).unwrap();
+        assert_eq!((read.count(), Interval::from_wire(&read.to_wire()).unwrap()), (4, read));
     }
 
     #[test]

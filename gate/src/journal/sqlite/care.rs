@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use super::super::{Fault, JournalError, Looked, Pruned, Retention, Stored};
 use super::{Sqlite, failed, mark};
-use crate::record::Record;
+use crate::record;
 
 /// Faults of the file that SQLite names at most: the first say enough.
 const FILE_FAULTS_MAX: usize = 20;
@@ -241,7 +241,7 @@ fn used(connection: &Connection) -> rusqlite::Result<u64> {
 
 /// Whether the facts lead this gate to another decision than the one that is written down.
 fn replays_otherwise(stored: Stored) -> bool {
-    let record = Record::of(stored);
+    let record = record::of(stored);
     let facts = record.facts();
     let again = replay(record.question.clone(), &facts, None);
     let recorded = policies::replay::recorded(&facts).map(|(fell, _)| fell.decision);

@@ -1,7 +1,0 @@
-//! Any bytes as a policy: see `../bodies.rs`.
-#![no_main]
-
-#[path = "../bodies.rs"]
-mod bodies;
-
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| bodies::policy(bytes));
