@@ -8,8 +8,6 @@ use tests::process::Holding;
 use crate::place::Place;
 use crate::post;
 
-/// Questions under way at once; each takes a minute.
-const RUNS: usize = 30;
 /// A question begins so often.
 const ASK_EVERY: Duration = Duration::from_secs(2);
 /// Every so many-th comes by the queue.
@@ -24,8 +22,8 @@ const DESCRIPTORS_GROWTH_MAX: f64 = 8.0;
 /// The last questions are answered within this time.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(270);
 
-/// Asks for so many minutes. True if gate held what it held.
-pub async fn run(place: &mut Place, minutes: u64) -> bool {
+/// Asks for so many minutes, so many questions at once, each of which takes a minute. True if gate held what it held.
+pub async fn run(place: &mut Place, minutes: u64, runs: usize) -> bool {
     let began = Instant::now();
     let length = Duration::from_secs(minutes * 60);
     let mut samples: Vec<(f64, Holding)> = Vec::new();
@@ -36,7 +34,7 @@ pub async fn run(place: &mut Place, minutes: u64) -> bool {
     while began.elapsed() < length {
         due.tick().await;
         open.retain(|id| place.cloud.deployment(id).waits());
-        if open.len() < RUNS {
+        if open.len() < runs {
             let deployment = place.deploy("steady", true);
             let body = place.cloud.hook(&deployment);
             if asked.len() % BY_QUEUE == 0 {
@@ -102,7 +100,7 @@ fn growth(part: &[(f64, Holding)], of: impl Fn(&Holding) -> f64) -> f64 {
 }
 
 #[cfg(test)]
-mod tests {
+mod test {
     use super::*;
 
     #[test]
