@@ -164,7 +164,7 @@ fn is_twice(answers: &[Answer]) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+mod test {
     use std::time::Duration;
 
     use super::*;

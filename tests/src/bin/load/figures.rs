@@ -33,7 +33,7 @@ pub fn above(buckets: &[(f64, u64)], bound: f64) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
+mod test {
     use super::*;
 
     #[test]

@@ -45,6 +45,9 @@ enum What {
         /// For how long.
         #[arg(long, env = "MINUTES", default_value_t = 60)]
         minutes: u64,
+        /// Questions under way at once: fewer for a build that is not optimised.
+        #[arg(long, env = "RUNS", default_value_t = 30)]
+        runs: usize,
     },
 }
 
@@ -68,7 +71,7 @@ async fn main() -> ExitCode {
             }
             written.is_good()
         }
-        What::Soak { minutes } => soak::run(&mut place().await, *minutes).await,
+        What::Soak { minutes, runs } => soak::run(&mut place().await, *minutes, *runs).await,
     };
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
