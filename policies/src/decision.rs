@@ -56,6 +56,8 @@ pub enum Basis {
     NothingToMeasure,
     /// Judged, recorded, but told only to observe.
     Observed,
+    /// A person said so.
+    Overridden,
 }
 
 impl Basis {
@@ -73,6 +75,7 @@ impl Basis {
             Self::RollbackDeployment => "rollback-deployment",
             Self::NothingToMeasure => "nothing-to-measure",
             Self::Observed => "observed",
+            Self::Overridden => "overridden",
         }
     }
 }
@@ -106,11 +109,14 @@ impl Decision {
     pub const fn exit_code(&self) -> u8 {
         match (self.basis, self.answer) {
             (
-                Basis::Proven | Basis::RollbackDeployment | Basis::NothingToMeasure,
+                Basis::Proven
+                | Basis::RollbackDeployment
+                | Basis::NothingToMeasure
+                | Basis::Overridden,
                 Answer::Continue,
             )
             | (Basis::Observed, _) => 0,
-            (Basis::Proven | Basis::Condition, Answer::Rollback) => 1,
+            (Basis::Proven | Basis::Condition | Basis::Overridden, Answer::Rollback) => 1,
             _ => 3,
         }
     }
@@ -130,6 +136,8 @@ mod tests {
             (Basis::NothingToMeasure, Continue, 0),
             (Basis::Proven, Rollback, 1),
             (Basis::Condition, Rollback, 1),
+            (Basis::Overridden, Continue, 0),
+            (Basis::Overridden, Rollback, 1),
             (Basis::Undecided, Continue, 3),
             (Basis::Undecided, Rollback, 3),
             (Basis::NoData, Continue, 3),

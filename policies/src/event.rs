@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::decision::Decision;
 use crate::deployment::Deployment;
 use crate::moment::Moment;
+use crate::overrides::Override;
 use crate::plan::Plan;
 use crate::reading::Reading;
 use crate::sample::Blame;
@@ -60,6 +61,11 @@ pub enum Event {
     Undelivered {
         /// Why.
         trouble: Trouble,
+    },
+    /// A person says what is to become of it. What would be refused is not reported.
+    Overridden {
+        /// What, who and why.
+        said: Override,
     },
     /// Gate restarted; what was under way must be taken up again.
     Resumed,

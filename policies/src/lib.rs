@@ -31,6 +31,7 @@ pub mod verdict;
 
 pub mod decision;
 pub mod event;
+pub mod overrides;
 pub mod phase;
 pub mod report;
 pub mod run;
@@ -45,6 +46,7 @@ pub use document::{Fault, PolicyFile, PolicySet};
 pub use event::{Action, Delivery, Event, PolicyInForce, Trouble};
 pub use histogram::Histogram;
 pub use moment::Moment;
+pub use overrides::{Override, Refusal, Wish};
 pub use phase::Phase;
 pub use plan::Plan;
 pub use policy::Policy;

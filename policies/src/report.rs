@@ -44,6 +44,15 @@ pub struct Report {
     pub duration_seconds: f64,
     /// Seconds from acceptance to the deadline in force.
     pub deadline_seconds: f64,
+    /// Who holds it, while somebody does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held: Option<HoldReport>,
+    /// What people said of it, in order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub overrides: Vec<OverrideReport>,
+    /// Whether somebody may still override it.
+    #[serde(skip)]
+    pub overridable: bool,
     /// What it is about, once resolved.
     pub deployment: Option<Deployment>,
     /// File of the policy in force.
@@ -78,6 +87,32 @@ pub struct Report {
     pub assumptions: Option<String>,
     /// The judging after the answer, where there was any.
     pub watch: Option<WatchReport>,
+}
+
+/// Nothing is decided while somebody holds a question.
+#[derive(Clone, Debug, Serialize)]
+pub struct HoldReport {
+    /// Who.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+    /// Seconds from acceptance to its end.
+    pub until_seconds: f64,
+    /// What would be decided without it.
+    pub meanwhile: Option<String>,
+}
+
+/// What a person said of a question.
+#[derive(Clone, Debug, Serialize)]
+pub struct OverrideReport {
+    /// Seconds from acceptance.
+    pub at_seconds: f64,
+    /// `hold`, `continue`, `rollback` or `release`.
+    pub action: &'static str,
+    /// Who.
+    pub by: String,
+    /// Why.
+    pub reason: String,
 }
 
 /// The judging after the answer.

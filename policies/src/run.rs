@@ -5,6 +5,7 @@ mod continuous;
 mod judging;
 mod late;
 mod observing;
+mod overriding;
 mod reason;
 mod recent;
 mod targets;
@@ -18,7 +19,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::decision::{Answer, Basis, Decision};
-use crate::deployment::{Arm, Deployment, Route};
+use crate::deployment::{Arm, Deployment};
 use crate::document::PolicyFile;
 use crate::event::{Action, Delivery, Event, PolicyInForce, Trouble};
 use crate::judge::{Judge, Silence};
@@ -27,6 +28,7 @@ use crate::phase::Phase;
 use crate::plan::Plan;
 use crate::policy::{DEADLINE_DEFAULT, Policy};
 use crate::report::changes;
+use overriding::Overriding;
 use timeline::Timeline;
 use watching::Watching;
 
@@ -116,6 +118,7 @@ pub struct Run {
     newest_readings: BTreeMap<String, i64>,
     /// Judges instead of the policy that was in force: for a replay.
     instead: Option<(String, Policy)>,
+    overriding: Overriding,
     timeline: Timeline,
 }
 
@@ -151,6 +154,7 @@ impl Run {
             traffic_since: None,
             newest_readings: BTreeMap::new(),
             instead: None,
+            overriding: Overriding::default(),
             timeline: Timeline::default(),
         }
     }
@@ -179,6 +183,7 @@ impl Run {
                 | Event::Resumed
         );
         self.observe(&event);
+        self.look_at_hold();
         let actions = self.happens(event);
         self.resolving |= actions.iter().any(|action| matches!(action, Action::Resolve { .. }));
         actions
@@ -206,6 +211,7 @@ impl Run {
                 | Event::Ticked { .. }
                 | Event::Read { .. }
                 | Event::Woke
+                | Event::Overridden { .. }
                 | Event::TakenOver,
             ) => Vec::new(),
             (Phase::Watching | Phase::Vetoing, event) => self.answered(event),
@@ -234,6 +240,7 @@ impl Run {
             | Event::Woke
             | Event::Resumed
             | Event::TakenOver
+            | Event::Overridden { .. }
             | Event::Delivered { .. }
             | Event::Undelivered { .. }
                 if past =>
@@ -243,7 +250,11 @@ impl Run {
             Event::Unchanged => self.unchanged(),
             Event::Unresolved { trouble } => self.unresolved(trouble),
             Event::Read { reading } => self.read(&reading),
-            Event::Woke => vec![Action::WakeAt(self.deadline())],
+            Event::Woke => {
+                let after_hold = self.after_hold();
+                std::iter::once(Action::WakeAt(self.deadline())).chain(after_hold).collect()
+            }
+            Event::Overridden { said } => self.overridden(said),
             Event::Resumed => self.resumed(),
             Event::TakenOver if self.question.watch_only => {
                 self.end_watch("a question of the deployment took over".to_owned())
@@ -355,6 +366,7 @@ impl Run {
             self.warm_up_ticks = u64::try_from(ticks).unwrap_or(u64::MAX);
         }
         self.judge = Some(judge.of_targets(plan.green.len()));
+        self.nothing_meanwhile();
         self.silence = Silence::of(!plan.blue.is_empty());
         if self.question.watch_only {
             let nothing = || "the policy has no `watch`".to_owned();
@@ -364,26 +376,6 @@ impl Run {
         self.phase = if self.warm_up_ticks > 0 { Phase::WarmUp } else { Phase::Judging };
         let probe = Action::Probe(Box::new(plan));
         vec![deadline, probe, Action::Resolve { after: RESOLVE_EVERY }]
-    }
-
-    /// Why the policy's probes cannot be made of what the deployment has: functions are invoked, addresses
-    /// are not.
-    fn mismatch(&self, policy: &Policy) -> Option<String> {
-        let script = &policy.probe.script;
-        let mut green = self.deployment.iter().flat_map(|deployment| &deployment.green);
-        let other = green.find(|target| (target.route == Route::Function) != script.invokes())?;
-        Some(if script.invokes() {
-            format!(
-                "the policy invokes functions (`lambda`), and {} is an address; write `http`, `grpc` or another protocol, or name the functions it is for in `applies-to`",
-                other.id
-            )
-        } else {
-            format!(
-                "the policy probes by `{}`, and {} is a version of a Lambda function, which has no address; write `probe: {{ lambda: {{}} }}`, or a policy with `applies-to: {{ function: … }}`",
-                script.protocol(),
-                other.id
-            )
-        })
     }
 
     /// Takes note of how long whoever asks waits. Said once: what is said later is shorter by the time between.
@@ -501,6 +493,7 @@ impl Run {
         self.waits_until = None;
         self.timeline.note(self.now, "gate restarted; resuming with the evidence on disk");
         let mut actions = vec![Action::WakeAt(self.deadline())];
+        actions.extend(self.wake_for_hold());
         if self.phase != Phase::Resolving {
             actions.extend(self.plan().map(|plan| Action::Probe(Box::new(plan))));
         }
@@ -523,6 +516,8 @@ impl Run {
             return Moment::ZERO.after(watching::WATCH_MAX);
         }
         let wanted = self.policy.as_ref().map_or(DEADLINE_DEFAULT, |(_, p)| p.decide.deadline);
+        let held = self.held_until().unwrap_or(Moment::ZERO).since(Moment::ZERO);
+        let wanted = wanted.max(held);
         let allowed = self.limit().map_or(wanted, |limit| limit.saturating_sub(margin(limit)));
         Moment::ZERO.after(wanted.min(allowed))
     }

@@ -26,7 +26,8 @@ impl Run {
             | Basis::Condition
             | Basis::RollbackDeployment
             | Basis::NothingToMeasure
-            | Basis::Observed => None,
+            | Basis::Observed
+            | Basis::Overridden => None,
         };
         self.decide_by(answer, basis, reason, None, otherwise)
     }
@@ -39,6 +40,13 @@ impl Run {
         objective: Option<String>,
         counterfactual: Option<String>,
     ) -> Vec<Action> {
+        let decision = Decision { answer, basis, reason, objective, counterfactual };
+        let decision = match self.held_back(decision) {
+            Ok(actions) => return actions,
+            Err(decision) => decision,
+        };
+        let Decision { answer, basis, reason, objective, counterfactual } = decision;
+        let reason = self.and_was_held(basis, reason);
         let decision = if self.observing() && answer == Answer::Rollback {
             let reason = format!("only observing; would have answered rollback: {reason}");
             let counterfactual = Some("would have been rolled back if it decided".to_owned());

@@ -116,15 +116,24 @@ impl Run {
         policy.decide.tick.saturating_mul(ticks)
     }
 
-    fn stand(&mut self) -> Vec<Action> {
-        let (Some(judge), Some((_, policy))) = (&self.judge, &self.policy) else {
-            return Vec::new();
-        };
+    /// Decides by what stands, or by the rule for the deadline once that has come.
+    pub(super) fn stand(&mut self) -> Vec<Action> {
+        self.nothing_meanwhile();
+        match self.decide_as_it_stands() {
+            Some(actions) => actions,
+            None if self.now >= self.deadline() => self.out_of_time(),
+            None => Vec::new(),
+        }
+    }
+
+    /// `None` while all that can be done is to watch on.
+    fn decide_as_it_stands(&mut self) -> Option<Vec<Action>> {
+        let (judge, (_, policy)) = (self.judge.as_ref()?, self.policy.as_ref()?);
         let seen = self.seen(policy);
         let enough = seen >= policy.decide.at_least;
-        match judge.standing(self.now, self.silence, enough) {
+        Some(match judge.standing(self.now, self.silence, enough) {
             Standing::Rollback { objective, basis } => {
-                let Some(judged) = judge.objective(objective) else { return Vec::new() };
+                let judged = judge.objective(objective)?;
                 let reason = reason::broken(judge, judged, self.now);
                 let otherwise = judge.instead_of_rollback(judged, self.now, enough);
                 let name = judged.objective.name.clone();
@@ -137,18 +146,25 @@ impl Run {
                 self.decide_by(Answer::Continue, Basis::Proven, reason, name, otherwise)
             }
             Standing::NoData { objective, what, time, answer } => {
-                let Some(judged) = judge.objective(objective) else { return Vec::new() };
+                let judged = judge.objective(objective)?;
                 let reason = reason::no_data(judge, judged, (what, time), answer);
                 let name = judged.objective.name.clone();
                 let otherwise = other_rule("no-data", answer);
                 self.decide_by(answer, Basis::NoData, reason, Some(name), Some(otherwise))
             }
-            Standing::Watch if self.now >= self.deadline() => self.out_of_time(),
-            Standing::Watch => Vec::new(),
-        }
+            Standing::Watch => return None,
+        })
     }
 
     pub(super) fn out_of_time(&mut self) -> Vec<Action> {
+        // What was proven under a hold was only kept back.
+        let kept_back = match self.phase {
+            Phase::Judging if self.held_until().is_some() => self.decide_as_it_stands(),
+            _ => self.decide_as_meanwhile(),
+        };
+        if let Some(actions) = kept_back {
+            return actions;
+        }
         let (judge, policy) = match (&self.judge, &self.policy) {
             (Some(judge), Some((_, policy))) => (judge, policy),
             (None, Some(_)) => return self.give_up_on_targets(),

@@ -35,6 +35,7 @@ impl Run {
             | Event::TakenOver
             | Event::Ended { .. }
             | Event::Delivered { .. }
+            | Event::Overridden { .. }
             | Event::Undelivered { .. } => {}
         }
     }

@@ -30,6 +30,26 @@ impl Run {
         let routed = |arm| routed(deployment, arm, policy.probe.via);
         (routed(Arm::Green), routed(Arm::Blue))
     }
+
+    /// Why the policy's probes cannot be made of what the deployment has: functions are invoked, addresses
+    /// are not.
+    pub(super) fn mismatch(&self, policy: &Policy) -> Option<String> {
+        let script = &policy.probe.script;
+        let mut green = self.deployment.iter().flat_map(|deployment| &deployment.green);
+        let other = green.find(|target| (target.route == Route::Function) != script.invokes())?;
+        Some(if script.invokes() {
+            format!(
+                "the policy invokes functions (`lambda`), and {} is an address; write `http`, `grpc` or another protocol, or name the functions it is for in `applies-to`",
+                other.id
+            )
+        } else {
+            format!(
+                "the policy probes by `{}`, and {} is a version of a Lambda function, which has no address; write `probe: {{ lambda: {{}} }}`, or a policy with `applies-to: {{ function: … }}`",
+                script.protocol(),
+                other.id
+            )
+        })
+    }
 }
 
 /// What there is to say of a policy that names targets.

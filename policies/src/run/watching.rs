@@ -119,6 +119,7 @@ impl Run {
                 self.veto(Duration::ZERO)
             }
             (Phase::Vetoing, _) => Vec::new(),
+            (_, Event::Overridden { said }) => self.overridden(said),
             (_, Event::Ticked { tick }) => self.watched(&tick),
             (_, Event::Read { reading }) => self.watch_read(&reading),
             (_, Event::Resolved { deployment, .. }) => self.resolved_again(*deployment),
@@ -179,6 +180,11 @@ impl Run {
         let objective = Some(judged.objective.name.clone());
         let decision =
             Decision { answer: Answer::Rollback, basis, reason, objective, counterfactual };
+        self.veto_by(decision)
+    }
+
+    /// Stops the deployment for this reason, or says that it would.
+    pub(super) fn veto_by(&mut self, decision: Decision) -> Vec<Action> {
         if self.observing() {
             let text = format!("only observing; would have vetoed: {}", decision.reason);
             if let Some(watching) = &mut self.watching {

@@ -11,8 +11,8 @@ use std::time::Duration;
 use policies::deployment::Route;
 use policies::reading::Seen;
 use policies::{
-    Answer, ArmTick, Blame, Deployment, Event, Moment, Outcome, PolicyInForce, Question, Reading,
-    Run, Sample, Stage, Target, TargetTick, Tick, Trouble,
+    Answer, ArmTick, Blame, Deployment, Event, Moment, Outcome, Override, PolicyInForce, Question,
+    Reading, Run, Sample, Stage, Target, TargetTick, Tick, Trouble,
 };
 
 /// A hook's question.
@@ -97,6 +97,11 @@ pub(crate) fn read(objective: &str, seen: Seen) -> Event {
     Event::Read {
         reading: Box::new(Reading { objective: objective.into(), began_millis: 50_000, seen }),
     }
+}
+
+/// What alice says of a question.
+pub(crate) fn said(action: &str) -> Event {
+    Event::Overridden { said: Override::new(action, "alice", "a reason", None).unwrap() }
 }
 
 /// A moment by its second.
