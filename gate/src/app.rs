@@ -24,7 +24,7 @@ use crate::telemetry::Metrics;
 use crate::web::Operators;
 use crate::{intake, own_task, server, web};
 
-pub(crate) use questions::{Gate, Heard, Intake, Parts};
+pub(crate) use questions::{Gate, Heard, Intake, Overridden, Parts};
 
 /// On a stop, runs get this long to put down what they do; ECS kills 30 s after SIGTERM.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(15);
@@ -68,7 +68,7 @@ pub(crate) async fn build(
     metrics: Arc<Metrics>,
     stop: CancellationToken,
 ) -> Result<Bound, StartError> {
-    let Checked { settings, hooks_listen, admin_listen, keys, targets, vault } = config;
+    let Checked { settings, hooks_listen, admin_listen, keys, tokens, targets, vault } = config;
     let opened = match hooks_listen {
         Some(address) => {
             let journal = Embedded::open(&settings.journal.path)?;
@@ -106,6 +106,7 @@ pub(crate) async fn build(
                 clock: Arc::new(MachineClock),
                 metrics: Arc::clone(&metrics),
                 keys,
+                tokens,
                 vault: vault.clone(),
                 stop: stop.clone(),
             };

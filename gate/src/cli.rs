@@ -6,6 +6,7 @@ mod explain;
 mod health;
 mod import;
 mod journal;
+mod overrides;
 mod plan;
 mod probe;
 mod relay;
@@ -54,6 +55,8 @@ enum Command {
     Probe(probe::Probe),
     /// Simulate a policy: how soon a healthy release passes and faults are caught.
     Plan(plan::Plan),
+    /// Hold a waiting question, release it, let it go on, or roll it back, as a person.
+    Override(Box<overrides::Override>),
     /// Say why a release was let through or taken back, in ten lines.
     Explain(explain::Explain),
     /// Replay records: the same decision, or what another policy would have done.
@@ -112,6 +115,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Health(health) => with_runtime(health.run()),
         Command::Probe(probe) => with_runtime(probe.run()),
         Command::Plan(plan) => with_runtime(plan.run()),
+        Command::Override(overrides) => with_runtime(overrides.run()),
         Command::Explain(explain) => explain.run(),
         Command::Replay(replay) => with_runtime(replay.run()),
         Command::Import(import) => import.run(),

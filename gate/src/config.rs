@@ -5,6 +5,8 @@
 
 mod intake;
 mod journal;
+mod key;
+mod overrides;
 mod targets;
 
 use std::net::SocketAddr;
@@ -15,17 +17,20 @@ use figment::providers::{Env, Serialized};
 use policies::Answer;
 use serde::{Deserialize, Serialize};
 
-use crate::intake::Keys;
+use crate::intake::{Keys, Tokens};
 use crate::shell::Vault;
 pub(crate) use intake::{IntakeSettings, Polled};
 pub(crate) use journal::{JournalLayer, JournalSettings, age, size};
+pub(crate) use key::Key;
+pub(crate) use overrides::{OverrideSettings, TokenReference};
 pub(crate) use targets::{StaticTarget, TargetSetting};
 
 /// Where hooks arrive where nothing else is said.
 const HOOKS_LISTEN: &str = "127.0.0.1:8080";
 /// The largest settings file read.
 const FILE_MAX_BYTES: u64 = 64 * 1024;
-/// Environment variables and the settings they set. `GATE_HOOKS_KEYS` is a list and read apart.
+/// Environment variables and the settings they set. `GATE_HOOKS_KEYS` and
+/// `GATE_OVERRIDES_TOKENS` are lists and read apart.
 const VARIABLES: [(&str, &str); 10] = [
     ("GATE_POLICIES", "policies"),
     ("GATE_HOOKS_LISTEN", "hooks.listen"),
@@ -52,6 +57,9 @@ pub(crate) struct Settings {
     /// Where questions are fetched from, beside what arrives by HTTP.
     #[serde(default)]
     pub(crate) intake: IntakeSettings,
+    /// Who may override a question.
+    #[serde(default)]
+    pub(crate) overrides: OverrideSettings,
     pub(crate) mode: Mode,
     /// What to answer where no policy applies.
     pub(crate) unmatched: Answer,
@@ -119,6 +127,7 @@ impl Default for Settings {
             journal: JournalSettings::default(),
             aws: AwsSettings::default(),
             intake: IntakeSettings::default(),
+            overrides: OverrideSettings::default(),
             mode: Mode::Decide,
             unmatched: Answer::Rollback,
             targets: Vec::new(),
@@ -142,6 +151,8 @@ pub(crate) struct Layer {
     pub(crate) aws: Option<AwsSettings>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) intake: Option<IntakeSettings>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) overrides: Option<OverrideSettings>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) mode: Option<Mode>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -178,6 +189,7 @@ struct File {
     journal: Option<JournalLayer>,
     aws: Option<AwsSettings>,
     intake: Option<IntakeSettings>,
+    overrides: Option<OverrideSettings>,
     mode: Option<Mode>,
     unmatched: Option<Answer>,
     targets: Option<Vec<TargetSetting>>,
@@ -198,32 +210,10 @@ pub(crate) struct Checked {
     pub(crate) hooks_listen: Option<SocketAddr>,
     pub(crate) admin_listen: SocketAddr,
     pub(crate) keys: Keys,
+    pub(crate) tokens: Tokens,
     pub(crate) targets: Vec<StaticTarget>,
     /// What secrets are read by from here on.
     pub(crate) vault: Vault,
-}
-
-/// A key that signs hooks. Its bytes are never printed.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Key(pub(crate) Vec<u8>);
-
-impl Key {
-    /// Takes a key that is long enough not to be guessed.
-    pub(crate) fn new(bytes: Vec<u8>) -> Result<Self, String> {
-        if bytes.len() < KEY_MIN_BYTES {
-            return Err(format!(
-                "a key of {} bytes is shorter than {KEY_MIN_BYTES}; make one with `openssl rand -hex 32`",
-                bytes.len()
-            ));
-        }
-        Ok(Self(bytes))
-    }
-}
-
-impl std::fmt::Debug for Key {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Key")
-    }
 }
 
 /// Layers the settings and checks them; every fault is reported at once. `vault` reads the secrets that
@@ -258,6 +248,7 @@ pub(crate) fn layered(
         journal,
         aws,
         intake,
+        overrides,
         mode,
         unmatched,
         targets,
@@ -270,6 +261,7 @@ pub(crate) fn layered(
         journal,
         aws,
         intake,
+        overrides,
         mode,
         unmatched,
         targets,
@@ -287,6 +279,13 @@ pub(crate) fn layered(
         let hooks = HooksLayer { keys: Some(keys), listen: None };
         figment =
             figment.merge(Serialized::defaults(Layer { hooks: Some(hooks), ..Layer::default() }));
+    }
+    if let Ok(tokens) = std::env::var("GATE_OVERRIDES_TOKENS") {
+        let tokens = tokens
+            .split(',')
+            .map(|token| TokenReference { secret: token.trim().to_owned(), name: None });
+        let overrides = Some(OverrideSettings { tokens: tokens.collect() });
+        figment = figment.merge(Serialized::defaults(Layer { overrides, ..Layer::default() }));
     }
     figment = figment.merge(Serialized::defaults(flags));
     match figment.extract::<Settings>() {
@@ -347,7 +346,9 @@ async fn check(
     let hooks_listen = asked.then(|| address("hooks.listen", hooks)).flatten();
     let admin_listen = address("admin.listen", &settings.admin.listen);
     let references = settings.hooks.keys.iter().map(|key| key.secret.clone()).collect();
-    let keys = Keys::read(vault.clone(), references, &mut faults).await;
+    let keys = Keys::read("hooks.keys", vault.clone(), references, &mut faults).await;
+    overrides::check(&settings.overrides, &mut faults);
+    let tokens = Tokens::read(&vault, &settings.overrides.tokens, &mut faults).await;
     if hooks_listen.is_some_and(|listen| !listen.ip().is_loopback())
         && settings.hooks.keys.is_empty()
     {
@@ -374,14 +375,11 @@ async fn check(
     let targets = targets::check(&settings.targets, &settings.policies, &vault, &mut faults).await;
     match admin_listen {
         Some(admin_listen) if faults.is_empty() => {
-            Ok(Checked { settings, hooks_listen, admin_listen, keys, targets, vault })
+            Ok(Checked { settings, hooks_listen, admin_listen, keys, tokens, targets, vault })
         }
         _ => Err(ConfigError(faults)),
     }
 }
-
-/// Half of SHA-256's block of output; below it guessing becomes thinkable.
-const KEY_MIN_BYTES: usize = 16;
 
 #[cfg(test)]
 mod tests;

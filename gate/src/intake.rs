@@ -1,11 +1,13 @@
 //! How questions arrive: by HTTP from the relay, from a queue, and by asking AWS what waits.
 
+mod door;
 pub(crate) mod envelope;
 pub(crate) mod hooks;
 mod http;
 mod keys;
 mod poll;
 pub(crate) mod queue;
+mod tokens;
 
 use std::sync::Arc;
 
@@ -13,8 +15,10 @@ use tokio_util::task::TaskTracker;
 
 use crate::app::Gate;
 
+pub(crate) use door::{Shut, admit, is_signed};
 pub(crate) use http::router;
 pub(crate) use keys::Keys;
+pub(crate) use tokens::{Shown, Tokens};
 
 /// What fetches questions, until gate stops.
 #[derive(Debug)]
@@ -35,6 +39,7 @@ pub(crate) fn fetch(gate: &Arc<Gate>) -> Fetching {
         tasks.spawn(queue::take(Arc::clone(gate), url, tasks.clone()));
     }
     tasks.spawn(gate.keys.clone().watch(gate.stop.clone()));
+    gate.tokens.watch(&tasks, &gate.stop);
     if !gate.settings.intake.poll.is_empty() {
         tasks.spawn(poll::look(Arc::clone(gate)));
     }

@@ -30,6 +30,9 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// On a stop, requests under way get this long.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Pages hold no script and load nothing, their form goes back to gate alone, and nobody frames them.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
+
 /// Serves until told to stop, then lets requests under way finish.
 pub(crate) async fn serve(
     listener: TcpListener,
@@ -96,12 +99,11 @@ async fn limit(metrics: Arc<Metrics>, request: Request, next: Next) -> Response 
             StatusCode::REQUEST_TIMEOUT.into_response()
         }
     };
-    // Pages hold no script and load nothing; say so to the browser.
+    // Say so to the browser.
     let headers = response.headers_mut();
-    headers.insert(
-        header::CONTENT_SECURITY_POLICY,
-        HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'; img-src data:"),
-    );
+    headers
+        .insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(CONTENT_SECURITY_POLICY));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response

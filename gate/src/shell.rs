@@ -16,7 +16,7 @@ pub(crate) use notify::Notifier;
 pub(crate) use orders::Orders;
 pub(crate) use outbox::{Backlog, Outbox, Written};
 pub(crate) use probing::{Probing, Ticks};
-pub(crate) use run::{Conduct, Conducted, conduct};
+pub(crate) use run::{Conduct, Conducted, Overruled, conduct};
 pub(crate) use secrets::{References, sendable};
 pub(crate) use vault::{SECRET_LIFETIME, Vault, is_kept_by_aws, now};
 
@@ -53,8 +53,8 @@ pub(crate) trait Case: Send + Sync + fmt::Debug {
     fn veto(&self) -> Doing<'_, Event>;
     /// Tells these topics of what was just delivered, and waits for none of them.
     fn notify(&self, _topics: &[String], _report: &Report) {}
-    /// Writes a fact down before it is acted on.
-    fn record<'a>(&'a self, at: Moment, fact: &'a Event) -> Doing<'a, ()>;
+    /// Writes a fact down before it is acted on. True if it is there.
+    fn record<'a>(&'a self, at: Moment, fact: &'a Event) -> Doing<'a, bool>;
     /// Writes the decision down before it is sent.
     fn decided<'a>(&'a self, at: Moment, decision: &'a Decision) -> Doing<'a, ()>;
     /// Notes that the run is over.

@@ -24,19 +24,20 @@ pub(crate) enum Unsigned {
 
 /// The value of the signature header for a request.
 pub(crate) fn sign(key: &Key, method: &str, path: &str, timestamp: u64, body: &[u8]) -> String {
-    let key = hmac::Key::new(hmac::HMAC_SHA256, &key.0);
+    let key = hmac::Key::new(hmac::HMAC_SHA256, key.bytes());
     let tag = hmac::sign(&key, &message(method, path, timestamp, body));
     format!("v1={}", hex(tag.as_ref()))
 }
 
-/// Whether one of the keys signed the request lately. The comparison takes the same time for all.
+/// Whether one of the keys signed the request lately: the signature in one spelling, and its time. The comparison
+/// takes the same time for all.
 pub(crate) fn verify(
     keys: &[Key],
     (method, path): (&str, &str),
     (timestamp, signature): (Option<&str>, Option<&str>),
     body: &[u8],
     now_seconds: u64,
-) -> Result<(), Unsigned> {
+) -> Result<(String, u64), Unsigned> {
     let timestamp: u64 = timestamp.and_then(|text| text.parse().ok()).ok_or(Unsigned::Missing)?;
     let signature = signature.and_then(|text| text.strip_prefix("v1=")).ok_or(Unsigned::Missing)?;
     let signature = unhex(signature).ok_or(Unsigned::Missing)?;
@@ -45,9 +46,10 @@ pub(crate) fn verify(
     }
     let message = message(method, path, timestamp, body);
     let good = |key: &&Key| {
-        hmac::verify(&hmac::Key::new(hmac::HMAC_SHA256, &key.0), &message, &signature).is_ok()
+        hmac::verify(&hmac::Key::new(hmac::HMAC_SHA256, key.bytes()), &message, &signature).is_ok()
     };
-    keys.iter().find(good).map(|_key| ()).ok_or(Unsigned::Wrong)
+    keys.iter().find(good).ok_or(Unsigned::Wrong)?;
+    Ok((hex(&signature), timestamp))
 }
 
 fn message(method: &str, path: &str, timestamp: u64, body: &[u8]) -> Vec<u8> {
@@ -76,15 +78,21 @@ mod tests {
 
     const BODY: &[u8] = br#"{"DeploymentId":"d-1"}"#;
 
+    fn key(text: &str) -> Key {
+        Key::new(text.as_bytes().to_vec()).unwrap()
+    }
+
     fn check(timestamp: &str, signature: &str, now: u64, expected: Result<(), Unsigned>) {
-        let keys = [Key(b"an old key of 16 bytes".to_vec()), Key(b"the key of 16 bytes".to_vec())];
+        let keys = [key("an old key of 16 bytes"), key("the key of 16 bytes")];
         let headers = (Some(timestamp), Some(signature));
-        assert_eq!(verify(&keys, ("POST", "/hooks/codedeploy"), headers, BODY, now), expected);
+        let verified = verify(&keys, ("POST", "/hooks/codedeploy"), headers, BODY, now);
+        assert_eq!(verified.map(|_tag| ()), expected);
     }
 
     #[test]
     fn a_request_is_let_in_only_with_a_fresh_signature_of_a_known_key() {
-        let key = Key(b"the key of 16 bytes".to_vec());
+        let other = key("some other key of theirs");
+        let key = key("the key of 16 bytes");
         let good = sign(&key, "POST", "/hooks/codedeploy", 1000, BODY);
         check("1000", &good, 1000, Ok(()));
         check("1000", &good, 1300, Ok(()));
@@ -99,16 +107,18 @@ mod tests {
         );
         check(
             "1000",
-            &sign(
-                &Key(b"some other key of theirs".to_vec()),
-                "POST",
-                "/hooks/codedeploy",
-                1000,
-                BODY,
-            ),
+            &sign(&other, "POST", "/hooks/codedeploy", 1000, BODY),
             1000,
             Err(Unsigned::Wrong),
         );
+        let headers = (Some("1000"), Some(good.as_str()));
+        let shouted = good.replace("v1=", "").to_uppercase();
+        let shouted = format!("v1={shouted}");
+        let again = (Some("+1000"), Some(shouted.as_str()));
+        let tag = |headers| {
+            verify(std::slice::from_ref(&key), ("POST", "/hooks/codedeploy"), headers, BODY, 1000)
+        };
+        assert_eq!(tag(headers), tag(again), "one signature, however it is spelled");
         check("1000", "v1=zz", 1000, Err(Unsigned::Missing));
         check("1000", "v1=abc", 1000, Err(Unsigned::Missing));
         check("1000", &good.replace("v1=", "v0="), 1000, Err(Unsigned::Missing));

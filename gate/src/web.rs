@@ -1,5 +1,6 @@
 //! What people and programs read: pages, their JSON, health and metrics.
 
+mod overrides;
 mod pages;
 
 use std::sync::Arc;
@@ -38,6 +39,7 @@ pub(crate) fn pages(gate: Arc<Gate>) -> Router {
         .route("/evaluations", get(list))
         .route("/evaluations/{id}", get(evaluation))
         .route("/evaluations/{id}/record", get(record))
+        .route("/evaluations/{id}/override", get(overrides::form).post(overrides::take))
         .with_state(gate)
 }
 

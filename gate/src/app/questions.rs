@@ -1,5 +1,7 @@
 //! Every question there is: accepted once, conducted, told, shown, taken up again after a restart.
 
+mod overrides;
+
 use std::collections::HashMap;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,7 +19,7 @@ use crate::aws::Clouds;
 use crate::clock::Clock;
 use crate::config::{Mode, Settings};
 use crate::crash;
-use crate::intake::Keys;
+use crate::intake::{Keys, Tokens};
 use crate::journal::{Accepted, Entry, Journal, JournalError, Listed, State, Stored};
 use crate::library::Library;
 use crate::record::Record;
@@ -27,6 +29,8 @@ use crate::shell::{
 };
 use crate::signals::Desks;
 use crate::telemetry::Metrics;
+
+pub(crate) use overrides::Overridden;
 
 /// Runs at once. Beyond it whoever asks is told to come back: never accepted and dropped.
 const RUNS_MAX: usize = 1000;
@@ -51,6 +55,7 @@ pub(crate) struct Parts {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) keys: Keys,
+    pub(crate) tokens: Tokens,
     pub(crate) vault: Vault,
     pub(crate) stop: CancellationToken,
 }
@@ -66,6 +71,7 @@ pub(crate) struct Gate {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) keys: Keys,
+    pub(crate) tokens: Tokens,
     vault: Vault,
     notifier: Notifier,
     runs: Mutex<HashMap<String, Live>>,
@@ -135,7 +141,8 @@ pub(crate) enum Intake {
 impl Gate {
     /// A daemon that nobody has asked anything yet.
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { settings, clouds, journal, prober, clock, metrics, keys, vault, stop } = parts;
+        let Parts { settings, clouds, journal, prober, clock, metrics, keys, tokens, vault, stop } =
+            parts;
         let tasks = TaskTracker::new();
         Self {
             notifier: Notifier::new(clouds.clone(), Arc::clone(&metrics), tasks.clone()),
@@ -147,6 +154,7 @@ impl Gate {
             clock,
             metrics,
             keys,
+            tokens,
             vault,
             runs: Mutex::default(),
             accepting: Accepting::default(),

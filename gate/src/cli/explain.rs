@@ -69,6 +69,15 @@ fn explain(record: &Record) -> Vec<String> {
         }
         None => lines.push(format!("why: nothing was decided; it was {} then", report.phase)),
     }
+    if let Some(said) = report.overrides.last() {
+        let more = match report.overrides.len() {
+            1 => String::new(),
+            count => format!(" (the last of {count})"),
+        };
+        let at = spell(std::time::Duration::from_secs_f64(said.at_seconds.max(0.0)));
+        let policies::report::OverrideReport { by, action, reason, .. } = said;
+        lines.push(format!("said: {by}, {action} after {at}{more}: {reason}"));
+    }
     let mut objectives: Vec<_> = report.objectives.iter().collect();
     objectives.sort_by_key(|objective| match objective.verdict {
         Verdict::Broken => 0,

@@ -119,9 +119,9 @@ impl Case for ShellCase {
         Box::pin(async { Event::Delivered { delivery: Delivery::Confirmed } })
     }
 
-    fn record<'a>(&'a self, at: Moment, fact: &'a Event) -> Doing<'a, ()> {
+    fn record<'a>(&'a self, at: Moment, fact: &'a Event) -> Doing<'a, bool> {
         self.note(at, || Entry::Fact { fact: fact.clone() });
-        Box::pin(async {})
+        Box::pin(async { true })
     }
 
     fn decided<'a>(&'a self, at: Moment, decision: &'a Decision) -> Doing<'a, ()> {

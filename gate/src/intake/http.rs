@@ -12,12 +12,11 @@ use policies::{Answer, Delivery};
 use serde_json::json;
 use tracing::{error, info, warn};
 
+use super::door::Shut;
 use super::hooks::{self, CODEDEPLOY_PATH, CODEPIPELINE_PATH, ECS_PATH};
 use crate::app::{Gate, Heard, Intake};
 use crate::ask::{Ask, Asked};
 use crate::aws::Failure;
-use crate::config::Key;
-use crate::signature;
 
 /// After this long a refused sender may try again.
 const RETRY_AFTER_SECONDS: &str = "5";
@@ -41,7 +40,7 @@ fn refused(gate: &Gate, kind: &str, outcome: &str, status: StatusCode, why: &str
     (status, Json(json!({ "error": why }))).into_response()
 }
 
-/// Lets a request in whose signature is good.
+/// Lets a request in whose signature is good and new.
 async fn admitted(
     gate: &Gate,
     (kind, path): (&str, &str),
@@ -51,14 +50,18 @@ async fn admitted(
     if !gate.keys.are_required() {
         return Ok(());
     }
-    let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    let signed = (header(signature::TIMESTAMP), header(signature::SIGNATURE));
-    let now = gate.clock.unix_millis() / 1000;
-    let check = |keys: &[Key]| signature::verify(keys, ("POST", path), signed, body, now);
-    gate.keys.admit(check).await.map_err(|reason| {
-        warn!(%reason, "a hook was refused");
-        let text = "this hook needs a valid signature; see docs/aws.md";
-        refused(gate, kind, "unsigned", StatusCode::UNAUTHORIZED, text)
+    super::door::admit(gate, path, headers, body).await.map_err(|shut| {
+        let (status, text) = match shut {
+            Shut::Unsigned => {
+                (StatusCode::UNAUTHORIZED, "this hook needs a valid signature; see docs/aws.md")
+            }
+            Shut::Replayed => (StatusCode::CONFLICT, "replayed: sign it afresh, with another time"),
+            Shut::Unwritten => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "gate cannot write to its journal, so it does not accept questions",
+            ),
+        };
+        refused(gate, kind, shut.outcome(), status, text)
     })
 }
 

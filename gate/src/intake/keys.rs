@@ -1,4 +1,4 @@
-//! Keys that sign hooks: read afresh while gate runs, so that one can be rotated without a restart.
+//! Keys that sign hooks, and tokens of people: read afresh while gate runs, so that one can be rotated without a restart.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -23,6 +23,8 @@ const FORCED_EVERY: Duration = Duration::from_secs(10);
 /// The keys of this gate. Debug output has none of them.
 #[derive(Clone)]
 pub(crate) struct Keys {
+    /// The setting that names them.
+    setting: &'static str,
     vault: Vault,
     references: Arc<[String]>,
     held: Arc<RwLock<BTreeMap<String, Held>>>,
@@ -46,18 +48,20 @@ impl fmt::Debug for Keys {
 impl Keys {
     /// Reads the keys; what is wrong with them is added to `faults`.
     pub(crate) async fn read(
+        setting: &'static str,
         vault: Vault,
         references: Vec<String>,
         faults: &mut Vec<String>,
     ) -> Self {
         let keys = Self {
+            setting,
             vault,
             references: references.into(),
             held: Arc::default(),
             forced: Arc::default(),
         };
         for (_, reason) in keys.reread(SECRET_LIFETIME).await {
-            faults.push(format!("`hooks.keys`: {reason}"));
+            faults.push(format!("`{setting}`: {reason}"));
         }
         keys
     }
@@ -72,10 +76,10 @@ impl Keys {
     ///
     /// # Errors
     /// As of `check`.
-    pub(crate) async fn admit(
+    pub(crate) async fn admit<T>(
         &self,
-        check: impl Fn(&[Key]) -> Result<(), Unsigned>,
-    ) -> Result<(), Unsigned> {
+        check: impl Fn(&[Key]) -> Result<T, Unsigned>,
+    ) -> Result<T, Unsigned> {
         match check(&self.known()) {
             Err(Unsigned::Wrong) => {}
             admitted => return admitted,
@@ -101,10 +105,8 @@ impl Keys {
                 () = sleep(KEYS_EVERY) => {}
             }
             for (reference, reason) in self.reread(SECRET_LIFETIME).await {
-                error!(
-                    reference,
-                    reason, "a hook key cannot be used; hooks signed by it are refused"
-                );
+                let setting = self.setting;
+                error!(setting, reference, reason, "a key cannot be used; who has it is refused");
             }
         }
     }
@@ -147,7 +149,7 @@ impl Keys {
         match held.get_mut(reference) {
             Some(known) if known.key == key => {}
             Some(known) => {
-                info!(reference, "a hook key was rotated");
+                info!(setting = self.setting, reference, "a key was rotated");
                 let before = std::mem::replace(&mut known.key, key);
                 known.before = Some((before, now() + KEY_OVERLAP));
             }

@@ -368,7 +368,7 @@ impl Case for CloudCase {
         self.notifier.tell(topics, report);
     }
 
-    fn record<'a>(&'a self, at: Moment, fact: &'a Event) -> Doing<'a, ()> {
+    fn record<'a>(&'a self, at: Moment, fact: &'a Event) -> Doing<'a, bool> {
         Box::pin(async move {
             crash::at(crash::unwritten(fact));
             let written = self.write(at, Entry::Fact { fact: fact.clone() }).await;
@@ -378,6 +378,7 @@ impl Case for CloudCase {
                 let kept = written != Written::Dropped;
                 self.memory().resolution = kept.then(|| fact.clone());
             }
+            written
         })
     }
 

@@ -130,6 +130,9 @@ fn message(report: &Report) -> String {
     if let Some(otherwise) = report.counterfactual.as_ref().filter(|_| veto.is_none()) {
         line(&mut text, &format!("otherwise: it {otherwise}"));
     }
+    for said in &report.overrides {
+        line(&mut text, &format!("said by {}: {}: {}", said.by, said.action, said.reason));
+    }
     let objectives = match (&report.watch, veto) {
         (Some(watch), Some(_)) => &watch.objectives,
         _ => &report.objectives,

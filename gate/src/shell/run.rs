@@ -3,10 +3,10 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use policies::{Action, Arm, Event, Moment, Phase, Reading, Run, Tick};
+use policies::{Action, Arm, Event, Moment, Override, Phase, Reading, Refusal, Run, Tick};
 use probes::Order;
 use probes::scrape::Scraper;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -33,6 +33,36 @@ pub(crate) struct Conduct {
     pub(crate) origin: Instant,
 }
 
+/// Overrides that may wait for the run; who comes after them waits.
+const OVERRIDES_WAITING_MAX: usize = 16;
+
+/// What became of an override.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Overruled {
+    /// It is on disk, and the run has taken it.
+    Taken,
+    /// It would change nothing.
+    Refused(Refusal),
+    /// It could not be written down, so it does not count.
+    Unwritten,
+    /// The run is not conducted any more.
+    Gone,
+}
+
+/// What a person wants of a run, and whom to tell what became of it.
+#[derive(Debug)]
+struct Word {
+    said: Override,
+    told: oneshot::Sender<Overruled>,
+}
+
+/// Where facts and overrides wait for the run.
+#[derive(Debug)]
+struct Inbox {
+    facts: mpsc::Receiver<Event>,
+    overrides: mpsc::Receiver<Word>,
+}
+
 /// A run that others may look at while it is conducted.
 #[derive(Clone, Debug)]
 pub(crate) struct Conducted {
@@ -40,7 +70,8 @@ pub(crate) struct Conducted {
     changes: watch::Sender<u64>,
     /// Where facts for the run go, and where they wait until it is conducted.
     facts: mpsc::Sender<Event>,
-    inbox: Arc<Mutex<Option<mpsc::Receiver<Event>>>>,
+    overrides: mpsc::Sender<Word>,
+    inbox: Arc<Mutex<Option<Inbox>>>,
     /// When the question was accepted, in milliseconds since 1970.
     pub(crate) accepted_unix_millis: u64,
 }
@@ -48,9 +79,11 @@ pub(crate) struct Conducted {
 impl Conducted {
     pub(crate) fn new(run: Run, accepted_unix_millis: u64) -> Self {
         let (run, changes) = (Arc::new(Mutex::new(run)), watch::Sender::new(0));
-        let (facts, inbox) = mpsc::channel(FACTS_WAITING_MAX);
+        let (facts, waiting) = mpsc::channel(FACTS_WAITING_MAX);
+        let (overrides, words) = mpsc::channel(OVERRIDES_WAITING_MAX);
+        let inbox = Inbox { facts: waiting, overrides: words };
         let inbox = Arc::new(Mutex::new(Some(inbox)));
-        Self { run, changes, facts, inbox, accepted_unix_millis }
+        Self { run, changes, facts, overrides, inbox, accepted_unix_millis }
     }
 
     /// The run as it stands. Held for as long as a step or a report takes: microseconds.
@@ -62,6 +95,15 @@ impl Conducted {
     pub(crate) async fn tell(&self, fact: Event) {
         // The run may be over already.
         drop(self.facts.send(fact).await);
+    }
+
+    /// Has a person's word taken: it is on disk and in force when this says so.
+    pub(crate) async fn overrule(&self, said: Override) -> Overruled {
+        let (told, answer) = oneshot::channel();
+        if self.overrides.send(Word { said, told }).await.is_err() {
+            return Overruled::Gone;
+        }
+        answer.await.unwrap_or(Overruled::Gone)
     }
 
     /// Sees a new number after each step.
@@ -98,7 +140,7 @@ pub(crate) async fn conduct(conducted: Conducted, conduct: Conduct, first: Vec<A
 struct Conductor {
     conducted: Conducted,
     conduct: Conduct,
-    inbox: mpsc::Receiver<Event>,
+    inbox: Inbox,
     tasks: JoinSet<()>,
     orders: Orders,
     session: Option<Box<dyn Ticks>>,
@@ -128,7 +170,13 @@ impl Conductor {
                 biased;
                 () = stop.cancelled(), if !stop.is_cancelled() => continue,
                 () = &mut stopping => return,
-                fact = self.inbox.recv() => fact,
+                fact = self.inbox.facts.recv() => fact,
+                Some(word) = self.inbox.overrides.recv() => {
+                    if self.overrule(word).await {
+                        return;
+                    }
+                    continue;
+                }
                 order = self.orders.ready() => {
                     self.conduct.case.probing();
                     self.probe(order);
@@ -175,7 +223,8 @@ impl Conductor {
     /// Takes a fact: on disk first, then judged, then acted upon. True when the run is over.
     async fn take(&mut self, fact: Event) -> bool {
         let at = self.now();
-        self.conduct.case.record(at, &fact).await;
+        // What cannot be written is acted on all the same: silence would cost more than a gap.
+        let _written = self.conduct.case.record(at, &fact).await;
         let answering = self.conducted.lock().phase() == Phase::Answering;
         let looked =
             matches!(fact, Event::Resolved { .. } | Event::Unchanged | Event::Unresolved { .. });
@@ -192,6 +241,25 @@ impl Conductor {
             self.orders.look_again();
         }
         over
+    }
+
+    /// Takes what a person wants, unless it would change nothing. True when the run is over.
+    async fn overrule(&mut self, Word { said, told }: Word) -> bool {
+        let at = self.now();
+        let refusal = self.conducted.lock().refuses(&said, at);
+        if let Some(refusal) = refusal {
+            // Whoever asked may be gone; that changes nothing.
+            drop(told.send(Overruled::Refused(refusal)));
+            return false;
+        }
+        let fact = Event::Overridden { said };
+        if !self.conduct.case.record(at, &fact).await {
+            drop(told.send(Overruled::Unwritten));
+            return false;
+        }
+        let actions = self.judge(fact, at);
+        drop(told.send(Overruled::Taken));
+        self.perform(actions).await
     }
 
     fn judge(&self, fact: Event, at: Moment) -> Vec<Action> {

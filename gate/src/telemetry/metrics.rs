@@ -46,6 +46,7 @@ pub(crate) struct Metrics {
     readings_lost: IntCounterVec,
     secrets: IntCounterVec,
     notifications: IntCounterVec,
+    overrides: IntCounterVec,
     lost: IntCounterVec,
     policy_faults: IntGauge,
     journal: JournalMetrics,
@@ -246,6 +247,11 @@ impl Metrics {
                 "Decisions and vetoes told to topics, by outcome: sent, failed, dropped.",
                 &["outcome"],
             )?,
+            overrides: table.counter(
+                "gate_overrides_total",
+                "Overrides by people, by action and by what became of them: taken, refused, unsigned and more.",
+                &["action", "outcome"],
+            )?,
             lost: table.counter(
                 "gate_lost_total",
                 "Things dropped because of a limit or a fault of gate, by what: journal-entry, journal-question, connection, timed-out-request.",
@@ -366,6 +372,11 @@ impl Metrics {
     /// A topic was told, or not.
     pub(crate) fn notification(&self, outcome: &str) {
         self.notifications.with_label_values(&[outcome]).inc();
+    }
+
+    /// Somebody wanted a question held, released, continued or rolled back.
+    pub(crate) fn overridden(&self, action: &str, outcome: &str) {
+        self.overrides.with_label_values(&[action, outcome]).inc();
     }
 
     pub(crate) fn lost(&self, what: &str) {

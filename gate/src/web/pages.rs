@@ -6,6 +6,7 @@ use policies::Report;
 use policies::report::{ArmReport, CountsReport};
 use policies::units::{percent, spell};
 
+use super::overrides::Fields;
 use crate::journal::Listed;
 
 /// Renders the list of questions.
@@ -21,6 +22,72 @@ pub(super) fn evaluation(
     let arms = [("green", &report.green), ("blue", &report.blue)];
     let arms = arms.into_iter().filter_map(|(name, arm)| Some((name, arm.as_ref()?))).collect();
     EvaluationPage { report, accepted: when(accepted_unix_millis), arms }.render()
+}
+
+/// Renders the form by which a question is overridden, with what was written before and why that was not taken.
+pub(super) fn overriding(
+    report: &Report,
+    fields: &Fields,
+    fault: Option<&str>,
+) -> Result<String, askama::Error> {
+    OverridePage { report, fields, fault }.render()
+}
+
+#[derive(Template)]
+#[template(path = "override.html")]
+struct OverridePage<'a> {
+    report: &'a Report,
+    fields: &'a Fields,
+    fault: Option<&'a str>,
+}
+
+impl OverridePage<'_> {
+    fn watching(&self) -> bool {
+        self.report.phase == policies::Phase::Watching
+    }
+
+    /// What can be wanted now: its name, its title, what comes of it.
+    fn actions(&self) -> Vec<(&'static str, &'static str, &'static str)> {
+        if self.watching() {
+            return vec![
+                ("continue", "End the watch", "the release goes on, and is not judged any more"),
+                ("rollback", "Roll back", "the deployment is stopped with rollback"),
+            ];
+        }
+        let hold = ("hold", "Hold", "nothing is decided until the hold ends; measuring goes on");
+        let mut actions = vec![hold];
+        if self.report.held.is_some() {
+            actions.push(("release", "Release", "the hold ends, and the evidence decides again"));
+        }
+        actions.push(("continue", "Continue", "the release goes on at once, whatever is measured"));
+        actions.push(("rollback", "Roll back", "the release is taken back at once"));
+        actions
+    }
+
+    fn chosen(&self, name: &str) -> bool {
+        self.fields.action == name
+    }
+
+    fn prose(&self, text: &str) -> String {
+        prose(text)
+    }
+
+    fn took(&self) -> String {
+        seconds(self.report.duration_seconds)
+    }
+
+    fn deadline(&self) -> String {
+        seconds(self.report.deadline_seconds)
+    }
+
+    fn at_seconds(&self, at: &f64) -> String {
+        seconds(*at)
+    }
+}
+
+/// A time after the question.
+fn seconds(seconds: f64) -> String {
+    std::time::Duration::try_from_secs_f64(seconds).map_or_else(|_never| "–".to_owned(), spell)
 }
 
 #[derive(Template)]
@@ -158,6 +225,10 @@ impl EvaluationPage<'_> {
         let targets = deployment.map(|d| if arm == "green" { &d.green } else { &d.blue });
         let target = targets.and_then(|targets| targets.iter().find(|target| target.id == id));
         target.and_then(|target| target.health.clone()).unwrap_or_default()
+    }
+
+    fn at_seconds(&self, at: &f64) -> String {
+        seconds(*at)
     }
 
     /// Seconds, for the timeline.

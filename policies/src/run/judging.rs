@@ -158,10 +158,9 @@ impl Run {
 
     pub(super) fn out_of_time(&mut self) -> Vec<Action> {
         // What was proven under a hold was only kept back.
-        let kept_back = match self.phase {
-            Phase::Judging if self.held_until().is_some() => self.decide_as_it_stands(),
-            _ => self.decide_as_meanwhile(),
-        };
+        let judged = self.phase == Phase::Judging && self.held_until().is_some();
+        let kept_back =
+            if judged { self.decide_as_it_stands() } else { self.decide_as_meanwhile() };
         if let Some(actions) = kept_back {
             return actions;
         }

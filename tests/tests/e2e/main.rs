@@ -14,6 +14,7 @@ mod matrix_pipelines;
 mod matrix_watch;
 mod notify;
 mod observability;
+mod overrides;
 mod own_task;
 mod pipelines;
 mod probe;

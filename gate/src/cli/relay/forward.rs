@@ -190,12 +190,17 @@ impl Forwarder {
         let deadline =
             caller.ends.checked_sub(ANSWER_RESERVE).map_or(wanted, |end| wanted.min(end));
         let mut last = "no try was made".to_owned();
+        let mut signed_at = 0;
         let mut key = None;
         if let Some(reference) = &ready.key {
             key = Some(self.key(reference, deadline).await?);
         }
         while Instant::now() < deadline {
-            match timeout_at(deadline, self.try_once(ready, key.as_ref(), handed)).await {
+            // The daemon takes a signature once, and an earlier try may have got there.
+            signed_at = (signed_at + 1).max(unix_millis() / 1000);
+            match timeout_at(deadline, self.try_once(ready, (key.as_ref(), signed_at), handed))
+                .await
+            {
                 Ok(Ok(told)) => {
                     info!(subject = handed.subject, "handed over");
                     return Ok(told);
@@ -230,14 +235,14 @@ impl Forwarder {
     async fn try_once(
         &self,
         ready: &Ready,
-        key: Option<&Key>,
+        (key, signed_at): (Option<&Key>, u64),
         handed: &Handed<'_>,
     ) -> Result<Value, NotTaken> {
         let url = match &ready.route {
             Route::Http(url) => url,
             Route::Queue(queue) => return self.queue(queue, handed).await,
         };
-        let request = request(url, key, handed).map_err(NotTaken::Refused)?;
+        let request = request(url, (key, signed_at), handed).map_err(NotTaken::Refused)?;
         match self.client.send(request, TRY_TIMEOUT).await {
             Ok((StatusCode::ACCEPTED | StatusCode::OK, text)) => {
                 let told: Value = serde_json::from_slice(&text).unwrap_or_default();
@@ -254,6 +259,8 @@ impl Forwarder {
                 // Refused for good: trying again changes nothing.
                 let refused = status.is_client_error()
                     && status != StatusCode::TOO_MANY_REQUESTS
+                    // Somebody signed the same in the same second: the next try has another time.
+                    && status != StatusCode::CONFLICT
                     && status != StatusCode::REQUEST_TIMEOUT;
                 Err(if refused { NotTaken::Refused(said) } else { NotTaken::Unreachable(said) })
             }
@@ -309,16 +316,15 @@ fn stranded(subject: &str, error: &AwsError) -> lambda_runtime::Error {
 /// The question as the daemon takes it, signed where there is a key.
 fn request(
     url: &str,
-    key: Option<&Key>,
+    (key, signed_at): (Option<&Key>, u64),
     handed: &Handed<'_>,
 ) -> Result<Request<Full<Bytes>>, String> {
     let uri = format!("{url}{}", handed.path);
     let mut request = Request::post(uri).header("content-type", "application/json");
     if let Some(key) = key {
-        let now = unix_millis() / 1000;
-        request = request.header(signature::TIMESTAMP, now.to_string()).header(
+        request = request.header(signature::TIMESTAMP, signed_at.to_string()).header(
             signature::SIGNATURE,
-            signature::sign(key, "POST", handed.path, now, &handed.body),
+            signature::sign(key, "POST", handed.path, signed_at, &handed.body),
         );
     }
     request.body(Full::new(Bytes::copy_from_slice(&handed.body))).map_err(|error| error.to_string())

@@ -1,0 +1,78 @@
+//! A person overrides a question: told to its run, on disk before it counts, acknowledged when it does.
+
+use policies::{Override, Phase, Refusal, Report};
+use tracing::info;
+
+use super::{Gate, replay};
+use crate::journal::JournalError;
+use crate::shell::Overruled;
+
+/// What became of an override.
+#[derive(Debug)]
+pub(crate) enum Overridden {
+    /// It is on disk and in force: the question as it stands now.
+    Taken(Box<Report>),
+    /// It changes nothing any more, or not yet.
+    Refused(Refusal),
+    /// No such question.
+    Unknown,
+    /// It could not be written down, so it does not count.
+    Unwritten,
+    /// Gate is stopping: the next start takes the question up again.
+    Stopping,
+    /// The journal cannot be read.
+    Unread(JournalError),
+}
+
+impl Gate {
+    /// Has a question held, released, continued or rolled back by a person.
+    pub(crate) async fn overridden(&self, id: &str, said: Override) -> Overridden {
+        let live = self.lock().get(id).cloned();
+        let Some(live) = live else { return self.too_late(id, &said).await };
+        let (by, action) = (said.by.clone(), said.wish.name());
+        match live.conducted.overrule(said.clone()).await {
+            Overruled::Taken => {
+                info!(evaluation = id, by, action, "overridden");
+                let report = live.conducted.lock().report();
+                Overridden::Taken(Box::new(report))
+            }
+            Overruled::Refused(refusal) => Overridden::Refused(refusal),
+            Overruled::Unwritten => Overridden::Unwritten,
+            // It ended this moment.
+            Overruled::Gone => self.too_late(id, &said).await,
+        }
+    }
+
+    /// Why a question without a run cannot be overridden.
+    async fn too_late(&self, id: &str, said: &Override) -> Overridden {
+        match self.journal.load(id).await {
+            Err(error) => Overridden::Unread(error),
+            Ok(None) => Overridden::Unknown,
+            Ok(Some(stored)) => {
+                let (run, _) = replay(stored);
+                match run.decision() {
+                    Some(decision) if run.report().watch.is_none() => {
+                        Overridden::Refused(Refusal::Decided(decision.answer))
+                    }
+                    _ if run.phase() == Phase::Done => Overridden::Refused(Refusal::Over),
+                    _ => match run.refuses(said, policies::Moment::ZERO) {
+                        Some(refusal) => Overridden::Refused(refusal),
+                        None => Overridden::Stopping,
+                    },
+                }
+            }
+        }
+    }
+
+    /// Whether a signature that is good until then is new, on disk from now on.
+    ///
+    /// # Errors
+    /// It could not be written down: the request must not act.
+    pub(crate) async fn is_first(
+        &self,
+        signature: &str,
+        good_until_seconds: u64,
+    ) -> Result<bool, JournalError> {
+        self.journal.first_seen(signature, good_until_seconds).await
+    }
+}

@@ -1,0 +1,318 @@
+//! `POST /evaluations/{id}/override`: a person holds a question, lets it go on or takes it back. Signed as hooks are,
+//! or with a person's token; as JSON, or from the form of a page.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Redirect, Response};
+use policies::{Override, Report};
+use serde_json::{Value, json};
+use tracing::error;
+
+use super::{internal, pages, unknown};
+use crate::app::{Gate, Overridden};
+use crate::intake::{self, Shown, Shut};
+
+/// Somebody who was refused for too many wrong tokens may try again after so long.
+const RETRY_AFTER_SECONDS: &str = "60";
+/// What a form is sent as.
+const FORM: &str = "application/x-www-form-urlencoded";
+/// What may be in a request. A token in the body is for forms, which cannot send a header.
+const FIELDS: [&str; 5] = ["action", "by", "reason", "for", "token"];
+
+/// What was written into the fields of a request, as far as it could be read.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Fields {
+    pub(super) action: String,
+    pub(super) by: String,
+    pub(super) reason: String,
+    pub(super) lasts: String,
+}
+
+/// Why an override was not taken.
+struct NotTaken {
+    outcome: &'static str,
+    status: StatusCode,
+    why: String,
+}
+
+impl NotTaken {
+    fn new(outcome: &'static str, status: StatusCode, why: impl Into<String>) -> Self {
+        Self { outcome, status, why: why.into() }
+    }
+}
+
+/// The form, on a page that does not refresh itself while somebody writes.
+pub(super) async fn form(State(gate): State<Arc<Gate>>, Path(id): Path<String>) -> Response {
+    shown(&gate, &id, StatusCode::OK, &Fields::default(), None).await
+}
+
+pub(super) async fn take(
+    State(gate): State<Arc<Gate>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let content = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let is_form = content.is_some_and(|content| content.starts_with(FORM));
+    let (fields, token, faults) = if is_form { of_form(&body) } else { of_json(&body) };
+    let taken = async {
+        let name = admitted(&gate, &id, &headers, token, &body).await?;
+        let said = read(&fields, name, faults)?;
+        match gate.overridden(&id, said).await {
+            Overridden::Taken(report) => Ok(report),
+            Overridden::Refused(refusal) => {
+                Err(NotTaken::new("refused", StatusCode::CONFLICT, refusal.to_string()))
+            }
+            Overridden::Unknown => Err(NotTaken::new(
+                "unknown",
+                StatusCode::NOT_FOUND,
+                "no such evaluation in this journal",
+            )),
+            Overridden::Unwritten => Err(NotTaken::new(
+                "unwritten",
+                StatusCode::SERVICE_UNAVAILABLE,
+                "gate cannot write to its journal, so it does not count",
+            )),
+            Overridden::Stopping => Err(NotTaken::new(
+                "stopping",
+                StatusCode::SERVICE_UNAVAILABLE,
+                "gate is stopping; ask again when it is back",
+            )),
+            Overridden::Unread(error) => {
+                error!(error = &error as &dyn std::error::Error, "the journal cannot be read");
+                let why = "gate cannot read its journal";
+                Err(NotTaken::new("unread", StatusCode::SERVICE_UNAVAILABLE, why))
+            }
+        }
+    };
+    let taken: Result<Box<Report>, NotTaken> = taken.await;
+    let action = match fields.action.as_str() {
+        known @ ("hold" | "continue" | "rollback" | "release") => known,
+        _ => "unknown",
+    };
+    match taken {
+        Ok(report) => {
+            gate.metrics.overridden(action, "taken");
+            if is_form {
+                return Redirect::to(&format!("/evaluations/{}", report.id)).into_response();
+            }
+            Json(report).into_response()
+        }
+        Err(NotTaken { outcome, status, why }) => {
+            gate.metrics.overridden(action, outcome);
+            let mut response = if is_form {
+                shown(&gate, &id, status, &fields, Some(&why)).await
+            } else {
+                (status, Json(json!({ "error": why }))).into_response()
+            };
+            let headers = response.headers_mut();
+            if status == StatusCode::UNAUTHORIZED {
+                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+                let after = HeaderValue::from_static(RETRY_AFTER_SECONDS);
+                headers.insert(header::RETRY_AFTER, after);
+            }
+            response
+        }
+    }
+}
+
+/// Lets somebody in who signs as hooks do, or shows a token; whose it is, where it is one person's.
+async fn admitted(
+    gate: &Gate,
+    id: &str,
+    headers: &HeaderMap,
+    in_form: Option<String>,
+    body: &[u8],
+) -> Result<Option<String>, NotTaken> {
+    let (signs, shows) = (gate.keys.are_required(), gate.tokens.are_there());
+    if !signs && !shows {
+        let why = "overrides are off: set `overrides.tokens`, or `hooks.keys` to sign them";
+        return Err(NotTaken::new("off", StatusCode::FORBIDDEN, why));
+    }
+    if signs && intake::is_signed(headers) {
+        let path = format!("/evaluations/{id}/override");
+        return intake::admit(gate, &path, headers, body).await.map(|()| None).map_err(|shut| {
+            let (status, why) = match shut {
+                Shut::Unsigned => (StatusCode::UNAUTHORIZED, "its signature is not good"),
+                Shut::Replayed => {
+                    (StatusCode::CONFLICT, "replayed: sign it afresh, with another time")
+                }
+                Shut::Unwritten => (
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "gate cannot write to its journal, so it does not count",
+                ),
+            };
+            NotTaken::new(shut.outcome(), status, why)
+        });
+    }
+    let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let bearer = bearer.and_then(|value| value.strip_prefix("Bearer ")).map(str::to_owned);
+    let Some(token) = bearer.or(in_form).filter(|token| !token.is_empty()) else {
+        let why = "an override needs a signature or a token; see docs/operations.md";
+        return Err(NotTaken::new("unsigned", StatusCode::UNAUTHORIZED, why));
+    };
+    if !shows {
+        let why = "tokens are off: set `overrides.tokens`, or sign it";
+        return Err(NotTaken::new("off", StatusCode::FORBIDDEN, why));
+    }
+    match gate.tokens.look_at(token.trim()).await {
+        Shown::Known(name) => Ok(name),
+        Shown::Wrong => {
+            Err(NotTaken::new("unsigned", StatusCode::UNAUTHORIZED, "this token is not known"))
+        }
+        Shown::Limited => Err(NotTaken::new(
+            "limited",
+            StatusCode::TOO_MANY_REQUESTS,
+            "too many wrong tokens lately; try again in a minute, or sign it",
+        )),
+    }
+}
+
+/// What is said, once everything that is wrong with it is known.
+fn read(
+    fields: &Fields,
+    name: Option<String>,
+    mut faults: Vec<String>,
+) -> Result<Override, NotTaken> {
+    let by = match &name {
+        Some(name) if fields.by.trim().is_empty() => name,
+        _ => &fields.by,
+    };
+    let said = Override::new(&fields.action, by, &fields.reason, Some(&fields.lasts));
+    let said = said.map_err(|told| faults.extend(told));
+    match (said, name) {
+        (Ok(said), _) if !faults.is_empty() || said.by.is_empty() => Err(()),
+        (Ok(said), Some(name)) if said.by != name => {
+            let why = format!("this token is {name}'s: it does not speak for {}", said.by);
+            return Err(NotTaken::new("forbidden", StatusCode::FORBIDDEN, why));
+        }
+        (said, _) => said,
+    }
+    .map_err(|()| NotTaken::new("malformed", StatusCode::BAD_REQUEST, faults.join("; ")))
+}
+
+type Parsed = (Fields, Option<String>, Vec<String>);
+
+fn of_form(body: &[u8]) -> Parsed {
+    let (mut parsed, mut seen) = (Parsed::default(), Vec::new());
+    for (name, value) in url::form_urlencoded::parse(body) {
+        if seen.contains(&name) {
+            parsed.2.push(format!("`{}` is said twice", shortened(&name)));
+        } else {
+            put(&mut parsed, &name, value.into_owned());
+        }
+        seen.push(name);
+    }
+    parsed
+}
+
+fn of_json(body: &[u8]) -> Parsed {
+    let mut parsed = Parsed::default();
+    match serde_json::from_slice(body) {
+        Ok(Value::Object(object)) => {
+            for (name, value) in object {
+                match value {
+                    Value::String(value) if name != "token" => put(&mut parsed, &name, value),
+                    Value::String(_) => parsed
+                        .2
+                        .push("`token` belongs into the header `Authorization: Bearer`".to_owned()),
+                    Value::Null
+                    | Value::Bool(_)
+                    | Value::Number(_)
+                    | Value::Array(_)
+                    | Value::Object(_) => {
+                        parsed.2.push(format!("`{}` is no text", shortened(&name)));
+                    }
+                }
+            }
+        }
+        Ok(_) => parsed.2.push("the body is no JSON object".to_owned()),
+        Err(error) => parsed.2.push(format!("the body is no JSON: {error}")),
+    }
+    parsed
+}
+
+fn put((fields, token, faults): &mut Parsed, name: &str, value: String) {
+    match name {
+        "action" => fields.action = value,
+        "by" => fields.by = value,
+        "reason" => fields.reason = value,
+        "for" => fields.lasts = value,
+        "token" => *token = Some(value),
+        _ => faults.push(format!(
+            "`{}` is unknown; there are `{}`",
+            shortened(name),
+            FIELDS.join("`, `")
+        )),
+    }
+}
+
+/// A name that somebody made up, fit to be told back.
+fn shortened(name: &str) -> String {
+    name.chars().take(40).map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
+async fn shown(
+    gate: &Gate,
+    id: &str,
+    status: StatusCode,
+    fields: &Fields,
+    fault: Option<&str>,
+) -> Response {
+    match gate.report(id).await {
+        Ok(Some((report, _))) => {
+            (status, super::page(pages::overriding(&report, fields, fault))).into_response()
+        }
+        Ok(None) => unknown(),
+        Err(error) => internal(&error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check((fields, _, faults): Parsed, name: Option<&str>, expected: &str) {
+        let told = match read(&fields, name.map(str::to_owned), faults) {
+            Ok(said) => said.sentence(),
+            Err(NotTaken { outcome, status, why }) => {
+                format!("{outcome} {}: {why}", status.as_u16())
+            }
+        };
+        assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn a_body_is_read_whole_and_everything_wrong_with_it_said_at_once() {
+        let good = br#"{"action": "hold", "by": "bob", "reason": "a look", "for": "5m"}"#;
+        check(of_json(good), None, "bob holds it for 5 min: a look");
+        check(
+            of_json(good),
+            Some("alice"),
+            "forbidden 403: this token is alice's: it does not speak for bob",
+        );
+        let nameless = br#"{"action": "continue", "reason": "it is fine"}"#;
+        check(of_json(nameless), Some("alice"), "alice continues it: it is fine");
+        check(
+            of_json(br#"{"action": 3, "url": "http://x/", "token": "t"}"#),
+            None,
+            "malformed 400: `action` is no text; `token` belongs into the header `Authorization: Bearer`; `url` is unknown; there are `action`, `by`, `reason`, `for`, `token`; `action` is one of `hold`, `continue`, `rollback`, `release`; `by` is missing; `reason` is missing",
+        );
+        check(
+            of_form(b"action=rollback&by=bob&by=eve&reason=it+%3E+5+%25&for=&token=t"),
+            None,
+            "malformed 400: `by` is said twice",
+        );
+        check(
+            of_form(b"action=rollback&by=bob&reason=it+%3E+5+%25&for=&token=t"),
+            None,
+            "bob rolls it back: it > 5 %",
+        );
+    }
+}
