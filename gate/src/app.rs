@@ -21,6 +21,7 @@ use crate::config::{Checked, Mode};
 use crate::journal::{Embedded, JournalError};
 use crate::sidecar::Sidecar;
 use crate::telemetry::Metrics;
+use crate::tls::Tls;
 use crate::web::Operators;
 use crate::{intake, own_task, server, web};
 
@@ -55,7 +56,7 @@ pub(crate) struct Bound {
     /// `None` where nobody may ask.
     pub(crate) hooks_address: Option<SocketAddr>,
     pub(crate) admin_address: SocketAddr,
-    asked: Option<(Arc<Gate>, TcpListener)>,
+    asked: Option<(Arc<Gate>, TcpListener, Option<Tls>)>,
     /// Ends all probing when it goes.
     _prober: Arc<Prober>,
     stop: CancellationToken,
@@ -68,7 +69,8 @@ pub(crate) async fn build(
     metrics: Arc<Metrics>,
     stop: CancellationToken,
 ) -> Result<Bound, StartError> {
-    let Checked { settings, hooks_listen, admin_listen, keys, tokens, targets, vault } = config;
+    let Checked { settings, hooks_listen, admin_listen, keys, tokens, tls, targets, vault } =
+        config;
     let opened = match hooks_listen {
         Some(address) => {
             let journal = Embedded::open(&settings.journal.path)?;
@@ -113,12 +115,12 @@ pub(crate) async fn build(
             let gate = Arc::new(Gate::new(parts));
             gate.look_at_policies().await;
             gate.resume().await?;
-            Some((gate, hooks))
+            Some((gate, hooks, tls))
         }
         None => None,
     };
     let sidecar = Sidecar::begin(targets, &prober, &metrics, &vault, observe, &stop).await?;
-    let gate = asked.as_ref().map(|(gate, _)| Arc::clone(gate));
+    let gate = asked.as_ref().map(|(gate, ..)| Arc::clone(gate));
     serve_admin(admin, Operators { metrics, sidecar, gate, task, stop: stop.clone() })?;
     Ok(Bound { hooks_address, admin_address, asked, _prober: prober, stop })
 }
@@ -138,7 +140,7 @@ fn serve_admin(listener: std::net::TcpListener, operators: Operators) -> Result<
             match TcpListener::from_std(listener) {
                 Ok(listener) => {
                     let (metrics, stop) = (Arc::clone(&operators.metrics), operators.stop.clone());
-                    server::serve(listener, web::admin(operators), metrics, stop).await;
+                    server::serve(listener, None, web::admin(operators), metrics, stop).await;
                 }
                 Err(error) => error!(%error, "operators cannot be served"),
             }
@@ -167,7 +169,7 @@ impl Bound {
     /// Serves until told to stop; then hooks are refused, runs put down, and what is unfinished is left
     /// to the next start.
     pub(crate) async fn wait(self) {
-        let Some((gate, hooks)) = self.asked else {
+        let Some((gate, hooks, tls)) = self.asked else {
             // What a sidecar has seen is nowhere to be put down.
             return self.stop.cancelled().await;
         };
@@ -175,7 +177,10 @@ impl Bound {
         let fetching = intake::fetch(&gate);
         tokio::spawn(prune(Arc::clone(&gate)));
         let protecting = tokio::spawn(own_task::protect(Arc::clone(&gate)));
-        server::serve(hooks, router, Arc::clone(&gate.metrics), self.stop).await;
+        if let Some(tls) = tls.clone() {
+            tokio::spawn(tls.watch(Arc::clone(&gate.metrics), self.stop.clone()));
+        }
+        server::serve(hooks, tls, router, Arc::clone(&gate.metrics), self.stop).await;
         // What was fetched and not yet answered goes back to its queue. An AWS that does not answer must not
         // keep gate longer than ECS waits.
         let (returned, drained) =

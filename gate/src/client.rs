@@ -1,16 +1,20 @@
 //! A small HTTP client for gate's own conversations: the relay's and `gate health`'s. Probes have their own.
 
 use std::error::Error;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper::{Request, StatusCode};
+use hyper_rustls::builderstates::WantsSchemes;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client as Pooled;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 
 /// The largest answer read: gate's own are a few hundred bytes.
 const ANSWER_MAX_BYTES: usize = 64 * 1024;
@@ -31,6 +35,30 @@ pub(crate) enum ClientError {
 }
 
 impl Client {
+    /// One that trusts the authorities in this PEM file, and no others.
+    ///
+    /// # Errors
+    /// What is wrong with the file.
+    pub(crate) fn trusting(path: &Path) -> Result<Self, String> {
+        let wrong = |what: String| format!("{}: {what}", path.display());
+        let mut authorities = rustls::RootCertStore::empty();
+        let read = CertificateDer::pem_file_iter(path).map_err(|error| wrong(error.to_string()))?;
+        for authority in read {
+            let authority = authority.map_err(|error| wrong(error.to_string()))?;
+            authorities.add(authority).map_err(|error| wrong(error.to_string()))?;
+        }
+        if authorities.is_empty() {
+            return Err(wrong("it has no certificate in PEM".to_owned()));
+        }
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| error.to_string())?
+            .with_root_certificates(authorities)
+            .with_no_client_auth();
+        Ok(Self::of(HttpsConnectorBuilder::new().with_tls_config(config)))
+    }
+
     pub(crate) fn new() -> Self {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let builder = HttpsConnectorBuilder::new();
@@ -42,6 +70,10 @@ impl Client {
                 HttpsConnectorBuilder::new().with_tls_config(no_authorities())
             }
         };
+        Self::of(builder)
+    }
+
+    fn of(builder: HttpsConnectorBuilder<WantsSchemes>) -> Self {
         let connector = builder.https_or_http().enable_http1().build();
         Self { pooled: Pooled::builder(TokioExecutor::new()).build(connector) }
     }

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::intake::{Keys, Tokens};
 use crate::shell::Vault;
+use crate::tls::{Tls, TlsSettings};
 pub(crate) use intake::{IntakeSettings, Polled};
 pub(crate) use journal::{JournalLayer, JournalSettings, age, size};
 pub(crate) use key::Key;
@@ -78,6 +79,9 @@ pub(crate) struct Hooks {
     /// Keys that sign hook requests; any of them will do, so that they can be rotated.
     #[serde(default)]
     pub(crate) keys: Vec<KeyReference>,
+    /// Unsaid, hooks arrive in plain HTTP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) tls: Option<TlsSettings>,
 }
 
 /// A key, by reference.
@@ -122,7 +126,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             policies: "policies".into(),
-            hooks: Hooks { listen: None, keys: Vec::new() },
+            hooks: Hooks { listen: None, keys: Vec::new(), tls: None },
             admin: Admin { listen: "127.0.0.1:9090".to_owned() },
             journal: JournalSettings::default(),
             aws: AwsSettings::default(),
@@ -169,6 +173,8 @@ pub(crate) struct HooksLayer {
     pub(crate) listen: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) keys: Option<Vec<KeyReference>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tls: Option<TlsSettings>,
 }
 
 /// Part of a [`Layer`].
@@ -211,6 +217,8 @@ pub(crate) struct Checked {
     pub(crate) admin_listen: SocketAddr,
     pub(crate) keys: Keys,
     pub(crate) tokens: Tokens,
+    /// Of the hooks' listener, where it speaks TLS.
+    pub(crate) tls: Option<Tls>,
     pub(crate) targets: Vec<StaticTarget>,
     /// What secrets are read by from here on.
     pub(crate) vault: Vault,
@@ -276,7 +284,7 @@ pub(crate) fn layered(
     if let Ok(keys) = std::env::var("GATE_HOOKS_KEYS") {
         let keys =
             keys.split(',').map(|key| KeyReference { secret: key.trim().to_owned() }).collect();
-        let hooks = HooksLayer { keys: Some(keys), listen: None };
+        let hooks = HooksLayer { keys: Some(keys), ..HooksLayer::default() };
         figment =
             figment.merge(Serialized::defaults(Layer { hooks: Some(hooks), ..Layer::default() }));
     }
@@ -349,6 +357,9 @@ async fn check(
     let keys = Keys::read("hooks.keys", vault.clone(), references, &mut faults).await;
     overrides::check(&settings.overrides, &mut faults);
     let tokens = Tokens::read(&vault, &settings.overrides.tokens, &mut faults).await;
+    let tls = settings.hooks.tls.as_ref().and_then(|tls| {
+        Tls::open(tls).map_err(|reason| faults.push(format!("`hooks.tls`: {reason}"))).ok()
+    });
     if hooks_listen.is_some_and(|listen| !listen.ip().is_loopback())
         && settings.hooks.keys.is_empty()
     {
@@ -375,7 +386,7 @@ async fn check(
     let targets = targets::check(&settings.targets, &settings.policies, &vault, &mut faults).await;
     match admin_listen {
         Some(admin_listen) if faults.is_empty() => {
-            Ok(Checked { settings, hooks_listen, admin_listen, keys, tokens, targets, vault })
+            Ok(Checked { settings, hooks_listen, admin_listen, keys, tokens, tls, targets, vault })
         }
         _ => Err(ConfigError(faults)),
     }

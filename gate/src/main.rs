@@ -25,6 +25,7 @@ mod signature;
 #[cfg(test)]
 mod simulation;
 mod telemetry;
+mod tls;
 mod web;
 
 use std::process::ExitCode;

@@ -12,17 +12,21 @@ use axum::response::{IntoResponse, Response};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::telemetry::Metrics;
+use crate::tls::Tls;
 
 /// Connections at once on one listener; each costs a few kilobytes.
 const CONNECTIONS_MAX: usize = 1024;
 /// A hook's body has two ids of a few hundred characters.
 const BODY_MAX_BYTES: usize = 64 * 1024;
+/// The head of a request: a signature, a token and what browsers add.
+const HEAD_MAX_BYTES: usize = 16 * 1024;
 /// Time for a client to send the head of its request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time for one request, its body included.
@@ -36,6 +40,7 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'unsafe-inl
 /// Serves until told to stop, then lets requests under way finish.
 pub(crate) async fn serve(
     listener: TcpListener,
+    tls: Option<Tls>,
     router: Router,
     metrics: Arc<Metrics>,
     stop: CancellationToken,
@@ -65,29 +70,51 @@ pub(crate) async fn serve(
             continue;
         };
         let service = TowerToHyperService::new(router.clone());
-        let stop = stop.clone();
+        let (stop, tls, metrics) = (stop.clone(), tls.clone(), Arc::clone(&metrics));
         connections.spawn(async move {
             let _place = place;
-            let connection = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEAD_TIMEOUT)
-                .serve_connection(TokioIo::new(stream), service);
-            let mut connection = std::pin::pin!(connection);
-            let served = tokio::select! {
-                served = &mut connection => served,
-                () = stop.cancelled() => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
-                }
-            };
-            if let Err(error) = served {
-                tracing::debug!(%error, "a connection ended early");
+            match tls {
+                None => converse(stream, service, &metrics, stop).await,
+                Some(tls) => match tls.accept(stream).await {
+                    Some(stream) => converse(stream, service, &metrics, stop).await,
+                    None => metrics.lost("handshake"),
+                },
             }
         });
     }
     connections.close();
     if tokio::time::timeout(DRAIN_TIMEOUT, connections.wait()).await.is_err() {
         tracing::warn!("some requests did not finish before the stop");
+    }
+}
+
+/// Serves one connection to its end.
+async fn converse(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send,
+    service: TowerToHyperService<Router>,
+    metrics: &Metrics,
+    stop: CancellationToken,
+) {
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(HEAD_MAX_BYTES)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = std::pin::pin!(connection);
+    let served = tokio::select! {
+        served = &mut connection => served,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = served {
+        if error.is_parse_too_large() {
+            metrics.lost("too-large-head");
+        } else if error.is_timeout() {
+            metrics.lost("timed-out-head");
+        }
+        tracing::debug!(%error, "a connection ended early");
     }
 }
 
@@ -99,6 +126,9 @@ async fn limit(metrics: Arc<Metrics>, request: Request, next: Next) -> Response 
             StatusCode::REQUEST_TIMEOUT.into_response()
         }
     };
+    if response.status() == StatusCode::PAYLOAD_TOO_LARGE {
+        metrics.lost("too-large-request");
+    }
     // Say so to the browser.
     let headers = response.headers_mut();
     headers

@@ -108,7 +108,9 @@ async fn evaluation(
     headers: HeaderMap,
 ) -> Response {
     match gate.report(&id).await {
-        Ok(Some((report, accepted_at))) if wants_html(&headers) => {
+        Ok(Some((mut report, accepted_at))) if wants_html(&headers) => {
+            // The form is for whoever has a token.
+            report.overridable &= gate.tokens.are_there();
             page(pages::evaluation(&report, accepted_at))
         }
         Ok(Some((report, _))) => Json(report).into_response(),

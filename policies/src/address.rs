@@ -1,6 +1,6 @@
 //! Addresses that people write: `http://host:port`.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::deployment::{Route, Target};
 
@@ -33,6 +33,9 @@ pub fn target(url: &str) -> Result<Target, String> {
         );
     }
     let (host, port) = split(authority).ok_or_else(shape)?;
+    if let Some(why) = refused(host) {
+        return Err(format!("`{host}` {why}; write the address of the service itself"));
+    }
     if !matches!(path, "" | "/") {
         return Err(format!(
             "`{url}` has a path; the policy names the path, so write only scheme, host and port"
@@ -72,15 +75,12 @@ fn split(authority: &str) -> Option<(&str, Option<&str>)> {
     (!host.is_empty() && host.len() <= HOST_MAX && host.bytes().all(sound)).then_some((host, port))
 }
 
-/// Why a policy may not have this host probed, if it may not: what answers there are the machine's own
-/// credentials, or nobody that a release is about. A name is not looked up.
+/// Why nobody may have this host probed, if they may not: what answers there are the machine's own credentials, or
+/// nobody that a release is about. A name is not looked up; [`is_forbidden`] is for what it stands for.
 pub fn refused(host: &str) -> Option<&'static str> {
-    const LINK_LOCAL: &str = "is a link-local address, where metadata and credentials are served";
-    if let Ok(address) = host.parse::<Ipv4Addr>() {
-        return address.is_link_local().then_some(LINK_LOCAL);
-    }
-    if let Ok(address) = host.parse::<Ipv6Addr>() {
-        return is_refused_v6(address).then_some(LINK_LOCAL);
+    const METADATA: &str = "is a link-local address, where metadata and credentials are served";
+    if let Ok(address) = host.parse::<IpAddr>() {
+        return why_forbidden(address);
     }
     let name = host.trim_end_matches('.').to_ascii_lowercase();
     let last = name.rsplit('.').next().unwrap_or_default();
@@ -88,22 +88,53 @@ pub fn refused(host: &str) -> Option<&'static str> {
         return Some("ends in a number and is no address of four numbers");
     }
     // What EC2's own resolver calls its metadata.
-    (name.split('.').next() == Some("instance-data")).then_some(LINK_LOCAL)
+    (name.split('.').next() == Some("instance-data")).then_some(METADATA)
 }
 
-fn is_refused_v6(address: Ipv6Addr) -> bool {
+/// Whether an address is never probed, whoever names it and whatever name stands for it: where metadata and
+/// credentials are served, and what is no address of one machine.
+pub fn is_forbidden(address: IpAddr) -> bool {
+    why_forbidden(address).is_some()
+}
+
+fn why_forbidden(address: IpAddr) -> Option<&'static str> {
+    match address {
+        IpAddr::V4(address) => why_forbidden_v4(address),
+        IpAddr::V6(address) => why_forbidden_v6(address),
+    }
+}
+
+fn why_forbidden_v4(address: Ipv4Addr) -> Option<&'static str> {
+    if address.is_link_local() {
+        return Some("is a link-local address, where metadata and credentials are served");
+    }
+    // 0.0.0.0/8 is "this network": on Linux, this machine.
+    let [first, ..] = address.octets();
+    let nobodys = first == 0 || address.is_multicast() || address.is_broadcast();
+    nobodys.then_some("is no address of one machine")
+}
+
+fn why_forbidden_v6(address: Ipv6Addr) -> Option<&'static str> {
+    if address == Ipv6Addr::LOCALHOST {
+        return None;
+    }
     let [first, second, ..] = address.segments();
     // fd00:ec2::/32 is Amazon's for what fe80::/10 and 169.254.0.0/16 are elsewhere.
     let amazons = first == 0xfd00 && second == 0x0ec2;
-    // The last 32 bits of a mapped, a compatible and a NAT64 address (64:ff9b::/96) are one of version 4.
+    if amazons || address.is_unicast_link_local() {
+        return Some("is a link-local address, where metadata and credentials are served");
+    }
+    if address.is_multicast() {
+        return Some("is no address of one machine");
+    }
+    // The last 32 bits of a mapped, a compatible and a NAT64 address (64:ff9b::/96) are one of version 4; those of
+    // the unspecified address are 0.0.0.0.
     let [.., a, b, c, d] = address.octets();
     let embeds = matches!(
         address.segments(),
         [0, 0, 0, 0, 0, 0 | 0xffff, _, _] | [0x0064, 0xff9b, 0, 0, 0, 0, _, _]
     );
-    amazons
-        || address.is_unicast_link_local()
-        || (embeds && Ipv4Addr::new(a, b, c, d).is_link_local())
+    if embeds { why_forbidden_v4(Ipv4Addr::new(a, b, c, d)) } else { None }
 }
 
 #[cfg(test)]
@@ -152,6 +183,8 @@ mod tests {
         check("http://me:word@h", Err("holds no user or password"));
         check("http://h/healthz", Err("has a path"));
         check("http://h?deep=1", Err("has a path"));
+        check("http://169.254.170.2", Err("metadata and credentials"));
+        check("https://[::ffff:169.254.169.254]:443", Err("metadata and credentials"));
         let long = format!("http://{}", "h".repeat(HOST_MAX + 1));
         check(&long, Err("is no address to probe"));
     }
@@ -169,6 +202,14 @@ mod tests {
             "::ffff:169.254.169.254",
             "::169.254.169.254",
             "64:ff9b::a9fe:a9fe",
+            "0.0.0.0",
+            "0.1.2.3",
+            "::",
+            "::ffff:0.0.0.0",
+            "224.0.0.1",
+            "239.255.255.250",
+            "255.255.255.255",
+            "ff02::1",
             "2852039166",
             "0xa9fea9fe",
             "169.254.43518",

@@ -501,11 +501,6 @@ impl Run {
         actions
     }
 
-    /// Whether its policy would have it judge on after Continue.
-    pub fn may_watch(&self) -> bool {
-        self.policy.as_ref().is_some_and(|(_, policy)| policy.watch.is_some())
-    }
-
     /// Doubles from 250 ms to 8 s with each failure.
     fn backoff(&self) -> Duration {
         RETRY_FIRST.saturating_mul(1 << self.failures.saturating_sub(1).min(5)).min(RETRY_MAX)

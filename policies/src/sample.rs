@@ -51,6 +51,8 @@ pub enum Outcome {
     /// A function's platform had no room for another invocation: a limit of the account or of the function,
     /// which the probes use up too.
     Throttled,
+    /// The address is one that is never probed: of metadata, link-local, or of no one machine.
+    Forbidden,
     /// Gate could not send it: out of sockets, files or places, or it may not.
     NotSent,
 }
@@ -73,7 +75,7 @@ pub enum Blame {
 
 impl Outcome {
     /// Every outcome, in the order reports list them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Ok,
         Self::Status,
         Self::Expectation,
@@ -88,6 +90,7 @@ impl Outcome {
         Self::Unreachable,
         Self::Stale,
         Self::Throttled,
+        Self::Forbidden,
         Self::NotSent,
     ];
 
@@ -108,6 +111,7 @@ impl Outcome {
             Self::Unreachable => "unreachable",
             Self::Stale => "stale",
             Self::Throttled => "throttled",
+            Self::Forbidden => "forbidden",
             Self::NotSent => "not-sent",
         }
     }
@@ -127,6 +131,7 @@ impl Outcome {
             | Self::TooLarge => Some(Blame::Target),
             Self::Dns | Self::Unreachable | Self::Stale => Some(Blame::Network),
             Self::Throttled => Some(Blame::Aws),
+            Self::Forbidden => Some(Blame::User),
             Self::NotSent => Some(Blame::Gate),
         }
     }

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use policies::Target;
+use policies::address::is_forbidden;
 use policies::plan::HttpVersion;
 use policies::sample::{Outcome, Phase, Phases};
 use rustls::pki_types::ServerName;
@@ -91,7 +92,7 @@ pub(crate) async fn connect(
     phases: &mut Phases,
 ) -> Result<TcpStream, Outcome> {
     let asked = Instant::now();
-    let addresses = resolve(target, deadline, phases).await?;
+    let addresses = allowed(resolve(target, deadline, phases).await?)?;
     let began = Instant::now();
     let connected = timeout_at(deadline, TcpStream::connect(addresses.as_slice())).await;
     phases.set(Phase::Connect, began.elapsed());
@@ -135,6 +136,15 @@ async fn resolve(
     }
 }
 
+/// Leaves out what is never probed, whatever name stands for it, and however it was led to: each connection goes this
+/// way. Decided on the very addresses that are connected to, so that a second lookup cannot change them.
+fn allowed(found: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, Outcome> {
+    let answered = !found.is_empty();
+    let allowed: Vec<SocketAddr> =
+        found.into_iter().filter(|address| !is_forbidden(address.ip())).collect();
+    if answered && allowed.is_empty() { Err(Outcome::Forbidden) } else { Ok(allowed) }
+}
+
 /// Days from `now`, since the Unix epoch, to the end of a certificate's validity.
 fn days_to_expiry(certificate: &[u8], now: Duration) -> Option<f64> {
     let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
@@ -170,4 +180,34 @@ const REFUSALS: [(io::ErrorKind, Outcome); 12] = {
 fn refused(error: &io::Error) -> Outcome {
     let known = REFUSALS.iter().find(|(kind, _)| *kind == error.kind());
     known.map_or(Outcome::NotSent, |(_, outcome)| *outcome)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_what_a_name_stands_for_only_what_may_be_probed_is_left() {
+        let check = |found: &[&str], expected: Result<&[&str], Outcome>| {
+            let parsed = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
+            let expected = expected.map(parsed);
+            assert_eq!(allowed(parsed(found)), expected, "{found:?}");
+        };
+        check(&["10.0.0.1:80", "[::1]:80"], Ok(&["10.0.0.1:80", "[::1]:80"]));
+        check(&["169.254.169.254:80", "10.0.0.1:80"], Ok(&["10.0.0.1:80"]));
+        for address in [
+            "169.254.169.254:80",
+            "169.254.170.2:80",
+            "[::ffff:169.254.169.254]:80",
+            "[fe80::1]:80",
+            "[fd00:ec2::254]:80",
+            "0.0.0.0:80",
+            "[::]:80",
+            "224.0.0.1:80",
+            "255.255.255.255:80",
+        ] {
+            check(&[address], Err(Outcome::Forbidden));
+        }
+        check(&[], Ok(&[]));
+    }
 }

@@ -160,7 +160,7 @@ impl Doctor {
     async fn settings_faults(&self, layer: Layer, vault: Vault) -> Vec<String> {
         let (config, profile) = (self.config.as_deref(), self.profile.as_deref());
         let loading = config::load(config, profile, layer, |_settings| vault);
-        match timeout(self.timeout / CALLS_IN_A_ROW, loading).await {
+        match timeout(self.timeout / CALLS_IN_A_ROW, Box::pin(loading)).await {
             Ok(Ok(_checked)) => Vec::new(),
             Ok(Err(ConfigError(faults))) => faults,
             Err(_elapsed) => vec!["`hooks.keys`: they could not be read in time".to_owned()],

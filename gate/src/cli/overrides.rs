@@ -52,6 +52,9 @@ pub(super) struct Override {
     /// A key of `hooks.keys` to sign by instead, by reference.
     #[arg(long, value_name = "REFERENCE", env = "GATE_HOOK_KEY", conflicts_with = "token")]
     key: Option<String>,
+    /// PEM file of the authorities that alone are trusted for `https`, where they are your own.
+    #[arg(long, value_name = "FILE", env = "GATE_CA_FILE")]
+    ca_file: Option<PathBuf>,
     /// Settings file of the daemon.
     #[arg(long, value_name = "FILE", env = "GATE_CONFIG")]
     config: Option<PathBuf>,
@@ -146,7 +149,8 @@ impl Override {
         };
         let request =
             request.body(Full::new(Bytes::from(body))).map_err(|error| usage(error.to_string()))?;
-        let answered = Client::new().send(request, ANSWER_TIMEOUT).await;
+        let client = self.ca_file.as_deref().map_or_else(|| Ok(Client::new()), Client::trusting);
+        let answered = client.map_err(usage)?.send(request, ANSWER_TIMEOUT).await;
         let (status, text) =
             answered.map_err(|error| (NOT_PROVEN, format!("{uri}: {}", story(&error))))?;
         let told: Value = serde_json::from_slice(&text).unwrap_or_default();

@@ -6,6 +6,7 @@
 mod event;
 mod forward;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ use self::event::Caller;
 use self::forward::{Forwarder, Ready, Route, key};
 use super::{OK, USAGE, complain, story};
 use crate::aws::{Clouds, OnDemand, Place, RealAws};
+use crate::client::Client;
 use crate::intake::queue::region_of;
 use crate::shell::{Vault, is_kept_by_aws};
 use crate::telemetry::{self, Metrics};
@@ -46,6 +48,10 @@ pub(super) struct Relay {
     /// `secretsmanager:ID`.
     #[arg(long, value_name = "REFERENCE", env = "GATE_HOOK_KEY")]
     key: Option<String>,
+    /// PEM file of the authorities that alone are trusted where the daemon's URL is `https`: your own. It comes with
+    /// the function.
+    #[arg(long, value_name = "FILE", env = "GATE_CA_FILE")]
+    ca_file: Option<PathBuf>,
     /// How long to try before answering the hook itself.
     #[arg(long, value_name = "DURATION", env = "GATE_RELAY_PATIENCE", default_value = "30s")]
     patience: String,
@@ -68,6 +74,8 @@ impl Relay {
         {
             faults.push(format!("GATE_HOOK_KEY: {reason}"));
         }
+        let client = self.ca_file.as_deref().map_or_else(|| Ok(Client::new()), Client::trusting);
+        let client = client.map_err(|fault| faults.push(format!("GATE_CA_FILE: {fault}"))).ok();
         let patience = policies::units::duration(&self.patience);
         let patience =
             patience.map_err(|reason| faults.push(format!("GATE_RELAY_PATIENCE: {reason}"))).ok();
@@ -80,9 +88,9 @@ impl Relay {
                 None
             }
         };
-        match (route, patience, unreachable) {
-            (Some(route), Some(patience), Some(unreachable)) if faults.is_empty() => {
-                Ok(Ready { route, key: self.key.clone(), patience, unreachable })
+        match (route, client, patience, unreachable) {
+            (Some(route), Some(client), Some(patience), Some(unreachable)) if faults.is_empty() => {
+                Ok(Ready { route, client, key: self.key.clone(), patience, unreachable })
             }
             _ => Err(faults.join("; ")),
         }

@@ -44,7 +44,7 @@ impl Serve {
         let admin = self.admin_listen.clone();
         Layer {
             policies: self.policies.clone(),
-            hooks: hooks.map(|listen| HooksLayer { listen: Some(listen), keys: None }),
+            hooks: hooks.map(|listen| HooksLayer { listen: Some(listen), ..HooksLayer::default() }),
             admin: admin.map(|listen| AdminLayer { listen: Some(listen) }),
             journal: self
                 .journal

@@ -38,7 +38,7 @@ profiles:
 #[tokio::test]
 async fn flags_lie_over_the_profile_over_the_file_over_the_defaults() {
     let flags = |listen: Option<&str>| Layer {
-        hooks: listen.map(|l| HooksLayer { listen: Some(l.to_owned()), keys: None }),
+        hooks: listen.map(|l| HooksLayer { listen: Some(l.to_owned()), ..HooksLayer::default() }),
         ..Layer::default()
     };
     let defaults = "listen: \"127.0.0.1:9090\"";

@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use policies::{Blame, Trouble};
+use secrecy::zeroize::Zeroizing;
+use secrecy::{ExposeSecret, SecretString};
 use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 
@@ -29,16 +31,24 @@ const SECRET_MAX_BYTES: u64 = 16 * 1024;
 /// Secrets known at a time; beyond it the one unused for longest is read anew when it is next needed.
 const SECRETS_MAX: usize = 1000;
 
-/// A secret. It is never printed.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Secret(Arc<str>);
+/// A secret. It is never printed, and wiped from memory when the last who knows it goes.
+#[derive(Clone)]
+pub(crate) struct Secret(Arc<SecretString>);
 
 impl Secret {
     /// What it is: for requests and signatures alone.
     pub(crate) fn text(&self) -> &str {
-        &self.0
+        self.0.expose_secret()
     }
 }
+
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        self.text() == other.text()
+    }
+}
+
+impl Eq for Secret {}
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -173,7 +183,7 @@ impl Vault {
         match read {
             Ok(text) => {
                 counted("read");
-                let secret = Secret(text.into());
+                let secret = Secret(Arc::new(SecretString::from(text)));
                 if known.value.as_ref().is_some_and(|(before, _)| *before != secret) {
                     info!(reference, "a secret has changed");
                 }
@@ -219,7 +229,8 @@ impl Vault {
     }
 
     async fn fetch(&self, source: &Source, reference: &str) -> Result<String, Trouble> {
-        let text = match source {
+        // Wiped in between: only what is returned is kept.
+        let text = Zeroizing::new(match source {
             Source::Environment(name) => std::env::var(name)
                 .map_err(|_absent| users(format!("environment variable `{name}` is not set")))?,
             Source::File(path) => {
@@ -241,7 +252,7 @@ impl Vault {
                     })?,
                 }
             }
-        };
+        });
         if text.len() as u64 > SECRET_MAX_BYTES {
             return Err(users(format!("`{reference}` is larger than {SECRET_MAX_BYTES} bytes")));
         }

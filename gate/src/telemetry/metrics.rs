@@ -47,6 +47,7 @@ pub(crate) struct Metrics {
     secrets: IntCounterVec,
     notifications: IntCounterVec,
     overrides: IntCounterVec,
+    certificates: IntCounterVec,
     lost: IntCounterVec,
     policy_faults: IntGauge,
     journal: JournalMetrics,
@@ -252,6 +253,11 @@ impl Metrics {
                 "Overrides by people, by action and by what became of them: taken, refused, unsigned and more.",
                 &["action", "outcome"],
             )?,
+            certificates: table.counter(
+                "gate_certificate_reads_total",
+                "Files of the hooks' certificate that had changed, by outcome: changed, failed.",
+                &["outcome"],
+            )?,
             lost: table.counter(
                 "gate_lost_total",
                 "Things dropped because of a limit or a fault of gate, by what: journal-entry, journal-question, connection, timed-out-request.",
@@ -377,6 +383,11 @@ impl Metrics {
     /// Somebody wanted a question held, released, continued or rolled back.
     pub(crate) fn overridden(&self, action: &str, outcome: &str) {
         self.overrides.with_label_values(&[action, outcome]).inc();
+    }
+
+    /// The files of the listener's certificate had changed.
+    pub(crate) fn certificate_read(&self, outcome: &str) {
+        self.certificates.with_label_values(&[outcome]).inc();
     }
 
     pub(crate) fn lost(&self, what: &str) {

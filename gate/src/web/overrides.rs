@@ -47,6 +47,10 @@ impl NotTaken {
 
 /// The form, on a page that does not refresh itself while somebody writes.
 pub(super) async fn form(State(gate): State<Arc<Gate>>, Path(id): Path<String>) -> Response {
+    if !gate.tokens.are_there() {
+        let off = Some("this form is off: set `overrides.tokens`");
+        return shown(&gate, &id, StatusCode::FORBIDDEN, &Fields::default(), off).await;
+    }
     shown(&gate, &id, StatusCode::OK, &Fields::default(), None).await
 }
 
@@ -57,7 +61,8 @@ pub(super) async fn take(
     body: Bytes,
 ) -> Response {
     let content = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let is_form = content.is_some_and(|content| content.starts_with(FORM));
+    // What `curl -d` sends says that it is a form, too.
+    let is_form = content.is_some_and(|content| content.starts_with(FORM)) && !body.starts_with(b"{");
     let (fields, token, faults) = if is_form { of_form(&body) } else { of_json(&body) };
     let taken = async {
         let name = admitted(&gate, &id, &headers, token, &body).await?;

@@ -51,6 +51,7 @@ impl Run {
             | Event::Read { .. }
             | Event::Woke
             | Event::TakenOver
+            | Event::Overridden { .. }
             | Event::Delivered { .. }
             | Event::Undelivered { .. } => {
                 if asked || self.resolving {

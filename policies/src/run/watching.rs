@@ -33,6 +33,11 @@ pub(super) struct Watching {
 }
 
 impl Run {
+    /// Whether its policy would have it judge on after Continue.
+    pub fn may_watch(&self) -> bool {
+        self.policy.as_ref().is_some_and(|(_, policy)| policy.watch.is_some())
+    }
+
     /// What to do first, where the policy wants a watch and the release goes on.
     pub(super) fn begin_watch(&mut self) -> Option<Vec<Action>> {
         let goes_on = self.decision.as_ref().is_some_and(|d| d.answer == Answer::Continue);

@@ -36,6 +36,7 @@ const ANSWER_RESERVE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct Ready {
     pub(super) route: Route,
+    pub(super) client: Client,
     /// By reference: one that AWS keeps is read for each question, so that it can be rotated.
     pub(super) key: Option<String>,
     pub(super) patience: Duration,
@@ -55,7 +56,6 @@ pub(super) enum Route {
 #[derive(Debug)]
 pub(super) struct Forwarder {
     settings: Result<Ready, String>,
-    client: Client,
     aws: Arc<dyn Aws>,
     /// Where the daemon's queue is.
     queues: Arc<dyn Aws>,
@@ -90,7 +90,7 @@ impl Forwarder {
         (aws, queues): (Arc<dyn Aws>, Arc<dyn Aws>),
         vault: Vault,
     ) -> Self {
-        Self { settings, client: Client::new(), aws, queues, vault }
+        Self { settings, aws, queues, vault }
     }
 
     /// Hands over what the function was invoked with. What it returns is what whoever invoked it reads: only
@@ -243,7 +243,7 @@ impl Forwarder {
             Route::Queue(queue) => return self.queue(queue, handed).await,
         };
         let request = request(url, (key, signed_at), handed).map_err(NotTaken::Refused)?;
-        match self.client.send(request, TRY_TIMEOUT).await {
+        match ready.client.send(request, TRY_TIMEOUT).await {
             Ok((StatusCode::ACCEPTED | StatusCode::OK, text)) => {
                 let told: Value = serde_json::from_slice(&text).unwrap_or_default();
                 // A load balancer or another service may say 200 to anything.

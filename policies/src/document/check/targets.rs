@@ -47,12 +47,6 @@ fn arm(
                 continue;
             }
         };
-        if let Some(why) = address::refused(&target.host) {
-            let message = format!("`{}` {why}", target.host);
-            let help = "write the address of the service itself";
-            faults.add(FaultCode::G0004, &node.place, message, help);
-            continue;
-        }
         let same = |other: &&Target| (&other.host, other.port) == (&target.host, target.port);
         if found.iter().any(|other| same(&other)) {
             let message = format!("`{url}` is there twice");
