@@ -99,7 +99,10 @@ impl Tls {
                 }
                 Ok(Err(reason)) => {
                     metrics.certificate_read("failed");
-                    error!(reason, "the new certificate cannot be used; the one before stays in force");
+                    error!(
+                        reason,
+                        "the new certificate cannot be used; the one before stays in force"
+                    );
                 }
                 // Only when the runtime ends.
                 Err(_ended) => return,
@@ -157,4 +160,50 @@ fn bytes(path: &PathBuf) -> Result<Zeroizing<Vec<u8>>, String> {
         .and_then(|file| file.take(FILE_MAX_BYTES).read_to_end(&mut bytes))
         .map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rcgen::{CertificateParams, KeyPair};
+
+    /// A certificate that signs itself, and its key.
+    fn made() -> (String, String) {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec!["gate.internal".to_owned()]).unwrap();
+        (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
+    }
+
+    #[test]
+    fn new_files_are_taken_up_and_broken_ones_leave_the_old_in_force() {
+        let folder = std::env::temp_dir().join(format!("gate-tls-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let settings =
+            TlsSettings { certificate: folder.join("tls.pem"), key: folder.join("tls.key") };
+        let write = |(certificate, key): &(String, String)| {
+            std::fs::write(&settings.certificate, certificate).unwrap();
+            std::fs::write(&settings.key, key).unwrap();
+        };
+        let (first, second) = (made(), made());
+        write(&first);
+        let tls = Tls::open(&settings).unwrap();
+        let in_force = || tls.in_force.read().unwrap().digest;
+        let before = in_force();
+        assert_eq!(tls.look_again(), Ok(false));
+        // A key of another certificate, halfway through a renewal, and what is no key at all.
+        for broken in [(second.0.clone(), first.1), (second.0.clone(), "no key".to_owned())] {
+            write(&broken);
+            let reason = tls.look_again().unwrap_err();
+            assert!(reason.contains("tls.key: it "), "{reason}");
+            assert_eq!(in_force(), before);
+        }
+        write(&second);
+        assert_eq!(tls.look_again(), Ok(true));
+        assert_ne!(in_force(), before);
+        let shown = format!("{tls:?}");
+        assert!(!shown.contains("PRIVATE"), "{shown}");
+        std::fs::remove_file(&settings.key).unwrap();
+        assert!(Tls::open(&settings).unwrap_err().contains("cannot be read"));
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
 }

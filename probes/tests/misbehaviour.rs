@@ -57,7 +57,9 @@ async fn a_good_answer_is_ok() {
 
 #[tokio::test]
 async fn where_metadata_is_served_is_never_probed_whoever_names_it() {
-    for host in ["169.254.169.254", "169.254.170.2", "::ffff:169.254.169.254", "fd00:ec2::254", "0.0.0.0"] {
+    for host in
+        ["169.254.169.254", "169.254.170.2", "::ffff:169.254.169.254", "fd00:ec2::254", "0.0.0.0"]
+    {
         let named = Target { host: host.to_owned(), ..target(([127, 0, 0, 1], 80).into(), false) };
         let tick = tick_of(order(plan(GET, vec![named], vec![]))).await;
         came_to(&tick, Outcome::Forbidden);

@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde_json::Value;
 
 use crate::place::{self, Folder};
+use crate::secrets::{SECRET_KEY, search};
 use crate::{eventually, http};
 
 /// How long a start may take on a busy machine.
@@ -22,7 +23,7 @@ pub fn aws(endpoint: &str, access_key: &str) -> Vec<(String, String)> {
     let environment = [
         ("AWS_ENDPOINT_URL", endpoint),
         ("AWS_ACCESS_KEY_ID", access_key),
-        ("AWS_SECRET_ACCESS_KEY", "emulated"),
+        ("AWS_SECRET_ACCESS_KEY", SECRET_KEY),
         ("AWS_REGION", "us-east-1"),
     ];
     environment.map(|(key, value)| (key.to_owned(), value.to_owned())).into()
@@ -36,6 +37,7 @@ pub struct Gate {
     address: Ipv4Addr,
     environment: Vec<(String, String)>,
     hooks: bool,
+    tls: bool,
     settings: String,
     process: Option<Child>,
 }
@@ -51,6 +53,7 @@ impl Gate {
             address: place::address(),
             environment: aws(endpoint, access_key),
             hooks: true,
+            tls: false,
             settings: String::new(),
             process: None,
         }
@@ -75,7 +78,14 @@ impl Gate {
         self
     }
 
-    /// Sets an environment variable of the daemon.
+    /// Has its hooks arrive by TLS, with `tls.pem` and `tls.key` of its folder.
+    pub fn tls(mut self) -> Self {
+        self.tls = true;
+        self
+    }
+
+    /// Sets an environment variable of the daemon. What its name calls a key, a token, a secret or a password is
+    /// looked for in everything that the daemon writes.
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
         self
@@ -115,7 +125,14 @@ impl Gate {
     pub fn launch(&mut self, more: &[(&str, &str)]) {
         let path = |name| self.folder.path().join(name);
         let hooks = if self.hooks {
-            format!("hooks: {{ listen: \"{}\" }}\n", self.at(8080))
+            let file = |name| path(name).display().to_string();
+            let tls = format!(
+                ", tls: {{ certificate: \"{}\", key: \"{}\" }}",
+                file("tls.pem"),
+                file("tls.key")
+            );
+            let tls = if self.tls { tls } else { String::new() };
+            format!("hooks: {{ listen: \"{}\"{tls} }}\n", self.at(8080))
         } else {
             String::new()
         };
@@ -150,12 +167,18 @@ impl Gate {
 
     /// Where hooks are posted and pages are.
     pub fn url(&self) -> String {
-        format!("http://{}", self.at(8080))
+        let scheme = if self.tls { "https" } else { "http" };
+        format!("{scheme}://{}", self.at(8080))
     }
 
     /// Where operators look.
     pub fn admin(&self) -> String {
         format!("http://{}", self.at(9090))
+    }
+
+    /// Where this process reads pages: it speaks no TLS.
+    fn pages(&self) -> String {
+        if self.tls { self.admin() } else { self.url() }
     }
 
     /// Its log so far.
@@ -238,7 +261,7 @@ with sqlite3.connect(path) as journal:
 
     /// Evaluations it knows of, newest first.
     pub async fn evaluations(&self) -> Vec<Value> {
-        let answer = http::get(&format!("{}/evaluations", self.url())).await;
+        let answer = http::get(&format!("{}/evaluations", self.pages())).await;
         let Some(answer) = answer else { return Vec::new() };
         answer.json()["evaluations"].as_array().cloned().unwrap_or_default()
     }
@@ -247,7 +270,7 @@ with sqlite3.connect(path) as journal:
     pub async fn evaluation(&self, deployment: &str) -> Option<Value> {
         let listed = self.evaluations().await;
         let id = listed.iter().find(|listed| listed["deployment_id"] == deployment)?["id"].clone();
-        let url = format!("{}/evaluations/{}", self.url(), id.as_str()?);
+        let url = format!("{}/evaluations/{}", self.pages(), id.as_str()?);
         Some(http::get(&url).await?.json())
     }
 
@@ -269,6 +292,11 @@ with sqlite3.connect(path) as journal:
 
 impl Drop for Gate {
     fn drop(&mut self) {
+        // A failed test has said enough.
+        if !std::thread::panicking() {
+            let operators = self.runs().then(|| self.at(9090));
+            search(self.folder.path(), &self.environment, operators.as_deref());
+        }
         self.kill();
     }
 }

@@ -53,6 +53,22 @@ pub async fn get(url: &str) -> Option<Answer> {
     send("GET", url, &[("accept", "application/json")], "").await
 }
 
+/// Headers of a POST that is signed by this key, at this time in seconds since 1970.
+pub fn signed(key: &str, path: &str, timestamp: u64, body: &str) -> [(&'static str, String); 3] {
+    const SIGN: &str = "
+import hmac, sys
+print(hmac.new(sys.argv[1].encode(), sys.argv[2].encode(), 'sha256').hexdigest())
+";
+    let message = format!("POST\n{path}\n{timestamp}\n{body}");
+    let output = crate::place::python().args(["-c", SIGN, key, &message]).output();
+    let tag = String::from_utf8(output.expect("python runs").stdout).expect("hexadecimal digits");
+    [
+        ("content-type", "application/json".to_owned()),
+        ("x-gate-timestamp", timestamp.to_string()),
+        ("x-gate-signature", format!("v1={}", tag.trim())),
+    ]
+}
+
 /// POST of a JSON body.
 pub async fn post(url: &str, body: &Value) -> Option<Answer> {
     send("POST", url, &[("content-type", "application/json")], &body.to_string()).await

@@ -12,6 +12,7 @@ pub mod http;
 pub mod place;
 pub mod process;
 pub mod seeded;
+mod secrets;
 
 pub use aws::{EmulatedAws, Function, Service, Site};
 pub use cloud::Cloud;

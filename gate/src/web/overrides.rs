@@ -62,7 +62,8 @@ pub(super) async fn take(
 ) -> Response {
     let content = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     // What `curl -d` sends says that it is a form, too.
-    let is_form = content.is_some_and(|content| content.starts_with(FORM)) && !body.starts_with(b"{");
+    let is_form =
+        content.is_some_and(|content| content.starts_with(FORM)) && !body.starts_with(b"{");
     let (fields, token, faults) = if is_form { of_form(&body) } else { of_json(&body) };
     let taken = async {
         let name = admitted(&gate, &id, &headers, token, &body).await?;

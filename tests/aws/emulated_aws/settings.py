@@ -11,7 +11,8 @@ HOOK_LIMIT_SECONDS = 3600.0  # CodeDeploy quota: a lifecycle event fails if not 
 DEFAULT_TIME_SCALE = 10.0
 DEFAULT_SECRET_KEY = "emulated"
 # What people have in their environment for the other emulators; a signature with anything else is wrong.
-COMMON_SECRET_KEYS = ("test", "testing", "secret", "fake", "mock", "dummy", "local")
+# The last is that of the end-to-end tests, which look for it in everything gate writes.
+COMMON_SECRET_KEYS = ("test", "testing", "secret", "fake", "mock", "dummy", "local", "never-shown-secret-key-of-e2e")
 
 
 @dataclasses.dataclass(frozen=True)

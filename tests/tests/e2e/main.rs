@@ -5,6 +5,7 @@ mod balancing;
 mod crash;
 mod deployments;
 mod doctor;
+mod doors;
 mod ecs;
 mod functions;
 mod matrix;
