@@ -140,6 +140,7 @@ fn each_outside_thing_is_named_in_one_place() {
     check_only_in("flate2", &["probes/src/compress.rs", "probes/tests/"]);
     check_only_in("nom_openmetrics", &["probes/src/scrape/line.rs"]);
     check_only_in("askama", &["gate/src/web"]);
+    check_only_in("tokio_rustls", &["gate/src/tls.rs", "probes/"]);
 }
 
 #[test]
@@ -232,6 +233,9 @@ fn every_setting_of_the_environment_is_documented() {
         "GATE_POLICIES",
         "GATE_HOOKS_LISTEN",
         "GATE_HOOKS_KEYS",
+        "GATE_OVERRIDES_TOKENS",
+        "GATE_OVERRIDE_TOKEN",
+        "GATE_CA_FILE",
         "GATE_ADMIN_LISTEN",
         "GATE_JOURNAL_PATH",
         "GATE_MODE",
@@ -397,6 +401,48 @@ fn every_test_that_the_table_names_exists() {
         let found = names.any(|found| fits(found.split(" {").next().unwrap_or_default()));
         assert!(found, "{module}::{name} is in tests/README.md alone");
     }
+}
+
+/// The routes of gate, as the code names them: nothing else takes anything from anybody. Their inputs are in SECURITY.md.
+#[test]
+fn every_route_is_known_and_said_to_take_no_url_no_command_and_no_file_name() {
+    let root = place::root();
+    let mut routes = BTreeSet::new();
+    for path in files(&root, &[".rs"]) {
+        let text = fs::read_to_string(&path).unwrap();
+        let is_gates = path.strip_prefix(&root).unwrap().starts_with("gate/src");
+        for part in text.split(".route(").skip(1).filter(|_| is_gates) {
+            let name = part.split([',', ')']).next().unwrap_or_default();
+            routes.extend((!name.is_empty()).then(|| name.trim_matches('"').to_owned()));
+        }
+    }
+    let hooks = read("gate/src/intake/hooks.rs");
+    let security = read("SECURITY.md");
+    let mut expected = BTreeSet::new();
+    for (constant, path) in [
+        ("CODEDEPLOY_PATH", "/hooks/codedeploy"),
+        ("CODEPIPELINE_PATH", "/hooks/codepipeline"),
+        ("ECS_PATH", "/hooks/ecs"),
+    ] {
+        assert!(hooks.contains(&format!("const {constant}: &str = \"{path}\"")), "{constant}");
+        assert!(security.contains(&format!("`{path}`")), "{path} is not in SECURITY.md");
+        expected.insert(constant.to_owned());
+    }
+    for path in [
+        "/",
+        "/evaluations",
+        "/evaluations/{id}",
+        "/evaluations/{id}/override",
+        "/evaluations/{id}/record",
+        "/healthz",
+        "/metrics",
+        "/readyz",
+        "/snapshot",
+    ] {
+        assert!(security.contains(&format!("`{path}`")), "{path} is not in SECURITY.md");
+        expected.insert(path.to_owned());
+    }
+    assert_eq!(routes, expected);
 }
 
 #[test]

@@ -10,18 +10,23 @@ fn folder(name: &str) -> PathBuf {
     folder
 }
 
+/// Of a hook key, and of a token.
+const SECRET: &str = "a key of more than 16 bytes";
+
 async fn check(name: &str, file: &str, profile: Option<&str>, flags: Layer, expected: &[&str]) {
     let folder = folder(name);
     let path = folder.join("gate.yaml");
     std::fs::write(&path, file.replace("HERE", &folder.display().to_string())).unwrap();
     let aws = FakeAws::new();
-    aws.put_secret("/gate/hook-key", "a key of more than 16 bytes");
+    aws.put_secret("/gate/hook-key", SECRET);
     aws.put_secret("/gate/short", "short");
     let shown = match Box::pin(load(Some(&path), profile, flags, |_| vault(aws))).await {
-        Ok(checked) => format!("{:?} {:?}", checked.settings, checked.keys),
+        // Everything there is of it, as a dump would show it: keys, tokens, the vault they were read by.
+        Ok(checked) => format!("{checked:?}"),
         Err(ConfigError(faults)) => faults.join("; "),
     };
     std::fs::remove_dir_all(&folder).unwrap();
+    assert!(!shown.contains(SECRET), "a secret is in {shown}");
     for part in expected {
         assert!(shown.contains(part), "`{part}` is not in {shown}");
     }
@@ -124,8 +129,12 @@ async fn every_fault_is_reported_at_once_and_a_mistake_in_the_file_has_its_place
 #[tokio::test]
 async fn a_hook_key_may_be_kept_by_aws_and_is_not_shown() {
     let file = "policies: HERE\nhooks:\n  keys: [ { secret: \"ssm:/gate/hook-key\" } ]\n";
-    let shown = ["Keys { references: [\"ssm:/gate/hook-key\"], .. }"];
-    check("kept", file, None, Layer::default(), &shown).await;
+    let file = format!("{file}overrides: {{ tokens: [ {{ secret: \"ssm:/gate/hook-key\", name: alice }} ] }}\n");
+    let shown = ["Keys { references: [\"ssm:/gate/hook-key\"], .. }", "name: Some(\"alice\")"];
+    check("kept", &file, None, Layer::default(), &shown).await;
+    let file = "policies: HERE\noverrides: { tokens: [ { secret: \"ssm:/gate/short\" }, { secret: \"ssm:/gate/hook-key\", name: \"\" } ] }\n";
+    let shown = ["`overrides.tokens`: a key of 5 bytes", "`overrides.tokens[1]`: its `name` is missing"];
+    check("tokens", file, None, Layer::default(), &shown).await;
 }
 
 #[tokio::test]
