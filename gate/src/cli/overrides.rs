@@ -49,8 +49,8 @@ pub(super) struct Override {
     /// Unsaid, the first one that the settings name is shown, or it is signed by the first of `hooks.keys`.
     #[arg(long, value_name = "REFERENCE", env = "GATE_OVERRIDE_TOKEN")]
     token: Option<String>,
-    /// A key of `hooks.keys` to sign by instead, by reference.
-    #[arg(long, value_name = "REFERENCE", env = "GATE_HOOK_KEY", conflicts_with = "token")]
+    /// A key of `hooks.keys` to sign by where no token is named, by reference.
+    #[arg(long, value_name = "REFERENCE", env = "GATE_HOOK_KEY")]
     key: Option<String>,
     /// PEM file of the authorities that alone are trusted for `https`, where they are your own.
     #[arg(long, value_name = "FILE", env = "GATE_CA_FILE")]

@@ -158,7 +158,9 @@ async fn admitted(
         });
     }
     let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let bearer = bearer.and_then(|value| value.strip_prefix("Bearer ")).map(str::to_owned);
+    let bearer = bearer.and_then(|value| value.split_once(' '));
+    let bearer = bearer.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    let bearer = bearer.map(|(_, token)| token.trim().to_owned());
     let Some(token) = bearer.or(in_form).filter(|token| !token.is_empty()) else {
         let why = "an override needs a signature or a token; see docs/operations.md";
         return Err(NotTaken::new("unsigned", StatusCode::UNAUTHORIZED, why));
