@@ -368,7 +368,7 @@ impl Case for CloudCase {
         self.notifier.tell(topics, report);
     }
 
-    fn record<'a>(&'a self, at: Moment, fact: &'a Event) -> Doing<'a, bool> {
+    fn record<'a>(&'a self, at: Moment, fact: &'a Event) -> Doing<'a, Written> {
         Box::pin(async move {
             crash::at(crash::unwritten(fact));
             let written = self.write(at, Entry::Fact { fact: fact.clone() }).await;

@@ -15,7 +15,7 @@ use super::world::{Climate, Green, Kind, Shared, SimQuestion, Trial, asked};
 use crate::app::{Gate, Heard, Intake, Parts};
 use crate::aws::{Clouds, OnDemand};
 use crate::config::Settings;
-use crate::intake::Keys;
+use crate::intake::{Keys, Tokens};
 use crate::shell::Vault;
 use crate::telemetry::Metrics;
 
@@ -171,7 +171,8 @@ async fn gate(world: &Shared, policies: PathBuf, stop: CancellationToken) -> Arc
         prober: Arc::new(world.clone()),
         clock: Arc::new(world.clone()),
         metrics,
-        keys: Keys::read(vault.clone(), Vec::new(), &mut Vec::new()).await,
+        tokens: Tokens::default(),
+        keys: Keys::read("hooks.keys", vault.clone(), Vec::new(), &mut Vec::new()).await,
         vault,
         stop,
     }))

@@ -260,7 +260,7 @@ impl Metrics {
             )?,
             lost: table.counter(
                 "gate_lost_total",
-                "Things dropped because of a limit or a fault of gate, by what: journal-entry, connection, timed-out-request and more.",
+                "Things dropped because of a limit or a fault of gate, by what: journal-entry, journal-question, connection, timed-out-request and more.",
                 &["what"],
             )?,
             policy_faults: table.gauge("gate_policy_faults", "Faults in the policy folder when it was last read at a start.")?,
