@@ -53,8 +53,8 @@ pub(crate) trait Case: Send + Sync + fmt::Debug {
     fn veto(&self) -> Doing<'_, Event>;
     /// Tells these topics of what was just delivered, and waits for none of them.
     fn notify(&self, _topics: &[String], _report: &Report) {}
-    /// Writes a fact down before it is acted on. True if it is there, or will be in its order.
-    fn record<'a>(&'a self, at: Moment, fact: &'a Event) -> Doing<'a, bool>;
+    /// Writes a fact down before it is acted on.
+    fn record<'a>(&'a self, at: Moment, fact: &'a Event) -> Doing<'a, Written>;
     /// Writes the decision down before it is sent.
     fn decided<'a>(&'a self, at: Moment, decision: &'a Decision) -> Doing<'a, ()>;
     /// Notes that the run is over.

@@ -94,11 +94,10 @@ impl Tls {
             match looked {
                 Ok(Ok(false)) => {}
                 Ok(Ok(true)) => {
-                    metrics.certificate_read("changed");
                     info!(certificate = %self.settings.certificate.display(), "a new certificate is in force");
                 }
                 Ok(Err(reason)) => {
-                    metrics.certificate_read("failed");
+                    metrics.lost("certificate");
                     error!(
                         reason,
                         "the new certificate cannot be used; the one before stays in force"

@@ -88,9 +88,7 @@ fn every_phase_knows_what_to_do_with_every_event() {
         ("resumed", Event::Resumed),
         ("taken-over", Event::TakenOver),
         ("hold", said("hold")),
-        ("continue", said("continue")),
         ("rollback", said("rollback")),
-        ("release", said("release")),
     ];
     let mut table = String::new();
     for phase in Phase::ALL {
@@ -115,9 +113,7 @@ fn every_phase_knows_what_to_do_with_every_event() {
         resolving + resumed = resolving: wake-at, resolve
         resolving + taken-over = resolving: nothing
         resolving + hold = resolving: wake-at
-        resolving + continue = answering: stop-probing, answer
         resolving + rollback = answering: stop-probing, answer
-        resolving + release = resolving: nothing
         warm-up + resolved = warm-up: resolve
         warm-up + unchanged = warm-up: resolve
         warm-up + unresolved = warm-up: resolve
@@ -130,9 +126,7 @@ fn every_phase_knows_what_to_do_with_every_event() {
         warm-up + resumed = warm-up: wake-at, probe, resolve
         warm-up + taken-over = warm-up: nothing
         warm-up + hold = warm-up: wake-at
-        warm-up + continue = answering: stop-probing, answer
         warm-up + rollback = answering: stop-probing, answer
-        warm-up + release = warm-up: nothing
         judging + resolved = judging: resolve
         judging + unchanged = judging: resolve
         judging + unresolved = judging: resolve
@@ -145,9 +139,7 @@ fn every_phase_knows_what_to_do_with_every_event() {
         judging + resumed = judging: wake-at, probe, resolve
         judging + taken-over = judging: nothing
         judging + hold = judging: wake-at
-        judging + continue = answering: stop-probing, answer
         judging + rollback = answering: stop-probing, answer
-        judging + release = judging: nothing
         answering + resolved = answering: nothing
         answering + unchanged = answering: nothing
         answering + unresolved = answering: nothing
@@ -160,9 +152,7 @@ fn every_phase_knows_what_to_do_with_every_event() {
         answering + resumed = answering: answer
         answering + taken-over = answering: nothing
         answering + hold = answering: nothing
-        answering + continue = answering: nothing
         answering + rollback = answering: nothing
-        answering + release = answering: nothing
         watching + resolved = watching: resolve
         watching + unchanged = watching: resolve
         watching + unresolved = watching: resolve
@@ -175,9 +165,7 @@ fn every_phase_knows_what_to_do_with_every_event() {
         watching + resumed = watching: probe, resolve
         watching + taken-over = done: stop-probing, close
         watching + hold = watching: nothing
-        watching + continue = done: stop-probing, close
         watching + rollback = vetoing: stop-probing, veto
-        watching + release = watching: nothing
         vetoing + resolved = vetoing: nothing
         vetoing + unchanged = vetoing: nothing
         vetoing + unresolved = vetoing: nothing
@@ -190,9 +178,7 @@ fn every_phase_knows_what_to_do_with_every_event() {
         vetoing + resumed = vetoing: veto
         vetoing + taken-over = vetoing: nothing
         vetoing + hold = vetoing: nothing
-        vetoing + continue = vetoing: nothing
         vetoing + rollback = vetoing: nothing
-        vetoing + release = vetoing: nothing
         done + resolved = done: nothing
         done + unchanged = done: nothing
         done + unresolved = done: nothing
@@ -205,9 +191,7 @@ fn every_phase_knows_what_to_do_with_every_event() {
         done + resumed = done: nothing
         done + taken-over = done: nothing
         done + hold = done: nothing
-        done + continue = done: nothing
         done + rollback = done: nothing
-        done + release = done: nothing
     "#]]
     .assert_eq(&table);
 }

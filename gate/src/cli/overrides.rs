@@ -154,7 +154,12 @@ impl Override {
         let (status, text) =
             answered.map_err(|error| (NOT_PROVEN, format!("{uri}: {}", story(&error))))?;
         let told: Value = serde_json::from_slice(&text).unwrap_or_default();
-        if status == StatusCode::OK && told.get("id").is_some() {
+        if status.is_success() && told.get("id").is_some() {
+            if status == StatusCode::ACCEPTED {
+                complain(
+                    "warning: gate's disk does not take it yet: it counts, unless gate ends before",
+                );
+            }
             say(&self.taken(&told));
             return Ok(OK);
         }

@@ -28,7 +28,7 @@ use crate::aws::OnDemand;
 use crate::clock::unix_millis;
 use crate::journal::Entry;
 use crate::record::Record;
-use crate::shell::{Case, Conduct, Conducted, Doing, Vault, conduct, sendable};
+use crate::shell::{Case, Conduct, Conducted, Doing, Vault, Written, conduct, sendable};
 use crate::signals::Sources;
 use crate::telemetry::{self, Metrics};
 
@@ -119,9 +119,9 @@ impl Case for ShellCase {
         Box::pin(async { Event::Delivered { delivery: Delivery::Confirmed } })
     }
 
-    fn record<'a>(&'a self, at: Moment, fact: &'a Event) -> Doing<'a, bool> {
+    fn record<'a>(&'a self, at: Moment, fact: &'a Event) -> Doing<'a, Written> {
         self.note(at, || Entry::Fact { fact: fact.clone() });
-        Box::pin(async { true })
+        Box::pin(async { Written::OnDisk })
     }
 
     fn decided<'a>(&'a self, at: Moment, decision: &'a Decision) -> Doing<'a, ()> {

@@ -368,7 +368,7 @@ impl Case for CloudCase {
         self.notifier.tell(topics, report);
     }
 
-    fn record<'a>(&'a self, at: Moment, fact: &'a Event) -> Doing<'a, bool> {
+    fn record<'a>(&'a self, at: Moment, fact: &'a Event) -> Doing<'a, Written> {
         Box::pin(async move {
             crash::at(crash::unwritten(fact));
             let written = self.write(at, Entry::Fact { fact: fact.clone() }).await;
@@ -378,7 +378,7 @@ impl Case for CloudCase {
                 // One that never will be on disk must be told in full again.
                 self.memory().resolution = kept.then(|| fact.clone());
             }
-            kept
+            written
         })
     }
 

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span, info, info_span};
 
-use super::{Case, Orders, Probing, Ticks, Vault};
+use super::{Case, Orders, Probing, Ticks, Vault, Written};
 use crate::signals::{Signals, Wanted};
 use crate::telemetry::Metrics;
 
@@ -41,6 +41,8 @@ const OVERRIDES_WAITING_MAX: usize = 16;
 pub(crate) enum Overruled {
     /// It is on disk, and the run has taken it.
     Taken,
+    /// The run has taken it, and it will be on disk once the disk lets it.
+    Kept,
     /// It would change nothing.
     Refused(Refusal),
     /// It could not be written down, so it does not count.
@@ -253,12 +255,16 @@ impl Conductor {
             return false;
         }
         let fact = Event::Overridden { said };
-        if !self.conduct.case.record(at, &fact).await {
-            drop(told.send(Overruled::Unwritten));
-            return false;
-        }
+        let taken = match self.conduct.case.record(at, &fact).await {
+            Written::OnDisk => Overruled::Taken,
+            Written::Kept => Overruled::Kept,
+            Written::Dropped => {
+                drop(told.send(Overruled::Unwritten));
+                return false;
+            }
+        };
         let actions = self.judge(fact, at);
-        drop(told.send(Overruled::Taken));
+        drop(told.send(taken));
         self.perform(actions).await
     }
 

@@ -6,7 +6,6 @@ use policies::histogram::Interval;
 use policies::judge::Judged;
 use policies::run::Continuous;
 use policies::tick::Invocations;
-
 use policies::{Arm, Report, Run, TargetTick, Tick, Verdict};
 use prometheus::{
     CounterVec, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
@@ -47,7 +46,6 @@ pub(crate) struct Metrics {
     secrets: IntCounterVec,
     notifications: IntCounterVec,
     overrides: IntCounterVec,
-    certificates: IntCounterVec,
     lost: IntCounterVec,
     policy_faults: IntGauge,
     journal: JournalMetrics,
@@ -253,11 +251,6 @@ impl Metrics {
                 "Overrides by people, by action and by what became of them: taken, refused, unsigned and more.",
                 &["action", "outcome"],
             )?,
-            certificates: table.counter(
-                "gate_certificate_reads_total",
-                "Files of the hooks' certificate that had changed, by outcome: changed, failed.",
-                &["outcome"],
-            )?,
             lost: table.counter(
                 "gate_lost_total",
                 "Things dropped because of a limit or a fault of gate, by what: journal-entry, journal-question, connection, timed-out-request and more.",
@@ -380,14 +373,8 @@ impl Metrics {
         self.notifications.with_label_values(&[outcome]).inc();
     }
 
-    /// Somebody wanted a question held, released, continued or rolled back.
     pub(crate) fn overridden(&self, action: &str, outcome: &str) {
         self.overrides.with_label_values(&[action, outcome]).inc();
-    }
-
-    /// The files of the listener's certificate had changed.
-    pub(crate) fn certificate_read(&self, outcome: &str) {
-        self.certificates.with_label_values(&[outcome]).inc();
     }
 
     pub(crate) fn lost(&self, what: &str) {

@@ -69,7 +69,8 @@ pub(super) async fn take(
         let name = admitted(&gate, &id, &headers, token, &body).await?;
         let said = read(&fields, name, faults)?;
         match gate.overridden(&id, said).await {
-            Overridden::Taken(report) => Ok(report),
+            Overridden::Taken(report) => Ok((StatusCode::OK, report)),
+            Overridden::Kept(report) => Ok((StatusCode::ACCEPTED, report)),
             Overridden::Refused(refusal) => {
                 Err(NotTaken::new("refused", StatusCode::CONFLICT, refusal.to_string()))
             }
@@ -95,18 +96,18 @@ pub(super) async fn take(
             }
         }
     };
-    let taken: Result<Box<Report>, NotTaken> = taken.await;
+    let taken: Result<(StatusCode, Box<Report>), NotTaken> = taken.await;
     let action = match fields.action.as_str() {
         known @ ("hold" | "continue" | "rollback" | "release") => known,
         _ => "unknown",
     };
     match taken {
-        Ok(report) => {
+        Ok((status, report)) => {
             gate.metrics.overridden(action, "taken");
             if is_form {
                 return Redirect::to(&format!("/evaluations/{}", report.id)).into_response();
             }
-            Json(report).into_response()
+            (status, Json(report)).into_response()
         }
         Err(NotTaken { outcome, status, why }) => {
             gate.metrics.overridden(action, outcome);

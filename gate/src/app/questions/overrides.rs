@@ -12,6 +12,8 @@ use crate::shell::Overruled;
 pub(crate) enum Overridden {
     /// It is on disk and in force: the question as it stands now.
     Taken(Box<Report>),
+    /// It is in force, and will be on disk once the disk lets it: the question as it stands now.
+    Kept(Box<Report>),
     /// It changes nothing any more, or not yet.
     Refused(Refusal),
     /// No such question.
@@ -29,15 +31,16 @@ impl Gate {
     pub(crate) async fn overridden(&self, id: &str, said: Override) -> Overridden {
         let live = self.lock().get(id).cloned();
         let Some(live) = live else { return self.too_late(id, &said).await };
-        if self.journal.state().trouble.is_some() {
-            return Overridden::Unwritten;
-        }
         let (by, action) = (said.by.clone(), said.wish.name());
         match live.conducted.overrule(said.clone()).await {
-            Overruled::Taken => {
+            taken @ (Overruled::Taken | Overruled::Kept) => {
                 info!(evaluation = id, by, action, "overridden");
-                let report = live.conducted.lock().report();
-                Overridden::Taken(Box::new(report))
+                let report = Box::new(live.conducted.lock().report());
+                if taken == Overruled::Taken {
+                    Overridden::Taken(report)
+                } else {
+                    Overridden::Kept(report)
+                }
             }
             Overruled::Refused(refusal) => Overridden::Refused(refusal),
             Overruled::Unwritten => Overridden::Unwritten,
