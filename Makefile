@@ -7,7 +7,7 @@ DENY := target/tools/bin/cargo-deny
 FUZZ := target/tools/bin/cargo-fuzz
 PEERS := target/peers
 FUZZ_RUN := PATH="$(CURDIR)/target/tools/bin:$$PATH" cargo +nightly fuzz run --fuzz-dir policies/fuzz --target-dir target/fuzz
-# How long `make fuzz` looks for trouble with each target.
+# How long `make fuzz` looks for trouble with each target, and `make replicas` asks (there unsaid: 180).
 SECONDS ?= 60
 # Tests that wait more than they work; with six at once on two cores, gate is now and then short of CPU.
 E2E_AT_ONCE ?= 4
@@ -20,7 +20,7 @@ ALL := --workspace --locked
 # Every test that is one file; those that are folders (e2e) are started by their own targets.
 UNIT := $(basename $(notdir $(wildcard */tests/*.rs)))
 
-.PHONY: demo demo-stop test aws build lint deny unit bench bench-judge bench-probe bench-probe-peers fuzz e2e emulator-test schema-test venv
+.PHONY: demo demo-stop test aws build lint deny unit bench bench-judge bench-probe bench-probe-peers fuzz e2e replicas emulator-test schema-test venv
 
 ## The main job: a bad and a good release through CodeDeploy's hook, on this machine. KEEP=1 leaves it running.
 demo: venv build
@@ -32,6 +32,7 @@ demo-stop:
 
 ## Everything CI runs.
 test: lint build emulator-test schema-test unit e2e
+	$(MAKE) replicas SECONDS=45
 
 ## The emulated AWS by itself; any AWS CLI or SDK can use it by AWS_ENDPOINT_URL (tests/aws/README.md).
 aws: venv
@@ -72,6 +73,12 @@ $(FUZZ):
 
 e2e: venv build
 	cargo test $(ALL) --test e2e -- --test-threads=$(E2E_AT_ONCE)
+
+## Three gates on one queue and one table, killed, paused and stopped at random for SECONDS; SEED says how. The last line
+## counts questions; all but what was asked and answered must be 0.
+replicas: SECONDS = 180
+replicas: venv build
+	@SECONDS=$(SECONDS) SEED=$(SEED) target/debug/replicas
 
 ## The emulated AWS by its own tests: whole files at a time, since those of a file share what they set up; in order of
 ## their names, as the longest would come last by the number of tests.

@@ -3,6 +3,7 @@
 //! A sidecar that nobody may ask has no [`Gate`]: no journal, no AWS, no socket but that for operators.
 
 mod questions;
+mod replicas;
 
 use std::io;
 use std::net::SocketAddr;
@@ -16,9 +17,10 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
+use crate::aws::Clouds;
 use crate::clock::MachineClock;
-use crate::config::{Checked, Mode};
-use crate::journal::{Embedded, JournalError};
+use crate::config::{Checked, JournalSettings, Mode};
+use crate::journal::{Embedded, Journal, JournalError, Shared};
 use crate::sidecar::Sidecar;
 use crate::telemetry::Metrics;
 use crate::web::Operators;
@@ -36,6 +38,8 @@ pub(crate) enum StartError {
     Listen { address: SocketAddr, purpose: &'static str, source: io::Error },
     #[error("the journal is unusable")]
     Journal(#[from] JournalError),
+    #[error("AWS cannot be reached for the table `{0}`")]
+    NoTable(String),
     #[error("probing is impossible")]
     Prober(#[from] probes::StartError),
     #[error("a target cannot be probed")]
@@ -66,8 +70,11 @@ pub(crate) async fn build(
     let Checked { settings, hooks_listen, admin_listen, keys, targets, vault } = config;
     let opened = match hooks_listen {
         Some(address) => {
-            let journal = Embedded::open(&settings.journal.path)?;
-            Some((journal, listen(address, "hooks").await?))
+            let own = match &settings.journal.dynamodb {
+                None => Some(Embedded::open(&settings.journal.path())?),
+                Some(_shared) => None,
+            };
+            Some((own, listen(address, "hooks").await?))
         }
         None => None,
     };
@@ -92,11 +99,15 @@ pub(crate) async fn build(
         tokio::spawn(own_task::know(clouds.clone(), known, stop.clone()));
     }
     let asked = match opened.zip(clouds) {
-        Some(((journal, hooks), clouds)) => {
+        Some(((own, hooks), clouds)) => {
+            let journal = match own {
+                Some(own) => Arc::new(own),
+                None => shared(&settings.journal, &clouds).await?,
+            };
             let parts = questions::Parts {
                 settings,
                 clouds,
-                journal: Arc::new(journal),
+                journal,
                 prober: Arc::<Prober>::clone(&prober),
                 clock: Arc::new(MachineClock),
                 metrics: Arc::clone(&metrics),
@@ -115,6 +126,16 @@ pub(crate) async fn build(
     let gate = asked.as_ref().map(|(gate, _)| Arc::clone(gate));
     serve_admin(admin, Operators { metrics, sidecar, gate, task, stop: stop.clone() })?;
     Ok(Bound { hooks_address, admin_address, asked, _prober: prober, stop })
+}
+
+/// The journal that other gates write, too.
+async fn shared(
+    journal: &JournalSettings,
+    clouds: &Clouds,
+) -> Result<Arc<dyn Journal>, StartError> {
+    let name = journal.dynamodb.as_ref().map_or("", |dynamodb| dynamodb.table.as_str());
+    let tables = clouds.tables().ok_or_else(|| StartError::NoTable(name.to_owned()))?;
+    Ok(Arc::new(Shared::open(tables, name, Arc::new(MachineClock)).await?))
 }
 
 async fn listen(address: SocketAddr, purpose: &'static str) -> Result<TcpListener, StartError> {
@@ -152,6 +173,7 @@ impl Bound {
         };
         let router = intake::router(Arc::clone(&gate)).merge(web::pages(Arc::clone(&gate)));
         let fetching = intake::fetch(&gate);
+        let sharing = tokio::spawn(Arc::clone(&gate).share());
         let protecting = tokio::spawn(own_task::protect(Arc::clone(&gate)));
         server::serve(hooks, router, Arc::clone(&gate.metrics), self.stop).await;
         // What was fetched and not yet answered goes back to its queue. An AWS that does not answer must not
@@ -167,5 +189,6 @@ impl Bound {
         // The agent answers at once or not at all.
         drop(protecting.await);
         gate.end_journal().await;
+        sharing.abort();
     }
 }

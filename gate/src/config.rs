@@ -21,14 +21,17 @@ pub(crate) use targets::{StaticTarget, TargetSetting};
 
 /// Where hooks arrive where nothing else is said.
 const HOOKS_LISTEN: &str = "127.0.0.1:8080";
+/// Where the journal is where nothing else is said.
+const JOURNAL_PATH: &str = "journal.db";
 /// The largest settings file read.
 const FILE_MAX_BYTES: u64 = 64 * 1024;
 /// Environment variables and the settings they set. `GATE_HOOKS_KEYS` is a list and read apart.
-const VARIABLES: [(&str, &str); 8] = [
+const VARIABLES: [(&str, &str); 9] = [
     ("GATE_POLICIES", "policies"),
     ("GATE_HOOKS_LISTEN", "hooks.listen"),
     ("GATE_ADMIN_LISTEN", "admin.listen"),
     ("GATE_JOURNAL_PATH", "journal.path"),
+    ("GATE_JOURNAL_TABLE", "journal.dynamodb.table"),
     ("GATE_MODE", "mode"),
     ("GATE_UNMATCHED", "unmatched"),
     ("GATE_AWS_ENDPOINT", "aws.endpoint"),
@@ -83,11 +86,29 @@ pub(crate) struct Admin {
     pub(crate) listen: String,
 }
 
-/// Where questions and evidence are kept.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Where questions and evidence are kept: on this machine, or where other gates keep theirs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct JournalSettings {
-    pub(crate) path: PathBuf,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    path: Option<PathBuf>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) dynamodb: Option<SharedTable>,
+}
+
+impl JournalSettings {
+    /// The file, where nothing else is said.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.path.clone().unwrap_or_else(|| JOURNAL_PATH.into())
+    }
+}
+
+/// A table that several gates share.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SharedTable {
+    /// Its name.
+    pub(crate) table: String,
 }
 
 /// How AWS is reached.
@@ -119,7 +140,7 @@ impl Default for Settings {
             policies: "policies".into(),
             hooks: Hooks { listen: None, keys: Vec::new() },
             admin: Admin { listen: "127.0.0.1:9090".to_owned() },
-            journal: JournalSettings { path: "journal.db".into() },
+            journal: JournalSettings::default(),
             aws: AwsSettings::default(),
             intake: IntakeSettings::default(),
             mode: Mode::Decide,
@@ -177,6 +198,8 @@ pub(crate) struct AdminLayer {
 pub(crate) struct JournalLayer {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) path: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) dynamodb: Option<SharedTable>,
 }
 
 /// `gate.yaml`: a layer, and layers by environment on top of it.
@@ -378,6 +401,13 @@ async fn check(
     {
         faults.push(format!(
             "`aws.endpoint: {endpoint}` is no URL; write it like `http://127.0.0.1:4566`"
+        ));
+    }
+    if let (Some(path), Some(shared)) = (&settings.journal.path, &settings.journal.dynamodb) {
+        faults.push(format!(
+            "`journal.path: {}` and `journal.dynamodb.table: {}` are both set; one journal is kept",
+            path.display(),
+            shared.table
         ));
     }
     intake::check(&settings.intake, &settings.aws.assume_role, &mut faults);

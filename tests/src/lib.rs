@@ -8,11 +8,13 @@ pub mod aws;
 pub mod endpoint;
 pub mod gate;
 pub mod http;
+pub mod person;
 pub mod place;
 
 pub use aws::{EmulatedAws, Function, Service, Site};
 pub use endpoint::{Endpoint, Manner};
 pub use gate::Gate;
+pub use person::Person;
 
 use std::time::{Duration, Instant};
 

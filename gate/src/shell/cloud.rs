@@ -9,6 +9,7 @@ use policies::{
 use probes::Invoker;
 use tokio::sync::Notify;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
 use super::{Case, Doing, Notifier, Vault, sendable};
@@ -17,7 +18,7 @@ use crate::aws::codedeploy::{NOT_READY, READY};
 use crate::aws::pipelines::Approval;
 use crate::aws::{Aws, AwsError, Clouds, Failure};
 use crate::invoke::Functions;
-use crate::journal::{Accepted, Entry, Journal};
+use crate::journal::{Accepted, Entry, Journal, JournalError};
 use crate::library::Library;
 use crate::resolve::{Purpose, Resolved, Resolver};
 use crate::signals::{Desks, Sources};
@@ -25,6 +26,11 @@ use crate::telemetry::Metrics;
 
 /// A tick may wait this long for the disk; a disk that hangs must not keep an answer from being given.
 const JOURNAL_TIMEOUT: Duration = Duration::from_secs(2);
+/// Tries to write a decision that another gate could come to as well. What cannot be written at all is answered all the
+/// same: AWS takes the first answer alone, and silence would cost more.
+const DECISION_TRIES: u32 = 3;
+/// Between two of them.
+const DECISION_AGAIN: Duration = Duration::from_millis(500);
 /// Whoever polls for an answer is taken to have gone if it has not come back after so long.
 const POLL_PATIENCE: Duration = Duration::from_secs(15 * 60);
 
@@ -32,6 +38,8 @@ const POLL_PATIENCE: Duration = Duration::from_secs(15 * 60);
 #[derive(Debug)]
 pub(crate) struct CloudCase {
     pub(crate) accepted: Accepted,
+    /// Cancelled where another gate has taken the question over.
+    pub(crate) lost: CancellationToken,
     pub(crate) clouds: Clouds,
     pub(crate) resolver: Resolver,
     pub(crate) journal: Arc<dyn Journal>,
@@ -193,6 +201,10 @@ impl CloudCase {
         let appending = self.journal.append(&self.accepted.question.id, at, entry);
         let error: &dyn std::error::Error = match timeout(JOURNAL_TIMEOUT, appending).await {
             Ok(Ok(())) => return true,
+            Ok(Err(JournalError::TakenOver)) => {
+                self.lost.cancel();
+                return false;
+            }
             Ok(Err(error)) => &{ error },
             Err(elapsed) => &{ elapsed },
         };
@@ -386,15 +398,28 @@ impl Case for CloudCase {
             if self.memory().decision.as_ref() == Some(decision) {
                 return;
             }
-            if self.write(at, Entry::Decided { decision: decision.clone() }).await {
-                self.memory().decision = Some(decision.clone());
+            let tries = if self.journal.shared().is_some() { DECISION_TRIES } else { 1 };
+            for again in 0..tries {
+                if again > 0 {
+                    tokio::time::sleep(DECISION_AGAIN).await;
+                }
+                if self.write(at, Entry::Decided { decision: decision.clone() }).await {
+                    self.memory().decision = Some(decision.clone());
+                    return;
+                }
+                if self.lost.is_cancelled() {
+                    return;
+                }
             }
         })
     }
 
     fn closed(&self) -> Doing<'_, ()> {
         Box::pin(async move {
-            if let Err(error) = self.journal.close(&self.accepted.question.id).await {
+            let closed = self.journal.close(&self.accepted.question.id).await;
+            if matches!(closed, Err(JournalError::TakenOver)) {
+                self.lost.cancel();
+            } else if let Err(error) = closed {
                 error!(
                     error = &error as &dyn std::error::Error,
                     "the run is over, but not marked so"
