@@ -134,7 +134,9 @@ pub(crate) enum JournalError {
     TakenOver,
     #[error("an entry of {bytes} bytes is too large for the journal")]
     TooLarge { bytes: usize },
-    #[error("the table `{table}` is no journal: {why}; make it with deploy/replicas.cloudformation.yaml")]
+    #[error(
+        "the table `{table}` is no journal: {why}; make it with deploy/replicas.cloudformation.yaml"
+    )]
     Unfit { table: String, why: String },
     #[error("a question was written by a newer gate (version {found}, this one knows {known})")]
     NewerQuestion { found: u64, known: u64 },

@@ -242,7 +242,8 @@ impl Gate {
             memory: Mutex::new(Memory::after(run_decision)),
             began: Notify::new(),
         });
-        let live = Live { conducted: conducted.clone(), case: Arc::clone(&case), lost: lost.clone() };
+        let live =
+            Live { conducted: conducted.clone(), case: Arc::clone(&case), lost: lost.clone() };
         self.lock().insert(id.clone(), live.clone());
         self.metrics.opened();
         let conducting = Conduct {

@@ -46,7 +46,10 @@ impl Serve {
             policies: self.policies.clone(),
             hooks: hooks.map(|listen| HooksLayer { listen: Some(listen), keys: None }),
             admin: admin.map(|listen| AdminLayer { listen: Some(listen) }),
-            journal: self.journal.clone().map(|path| JournalLayer { path: Some(path), dynamodb: None }),
+            journal: self
+                .journal
+                .clone()
+                .map(|path| JournalLayer { path: Some(path), dynamodb: None }),
             ..Layer::default()
         }
     }

@@ -138,8 +138,11 @@ impl Shared {
         let rows = self.table.indexed(&self.name, &asked).await;
         let rows: Vec<items::Open> =
             rows.map_err(failed("look for open questions"))?.iter().map(items::Open::of).collect();
-        let others: BTreeSet<&str> =
-            rows.iter().filter_map(|row| row.owner.as_deref()).filter(|o| *o != self.owner).collect();
+        let others: BTreeSet<&str> = rows
+            .iter()
+            .filter_map(|row| row.owner.as_deref())
+            .filter(|o| *o != self.owner)
+            .collect();
         let mut gone = BTreeMap::new();
         for other in &others {
             gone.insert(*other, self.is_gone(other).await?);
@@ -159,7 +162,8 @@ impl Shared {
                 swept.told.extend(row.told.clone().map(|told| (row.id.clone(), told)));
                 continue;
             }
-            let free = mine || row.owner.as_deref().is_none_or(|owner| gone.get(owner) == Some(&true));
+            let free =
+                mine || row.owner.as_deref().is_none_or(|owner| gone.get(owner) == Some(&true));
             if free && !held.contains(&row.id) && swept.taken.len() < room {
                 match self.take(&row.id, row.owner.as_deref()).await {
                     Ok(taken) => swept.taken.extend(taken),
@@ -251,7 +255,10 @@ impl Shared {
             remove: Vec::new(),
         };
         // Told before is told.
-        self.table.change(&self.name, &change).await.map_err(failed("note that somebody was told"))?;
+        self.table
+            .change(&self.name, &change)
+            .await
+            .map_err(failed("note that somebody was told"))?;
         Ok(())
     }
 
@@ -455,14 +462,18 @@ impl Journal for Shared {
                 return Ok(true);
             }
             let found = self.table.item(&self.name, &item.key).await;
-            Ok(found.map_err(failed("read a signature"))?.is_some_and(|found| items::is_of(&found, by)))
+            Ok(found
+                .map_err(failed("read a signature"))?
+                .is_some_and(|found| items::is_of(&found, by)))
         })
     }
 
     fn end(&self) -> Written<'_, ()> {
         Box::pin(async move {
             if timeout(RELEASE_TIMEOUT, self.release()).await.is_err() {
-                warn!("not all questions were given back in time; others wait for the lease to end");
+                warn!(
+                    "not all questions were given back in time; others wait for the lease to end"
+                );
             }
             Ok(())
         })

@@ -89,8 +89,9 @@ impl Expression {
 
     fn update(&mut self, change: &Change) -> String {
         let set = change.set.iter();
-        let set: Vec<String> =
-            set.map(|(name, value)| format!("{} = {}", self.name(name), self.value(value))).collect();
+        let set: Vec<String> = set
+            .map(|(name, value)| format!("{} = {}", self.name(name), self.value(value)))
+            .collect();
         let remove: Vec<String> = change.remove.iter().map(|name| self.name(name)).collect();
         let clause = |word: &str, parts: &[String]| {
             if parts.is_empty() { String::new() } else { format!("{word} {} ", parts.join(", ")) }

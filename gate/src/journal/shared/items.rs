@@ -68,7 +68,9 @@ pub(super) fn unfit(shape: &Shape) -> Option<String> {
     for index in [OPEN, LISTED] {
         let keys = shape.indexes.get(index);
         if !keys.is_some_and(|keys| keys.iter().eq([index, ACCEPTED])) {
-            return Some(format!("it has no index `{index}` with the keys `{index}` and `{ACCEPTED}`"));
+            return Some(format!(
+                "it has no index `{index}` with the keys `{index}` and `{ACCEPTED}`"
+            ));
         }
     }
     (!shape.active).then(|| "it is not active".to_owned())
@@ -214,10 +216,9 @@ pub(super) fn packed(entry: &Entry) -> Result<Value, JournalError> {
     match packed {
         Ok(packed) if packed.len() <= ENTRY_MAX_BYTES => Ok(Value::Bytes(packed)),
         Ok(packed) => Err(JournalError::TooLarge { bytes: packed.len() }),
-        Err(source) => Err(JournalError::Database {
-            attempt: "compress an entry",
-            source: Box::new(source),
-        }),
+        Err(source) => {
+            Err(JournalError::Database { attempt: "compress an entry", source: Box::new(source) })
+        }
     }
 }
 

@@ -93,7 +93,7 @@ impl<'a> Asked<'a> {
                 self.release(second, 1, until),
                 self.release(third, 1, until),
                 self.release(bad, 1, until),
-                self.release(parallel, 3, until),
+                self.release(parallel, 4, until),
             );
         };
         let hooks = async {
@@ -186,7 +186,8 @@ impl<'a> Asked<'a> {
         let mut runs = Vec::new();
         let mut page = json!({ "pipelineName": pipeline, "maxResults": 100 });
         loop {
-            let found = self.person.call("codepipeline", "ListActionExecutions", page.clone()).await;
+            let found =
+                self.person.call("codepipeline", "ListActionExecutions", page.clone()).await;
             runs.extend(list(&found["actionExecutionDetails"]).cloned());
             match found["nextToken"].as_str() {
                 Some(next) => page["nextToken"] = json!(next),

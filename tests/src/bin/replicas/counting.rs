@@ -87,8 +87,7 @@ impl Answers {
         let gathering = tokio::spawn(async move {
             let mut said = Said::default();
             loop {
-                let over =
-                    tokio::time::timeout(LOOK_EVERY, &mut ending).await.is_ok();
+                let over = tokio::time::timeout(LOOK_EVERY, &mut ending).await.is_ok();
                 look(&endpoint, replicas, &mut said).await;
                 if over {
                     return said;
@@ -151,7 +150,7 @@ for header, *log in questions.values():
     entries += len(log)
     still_open += 'open' in header
     bodies = [(item['by'], body(item)) for item in log]
-    ticks = [by for by, entry in bodies if 'ticked' in entry.get('fact', {})]
+    ticks = [by for by, entry in bodies if 'ticked' in entry.get('fact', {}).get('fact', {})]
     handed += len(set(ticks)) > 1
     taken_over += len({by for by, _ in bodies} | {header['by']}) > 1
     decided_twice += sum('decided' in entry for _, entry in bodies) > 1

@@ -8,7 +8,7 @@ use tests::Gate;
 use tokio::time::sleep;
 
 /// A gate is left alone for so many seconds; then one of these happens to it.
-const ALONE: (u64, u64) = (5, 30);
+const ALONE: (u64, u64) = (4, 22);
 /// How long it is paused: shorter and longer than its lease.
 const PAUSED: (u64, u64) = (5, 40);
 /// How long it is gone, in milliseconds.

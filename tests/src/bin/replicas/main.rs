@@ -27,10 +27,10 @@ fn policy(applies: &str, targets: &str) -> String {
         "
 gate: v1
 applies-to: {applies}
-probe: {{ http: {{ path: /shop }}, rate: 20/s }}
+probe: {{ http: {{ path: /shop }}, rate: 10/s }}
 {targets}objectives:
   - errors: {{ at-most: 5% }}
-decide: {{ at-least: 6s, deadline: 100s }}
+decide: {{ at-least: 12s, deadline: 100s }}
 "
     )
 }
