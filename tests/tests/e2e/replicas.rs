@@ -68,8 +68,9 @@ async fn whoever_polls_may_come_to_any_gate() {
     let service = AWS.hooked_service("balanced", (&url, "POST_TEST_TRAFFIC_SHIFT"), &[]).await;
     let deployed = AWS.service_deployed(&service.first, LIMIT).await;
     assert_eq!(deployed["status"], "SUCCESSFUL", "{deployed:#}");
+    let id = service.first.rsplit('/').next().unwrap();
     for gate in &gates {
-        let outcome = gate.outcome(&service.first, LIMIT).await;
+        let outcome = gate.outcome(id, LIMIT).await;
         assert_eq!(outcome["delivery"]["delivery"], "confirmed", "{outcome:#}");
         assert_eq!(gate.evaluations().await.len(), 1, "it is one question");
     }

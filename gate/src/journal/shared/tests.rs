@@ -32,7 +32,8 @@ fn question(id: &str) -> Accepted {
     };
     let ask =
         Ask::CodedeployHook { deployment_id: "d-1".into(), execution_id: Token("token".into()) };
-    Accepted { question, asked: Asked::now(ask, Place::default()), accepted_unix_millis: 1 }
+    let asked = Asked::now(ask, Place::default());
+    Accepted { question, asked, accepted_unix_millis: 1, accepted_since_boot: None }
 }
 
 fn woke() -> Entry {
