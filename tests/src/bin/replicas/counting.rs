@@ -98,7 +98,7 @@ impl Answers {
     }
 
     pub(crate) async fn end(self) -> Said {
-        drop(self.end.send(()));
+        drop(self.end);
         self.gathering.await.expect("it ends")
     }
 }
