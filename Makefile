@@ -8,7 +8,7 @@ FUZZ := target/tools/bin/cargo-fuzz
 PEERS := target/peers
 FUZZ_RUN := PATH="$(CURDIR)/target/tools/bin:$$PATH" cargo +nightly fuzz run --fuzz-dir fuzz --target-dir target/fuzz
 FUZZ_TARGETS := $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
-# How long `make fuzz` looks for trouble with each target.
+# How long `make fuzz` looks for trouble with each target, and `make replicas` asks (there unsaid: 180).
 SECONDS ?= 60
 # How often `make crash` kills gate; SEED has it do the same again, in another order.
 KILLS ?= 200
@@ -26,7 +26,7 @@ ALL := --workspace --locked
 # Every test that is one file; those that are folders (e2e) are started by their own targets.
 UNIT := $(basename $(notdir $(wildcard */tests/*.rs)))
 
-.PHONY: demo demo-stop test aws build lint deny unit bench bench-judge bench-probe bench-probe-peers crash fuzz load simulate soak e2e emulator-test schema-test venv
+.PHONY: demo demo-stop test aws build lint deny unit bench bench-judge bench-probe bench-probe-peers crash fuzz load replicas simulate soak e2e emulator-test schema-test venv
 
 ## The main job: a bad and a good release through CodeDeploy's hook, on this machine. KEEP=1 leaves it running.
 demo: venv build
@@ -38,6 +38,7 @@ demo-stop:
 
 ## Everything CI runs.
 test: lint build emulator-test schema-test unit e2e crash
+	$(MAKE) replicas SECONDS=45
 
 ## The emulated AWS by itself; any AWS CLI or SDK can use it by AWS_ENDPOINT_URL (tests/aws/README.md).
 aws: venv
@@ -102,6 +103,12 @@ soak:
 
 e2e: venv build
 	cargo test $(ALL) --test e2e -- --test-threads=$(E2E_AT_ONCE)
+
+## Three gates on one queue and one table, killed, paused and stopped at random for SECONDS; SEED says how. The last line
+## counts questions; all but what was asked and answered must be 0.
+replicas: SECONDS = 180
+replicas: venv build
+	@SECONDS=$(SECONDS) SEED=$(SEED) target/debug/replicas
 
 ## The emulated AWS by its own tests: whole files at a time, since those of a file share what they set up; in order of
 ## their names, as the longest would come last by the number of tests.

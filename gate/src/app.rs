@@ -4,6 +4,7 @@
 
 mod accepting;
 mod questions;
+mod replicas;
 
 use std::io;
 use std::net::SocketAddr;
@@ -17,9 +18,10 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
+use crate::aws::Clouds;
 use crate::clock::MachineClock;
-use crate::config::{Checked, Mode};
-use crate::journal::{Embedded, JournalError};
+use crate::config::{Checked, JournalSettings, Mode};
+use crate::journal::{Embedded, Journal, JournalError, Shared};
 use crate::sidecar::Sidecar;
 use crate::telemetry::Metrics;
 use crate::tls::Tls;
@@ -43,6 +45,8 @@ pub(crate) enum StartError {
     Listen { address: SocketAddr, purpose: &'static str, source: io::Error },
     #[error("the journal is unusable")]
     Journal(#[from] JournalError),
+    #[error("AWS cannot be reached for the table `{0}`")]
+    NoTable(String),
     #[error("probing is impossible")]
     Prober(#[from] probes::StartError),
     #[error("a target cannot be probed")]
@@ -74,8 +78,11 @@ pub(crate) async fn build(
         config;
     let opened = match hooks_listen {
         Some(address) => {
-            let journal = Embedded::open(&settings.journal.path)?;
-            Some((journal, listen(address, "hooks").await?))
+            let own = match &settings.journal.dynamodb {
+                None => Some(Embedded::open(&settings.journal.path())?),
+                Some(_shared) => None,
+            };
+            Some((own, listen(address, "hooks").await?))
         }
         None => None,
     };
@@ -100,11 +107,15 @@ pub(crate) async fn build(
         tokio::spawn(own_task::know(clouds.clone(), known, stop.clone()));
     }
     let asked = match opened.zip(clouds) {
-        Some(((journal, hooks), clouds)) => {
+        Some(((own, hooks), clouds)) => {
+            let journal = match own {
+                Some(own) => Arc::new(own),
+                None => shared(&settings.journal, &clouds).await?,
+            };
             let parts = Parts {
                 settings,
                 clouds,
-                journal: Arc::new(journal),
+                journal,
                 prober: Arc::<Prober>::clone(&prober),
                 clock: Arc::new(MachineClock),
                 metrics: Arc::clone(&metrics),
@@ -124,6 +135,16 @@ pub(crate) async fn build(
     let gate = asked.as_ref().map(|(gate, ..)| Arc::clone(gate));
     serve_admin(admin, Operators { metrics, sidecar, gate, task, stop: stop.clone() })?;
     Ok(Bound { hooks_address, admin_address, asked, _prober: prober, stop })
+}
+
+/// The journal that other gates write, too.
+async fn shared(
+    journal: &JournalSettings,
+    clouds: &Clouds,
+) -> Result<Arc<dyn Journal>, StartError> {
+    let name = journal.dynamodb.as_ref().map_or("", |dynamodb| dynamodb.table.as_str());
+    let tables = clouds.tables().ok_or_else(|| StartError::NoTable(name.to_owned()))?;
+    Ok(Arc::new(Shared::open(tables, name, Arc::new(MachineClock)).await?))
 }
 
 async fn listen(address: SocketAddr, purpose: &'static str) -> Result<TcpListener, StartError> {
@@ -177,6 +198,7 @@ impl Bound {
         let router = intake::router(Arc::clone(&gate)).merge(web::pages(Arc::clone(&gate)));
         let fetching = intake::fetch(&gate);
         tokio::spawn(prune(Arc::clone(&gate)));
+        let sharing = tokio::spawn(Arc::clone(&gate).share());
         let protecting = tokio::spawn(own_task::protect(Arc::clone(&gate)));
         if let Some(tls) = tls.clone() {
             tokio::spawn(tls.watch(Arc::clone(&gate.metrics), self.stop.clone()));
@@ -195,5 +217,6 @@ impl Bound {
         // The agent answers at once or not at all.
         drop(protecting.await);
         gate.end_journal().await;
+        sharing.abort();
     }
 }

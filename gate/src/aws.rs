@@ -16,6 +16,7 @@ pub(crate) mod messages;
 pub(crate) mod pipelines;
 mod real;
 mod sign;
+pub(crate) mod table;
 
 use std::fmt;
 use std::future::Future;

@@ -31,13 +31,14 @@ const HOOKS_LISTEN: &str = "127.0.0.1:8080";
 const FILE_MAX_BYTES: u64 = 64 * 1024;
 /// Environment variables and the settings they set. `GATE_HOOKS_KEYS` and
 /// `GATE_OVERRIDES_TOKENS` are lists and read apart.
-const VARIABLES: [(&str, &str); 10] = [
+const VARIABLES: [(&str, &str); 11] = [
     ("GATE_POLICIES", "policies"),
     ("GATE_HOOKS_LISTEN", "hooks.listen"),
     ("GATE_ADMIN_LISTEN", "admin.listen"),
     ("GATE_JOURNAL_PATH", "journal.path"),
     ("GATE_JOURNAL_KEEP", "journal.keep"),
     ("GATE_JOURNAL_MAX_SIZE", "journal.max-size"),
+    ("GATE_JOURNAL_TABLE", "journal.dynamodb.table"),
     ("GATE_MODE", "mode"),
     ("GATE_UNMATCHED", "unmatched"),
     ("GATE_AWS_ENDPOINT", "aws.endpoint"),

@@ -1,9 +1,10 @@
-//! What was accepted and what happened, on disk before anything is acknowledged.
+//! What was accepted and what happened, written down before anything is acknowledged.
 //!
 //! Facts are appended and never changed: a run is resumed, explained and replayed from them. Where they are kept is
 //! behind [`Journal`].
 
 mod embedded;
+mod shared;
 mod sqlite;
 mod state;
 
@@ -24,6 +25,7 @@ use crate::clock::SinceBoot;
 
 pub(crate) use embedded::Embedded;
 pub(crate) use questions::record::Entry;
+pub(crate) use shared::{RENEW_EVERY, SWEEP_EVERY, Shared, Swept};
 use sqlite::Sqlite;
 
 /// A question with all that is needed to take it up again.
@@ -128,6 +130,16 @@ pub(crate) enum JournalError {
     Thread(#[source] io::Error),
     #[error("the journal has stopped")]
     Stopped,
+    #[error("another gate judges this question by now")]
+    TakenOver,
+    #[error("an entry of {bytes} bytes is too large for the journal")]
+    TooLarge { bytes: usize },
+    #[error(
+        "the table `{table}` is no journal: {why}; make it with deploy/replicas.cloudformation.yaml"
+    )]
+    Unfit { table: String, why: String },
+    #[error("a question was written by a newer gate (version {found}, this one knows {known})")]
+    NewerQuestion { found: u64, known: u64 },
 }
 
 /// What a database says of its own failure.
@@ -171,6 +183,10 @@ pub(crate) trait Journal: Send + Sync + fmt::Debug {
     fn first_seen<'a>(&'a self, signature: &'a str, good_until_seconds: u64) -> Written<'a, bool>;
     /// Closes the journal, for everybody who holds it.
     fn end(&self) -> Written<'_, ()>;
+    /// What a journal can do that other gates write, too.
+    fn shared(&self) -> Option<&Shared> {
+        None
+    }
 }
 
 /// How a journal is.

@@ -39,6 +39,8 @@ pub struct Gate {
     hooks: bool,
     tls: bool,
     settings: String,
+    /// The table it shares with others; without one its journal is its own.
+    table: Option<String>,
     process: Option<Child>,
 }
 
@@ -55,6 +57,7 @@ impl Gate {
             hooks: true,
             tls: false,
             settings: String::new(),
+            table: None,
             process: None,
         }
     }
@@ -69,6 +72,12 @@ impl Gate {
     /// Adds settings.
     pub fn settings(mut self, yaml: &str) -> Self {
         self.settings.push_str(yaml);
+        self
+    }
+
+    /// Has it keep its journal in this table.
+    pub fn shared(mut self, table: &str) -> Self {
+        self.table = Some(table.to_owned());
         self
     }
 
@@ -148,11 +157,14 @@ impl Gate {
         } else {
             String::new()
         };
+        let journal = match &self.table {
+            Some(table) => format!("{{ dynamodb: {{ table: {table} }} }}"),
+            None => format!("{{ path: {} }}", path("journal.db").display()),
+        };
         let settings = format!(
-            "policies: {}\n{hooks}admin: {{ listen: \"{}\" }}\njournal: {{ path: {} }}\n{}",
+            "policies: {}\n{hooks}admin: {{ listen: \"{}\" }}\njournal: {journal}\n{}",
             path("policies").display(),
             self.at(9090),
-            path("journal.db").display(),
             self.settings,
         );
         std::fs::write(path("gate.yaml"), settings).expect("the folder is writable");
@@ -269,7 +281,22 @@ with sqlite3.connect(path) as journal:
 
     /// Asks it to stop (SIGTERM), and does not wait.
     pub fn terminate(&self) {
-        let status = Command::new("kill").arg(self.pid().to_string()).status();
+        self.signal("TERM");
+    }
+
+    /// Has it stand still (SIGSTOP) until it is told to go on.
+    pub fn pause(&self) {
+        self.signal("STOP");
+    }
+
+    /// Has it go on (SIGCONT).
+    pub fn go_on(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, name: &str) {
+        let signal = format!("-{name}");
+        let status = Command::new("kill").args([signal, self.pid().to_string()]).status();
         assert!(status.expect("kill runs").success());
     }
 

@@ -9,6 +9,7 @@ pub mod cloud;
 pub mod endpoint;
 pub mod gate;
 pub mod http;
+pub mod person;
 pub mod place;
 pub mod process;
 mod secrets;
@@ -18,6 +19,7 @@ pub use aws::{EmulatedAws, Function, Service, Site};
 pub use cloud::Cloud;
 pub use endpoint::{Endpoint, Manner};
 pub use gate::Gate;
+pub use person::Person;
 
 use std::time::{Duration, Instant};
 

@@ -34,7 +34,7 @@ use crate::telemetry::Metrics;
 pub(crate) use overrides::Overridden;
 
 /// Runs at once. Beyond it whoever asks is told to come back: never accepted and dropped.
-const RUNS_MAX: usize = 1000;
+pub(super) const RUNS_MAX: usize = 1000;
 /// AWS is asked for the time at a start for so long.
 const CLOCK_TIMEOUT: Duration = Duration::from_secs(5);
 /// Whoever asks is told to come back if its question is not on disk by then; if it is later, it is judged all the same.
@@ -66,7 +66,7 @@ pub(crate) struct Parts {
 pub(crate) struct Gate {
     pub(crate) settings: Settings,
     pub(crate) clouds: Clouds,
-    journal: Arc<dyn Journal>,
+    pub(super) journal: Arc<dyn Journal>,
     library: Arc<Library>,
     prober: Arc<dyn Probing>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -88,6 +88,8 @@ pub(crate) struct Gate {
 struct Live {
     conducted: Conducted,
     case: Arc<CloudCase>,
+    /// Cancelled where another gate has taken the question over.
+    lost: CancellationToken,
 }
 
 /// What somebody who comes back for an answer is told.
@@ -269,11 +271,13 @@ impl Gate {
             kind = accepted.asked.ask.kind(),
             otel.kind = "server"
         );
+        let lost = outbox.lost.clone();
         let case = Arc::new(CloudCase {
             accepted,
             clouds: self.clouds.clone(),
             resolver: Resolver::new(subject),
             outbox,
+            shares: self.shares(),
             library: Arc::clone(&self.library),
             vault: self.vault.clone(),
             notifier: self.notifier.clone(),
@@ -282,7 +286,8 @@ impl Gate {
             memory: Mutex::new(Memory::after(run_decision)),
             began: Notify::new(),
         });
-        let live = Live { conducted: conducted.clone(), case: Arc::clone(&case) };
+        let live =
+            Live { conducted: conducted.clone(), case: Arc::clone(&case), lost: lost.clone() };
         self.lock().insert(id.clone(), live.clone());
         self.metrics.opened();
         let conducting = Conduct {
@@ -291,6 +296,7 @@ impl Gate {
             vault: self.vault.clone(),
             metrics: Arc::clone(&self.metrics),
             stop: self.stop.clone(),
+            lost,
             origin,
         };
         let gate = Arc::clone(self);
@@ -307,13 +313,18 @@ impl Gate {
                 () = &mut conducting => {}
                 () = taking_over => conducting.await,
             }
-            log_end(&conducted.lock().report());
-            // Until all of it is on disk, only the run itself knows how it ended.
-            tokio::select! {
-                () = live.case.outbox.written() => {}
-                () = gate.stop.cancelled() => {}
+            if live.lost.is_cancelled() {
+                info!("another gate judges this question by now");
+            } else {
+                log_end(&conducted.lock().report());
+                // Until all of it is on disk, only the run itself knows how it ended.
+                tokio::select! {
+                    () = live.case.outbox.written() => {}
+                    () = live.lost.cancelled() => {}
+                    () = gate.stop.cancelled() => {}
+                }
             }
-            gate.lock().remove(&id);
+            gate.left(&id, &live);
             gate.metrics.left();
         };
         self.tasks.spawn(running.instrument(span));
@@ -369,7 +380,8 @@ impl Gate {
         }
     }
 
-    async fn take_up(self: &Arc<Self>, stored: Stored) {
+    /// Takes up one question where its facts leave it.
+    pub(super) async fn take_up(self: &Arc<Self>, stored: Stored) {
         let elapsed = self.elapsed(&stored);
         if stored.unreadable > 0 {
             self.metrics.lost("journal-entry");
@@ -423,12 +435,40 @@ impl Gate {
         })
     }
 
-    /// Notes what became of the answer that somebody came back for.
+    /// Notes what became of the answer that somebody came back for, here or at the gate that judges.
     pub(crate) async fn told(&self, id: &str, delivery: Delivery) {
+        if self.lock().contains_key(id) {
+            self.told_here(id, delivery).await;
+        } else {
+            self.told_elsewhere(id, delivery).await;
+        }
+    }
+
+    pub(super) async fn told_here(&self, id: &str, delivery: Delivery) {
         let live = self.lock().get(id).cloned();
         if let Some(live) = live.filter(|live| live.conducted.lock().phase() == Phase::Answering) {
             live.conducted.tell(Event::Delivered { delivery }).await;
         }
+    }
+
+    /// Puts down a run whose question is another gate's by now.
+    pub(super) fn lose(&self, id: &str) {
+        if let Some(live) = self.lock().get(id) {
+            live.lost.cancel();
+        }
+    }
+
+    /// Forgets a run, and not one that took its place.
+    fn left(&self, id: &str, live: &Live) {
+        let mut runs = self.lock();
+        if runs.get(id).is_some_and(|now| Arc::ptr_eq(&now.case, &live.case)) {
+            runs.remove(id);
+        }
+    }
+
+    /// Runs under way.
+    pub(super) fn running(&self) -> usize {
+        self.lock().len()
     }
 
     /// Questions that wait for an answer.
@@ -442,13 +482,14 @@ impl Gate {
     }
 
     /// Whether a question under way is about the same hook of the same deployment, and still to be told.
-    pub(crate) fn asks_the_same(&self, id: &str, ask: &Ask) -> bool {
-        let live = self.lock().get(id).cloned();
-        let same = live.as_ref().is_some_and(|live| {
-            let asked = &live.case.accepted.asked.ask;
-            asked.kind() == ask.kind() && asked.subject() == ask.subject()
-        });
-        same && self.is_open(id)
+    pub(crate) async fn asks_the_same(&self, id: &str, ask: &Ask) -> bool {
+        let live = self.lock().get(id).map(|live| live.case.accepted.asked.ask.clone());
+        let asked = match live {
+            Some(asked) if self.is_open(id) => Some(asked),
+            Some(_told) => None,
+            None => self.asked_elsewhere(id).await,
+        };
+        asked.is_some_and(|asked| asked.kind() == ask.kind() && asked.subject() == ask.subject())
     }
 
     /// Whether the question still waits for its answer.

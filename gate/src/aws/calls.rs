@@ -23,6 +23,8 @@ pub(crate) enum Purpose {
     CloudWatch,
     /// Questions that arrive by a queue.
     Queue,
+    /// Several gates that share a table.
+    Replicas,
     /// Secrets of policies and settings.
     Secrets,
     /// Telling people of decisions.
@@ -44,13 +46,14 @@ pub(crate) enum Purpose {
 impl Purpose {
     /// Every purpose, as the documents order them.
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::CodeDeployEcs,
         Self::CodeDeployLambda,
         Self::EcsNative,
         Self::Pipeline,
         Self::CloudWatch,
         Self::Queue,
+        Self::Replicas,
         Self::Secrets,
         Self::Notify,
         Self::OtherAccounts,
@@ -70,6 +73,7 @@ impl Purpose {
             Self::Pipeline => "CodePipeline",
             Self::CloudWatch => "CloudWatch metrics and alarms",
             Self::Queue => "Questions from a queue",
+            Self::Replicas => "More than one gate",
             Self::Secrets => "Secrets",
             Self::Notify => "Notifications",
             Self::OtherAccounts => "Other accounts",
@@ -113,6 +117,10 @@ pub(crate) enum Scope {
     PipelineAction,
     /// An SQS queue.
     QueueArn,
+    /// A DynamoDB table.
+    TableArn,
+    /// A DynamoDB table with its indexes.
+    TableAndItsIndexes,
     /// An SNS topic.
     TopicArn,
     /// An SSM parameter.
@@ -145,6 +153,8 @@ impl Scope {
             Self::PipelineArn => &["arn:aws:codepipeline:REGION:ACCOUNT:PIPELINE"],
             Self::PipelineAction => &["arn:aws:codepipeline:REGION:ACCOUNT:PIPELINE/STAGE/ACTION"],
             Self::QueueArn => &["arn:aws:sqs:REGION:ACCOUNT:QUEUE"],
+            Self::TableArn => &[TABLE],
+            Self::TableAndItsIndexes => &[TABLE, TABLE_INDEXES],
             Self::TopicArn => &["arn:aws:sns:REGION:ACCOUNT:TOPIC"],
             Self::Parameter => &["arn:aws:ssm:REGION:ACCOUNT:parameter/PREFIX/*"],
             Self::SecretArn => &["arn:aws:secretsmanager:REGION:ACCOUNT:secret:PREFIX/*"],
@@ -156,6 +166,9 @@ impl Scope {
 const SERVICE: &str = "arn:aws:ecs:REGION:ACCOUNT:service/CLUSTER/SERVICE";
 const SERVICE_DEPLOYMENT: &str = "arn:aws:ecs:REGION:ACCOUNT:service-deployment/CLUSTER/SERVICE/*";
 const SERVICE_REVISION: &str = "arn:aws:ecs:REGION:ACCOUNT:service-revision/CLUSTER/SERVICE/*";
+
+const TABLE: &str = "arn:aws:dynamodb:REGION:ACCOUNT:table/TABLE";
+const TABLE_INDEXES: &str = "arn:aws:dynamodb:REGION:ACCOUNT:table/TABLE/index/*";
 
 /// One call.
 #[derive(Clone, Copy, Debug)]
@@ -282,6 +295,16 @@ calls! {
         for [Queue]: "lets go of an answered question";
     SendMessage = "sqs:SendMessage" on QueueArn
         for [Relay]: "hands a hook over by the queue";
+    DescribeTable = "dynamodb:DescribeTable" on TableArn
+        for [Replicas]: "whether the table has the keys and indexes it must have";
+    PutItem = "dynamodb:PutItem" on TableArn
+        for [Replicas]: "writes what happened, where no other gate has written";
+    UpdateItem = "dynamodb:UpdateItem" on TableArn
+        for [Replicas]: "renews the lease, takes over from a gate that is gone, closes a question";
+    GetItem = "dynamodb:GetItem" on TableArn
+        for [Replicas]: "reads whose question it is, and whether that gate lives";
+    Query = "dynamodb:Query" on TableAndItsIndexes
+        for [Replicas]: "reads what happened, and which questions are open";
     GetParameter = "ssm:GetParameter" on Parameter
         for [Secrets]: "reads `ssm:` references";
     GetSecretValue = "secretsmanager:GetSecretValue" on SecretArn

@@ -7,6 +7,7 @@ use std::sync::Arc;
 pub(crate) use questions::Place;
 use tokio::sync::{Mutex, OnceCell};
 
+use super::table::Table;
 use super::{Aws, RealAws};
 use crate::telemetry::Metrics;
 
@@ -56,6 +57,11 @@ impl Clouds {
     /// Where gate itself runs.
     pub(crate) fn home(&self) -> Arc<dyn Aws> {
         Arc::clone(&self.home)
+    }
+
+    /// Tables where gate itself runs; absent in tests.
+    pub(crate) fn tables(&self) -> Option<Arc<dyn Table>> {
+        self.real.clone().map(|real| real as Arc<dyn Table>)
     }
 
     /// What tells one AWS from another. An account without a role of its own is gate's own.

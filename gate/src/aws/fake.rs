@@ -1,5 +1,7 @@
 //! AWS from memory, for tests: answers what it is told, and fails where it is told to.
 
+pub(crate) mod table;
+
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;

@@ -12,6 +12,7 @@ mod identity;
 mod measurements;
 mod messages;
 mod pipelines;
+mod table;
 
 use std::error::Error;
 use std::sync::Arc;
@@ -28,12 +29,13 @@ use super::{Aws, AwsError, Call, Failure};
 use crate::telemetry::Metrics;
 
 /// Crates of the SDK whose debug output prints requests whole, the tokens of hooks included.
-pub(crate) const TALKATIVE: [&str; 16] = [
+pub(crate) const TALKATIVE: [&str; 17] = [
     "aws_config",
     "aws_runtime",
     "aws_sdk_cloudwatch",
     "aws_sdk_codedeploy",
     "aws_sdk_codepipeline",
+    "aws_sdk_dynamodb",
     "aws_sdk_ecs",
     "aws_sdk_lambda",
     "aws_sdk_secretsmanager",
@@ -61,6 +63,7 @@ const SESSION_NAME: &str = "gate";
 #[derive(Debug)]
 pub(crate) struct RealAws {
     codedeploy: aws_sdk_codedeploy::Client,
+    dynamodb: aws_sdk_dynamodb::Client,
     elb: aws_sdk_elasticloadbalancingv2::Client,
     ecs: aws_sdk_ecs::Client,
     lambda: aws_sdk_lambda::Client,
@@ -107,6 +110,7 @@ impl RealAws {
         }
         Self {
             codedeploy: client!(aws_sdk_codedeploy),
+            dynamodb: client!(aws_sdk_dynamodb),
             elb: client!(aws_sdk_elasticloadbalancingv2),
             ecs: client!(aws_sdk_ecs),
             lambda: client!(aws_sdk_lambda),

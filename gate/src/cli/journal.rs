@@ -117,9 +117,13 @@ impl Which {
         let flags = Layer { journal, ..Layer::default() };
         let layered = config::layered(self.config.as_deref(), self.profile.as_deref(), flags);
         let (settings, faults) = layered.map_err(|error| error.to_string())?;
-        match faults.first() {
-            Some(fault) => Err(fault.clone()),
-            None => Ok((settings.journal.path.clone(), settings.journal.retention())),
+        match (faults.first(), &settings.journal.dynamodb) {
+            (Some(fault), _) => Err(fault.clone()),
+            (None, Some(shared)) if self.journal.is_none() => Err(format!(
+                "the settings keep the journal in the table `{}`, and this looks at files: name one with --journal",
+                shared.table
+            )),
+            (None, _) => Ok((settings.journal.path(), settings.journal.retention())),
         }
     }
 }

@@ -173,6 +173,7 @@ impl Verify {
             vault,
             metrics,
             stop,
+            lost: CancellationToken::new(),
             origin: Instant::now(),
         };
         let showing = tokio::spawn(progress(conducted.clone()));

@@ -7,21 +7,34 @@ use serde::{Deserialize, Serialize};
 
 use crate::journal::Retention;
 
+/// Where the journal is where nothing else is said.
+const PATH: &str = "journal.db";
 /// How long runs that are over are kept where nothing else is said: long enough to look back on a quarter.
 const KEEP: &str = "90d";
 /// How large the journal may grow where nothing else is said: some ten thousand runs.
 const MAX_SIZE: &str = "1GiB";
 
-/// Where questions and evidence are kept.
+/// Where questions and evidence are kept: on this machine, or where other gates keep theirs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct JournalSettings {
-    pub(crate) path: PathBuf,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    path: Option<PathBuf>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) dynamodb: Option<SharedTable>,
     /// How long runs that are over are kept.
     pub(crate) keep: String,
     /// How large it may grow; the oldest runs that are over go first.
     #[serde(rename = "max-size")]
     pub(crate) max_size: String,
+}
+
+/// A table that several gates share.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SharedTable {
+    /// Its name.
+    pub(crate) table: String,
 }
 
 /// Part of a layer of settings.
@@ -31,6 +44,8 @@ pub(crate) struct JournalLayer {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) path: Option<PathBuf>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) dynamodb: Option<SharedTable>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) keep: Option<String>,
     #[serde(default, rename = "max-size", skip_serializing_if = "Option::is_none")]
     pub(crate) max_size: Option<String>,
@@ -38,12 +53,25 @@ pub(crate) struct JournalLayer {
 
 impl Default for JournalSettings {
     fn default() -> Self {
-        Self { path: "journal.db".into(), keep: KEEP.to_owned(), max_size: MAX_SIZE.to_owned() }
+        let (keep, max_size) = (KEEP.to_owned(), MAX_SIZE.to_owned());
+        Self { path: None, dynamodb: None, keep, max_size }
     }
 }
 
 impl JournalSettings {
+    /// The file, where nothing else is said.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.path.clone().unwrap_or_else(|| PATH.into())
+    }
+
     pub(super) fn check(&self, faults: &mut Vec<String>) {
+        if let (Some(path), Some(shared)) = (&self.path, &self.dynamodb) {
+            faults.push(format!(
+                "`journal.path: {}` and `journal.dynamodb.table: {}` are both set; one journal is kept",
+                path.display(),
+                shared.table
+            ));
+        }
         match age(&self.keep) {
             Ok(keep) if keep < Retention::KEEP_MIN => faults.push(format!(
                 "`journal.keep: {}` is too short; a question that is delivered again must be known for a day",

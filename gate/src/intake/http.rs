@@ -132,7 +132,10 @@ async fn ecs(State(gate): State<Arc<Gate>>, headers: HeaderMap, body: Bytes) -> 
             })));
         }
         // ECS may call each asking an execution of its own; what gate told it the last time comes back with it.
-        let before = hook.told.filter(|id| gate.asks_the_same(id, &hook.asked.ask));
+        let before = match hook.told {
+            Some(id) if gate.asks_the_same(&id, &hook.asked.ask).await => Some(id),
+            _ => None,
+        };
         let id = match before {
             Some(id) => id,
             None => accepted(&gate, hook.asked).await?.0,

@@ -24,6 +24,8 @@ const KEEP_EVERY: Duration = Duration::from_secs(20);
 const KEPT_MAX: Duration = Duration::from_secs(11 * 3600);
 /// How often it is looked whether a question was answered.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// And whether one was that another gate judges.
+const LOOK_ELSEWHERE_EVERY: Duration = Duration::from_secs(5);
 /// What cannot be taken now comes again after so long, and after twice as long each time.
 const AGAIN_SECONDS: u32 = 30;
 /// But not after longer.
@@ -235,13 +237,14 @@ impl Kept {
     async fn keep(self, open: Vec<String>) {
         let began = Instant::now();
         let mut hidden = Instant::now();
+        let mut looked = None;
         loop {
             if self.gate.stop.is_cancelled() {
                 // Another gate, or the next start, takes it up at once. Runs are put down at the same time, so
                 // that one that is not open any more need not be answered.
                 return self.give_back(0).await;
             }
-            if open.iter().all(|id| !self.gate.is_open(id)) {
+            if !self.waits(&open, &mut looked).await {
                 return self.let_go().await;
             }
             if began.elapsed() >= KEPT_MAX {
@@ -256,6 +259,26 @@ impl Kept {
                 () = sleep(LOOK_EVERY) => {}
             }
         }
+    }
+
+    /// Whether one of these waits for its answer, here or at another gate.
+    async fn waits(&self, open: &[String], looked: &mut Option<Instant>) -> bool {
+        if open.iter().any(|id| self.gate.is_open(id)) {
+            return true;
+        }
+        if !self.gate.shares() {
+            return false;
+        }
+        if looked.is_some_and(|looked| looked.elapsed() < LOOK_ELSEWHERE_EVERY) {
+            return true;
+        }
+        *looked = Some(Instant::now());
+        for id in open {
+            if self.gate.waits_elsewhere(id).await {
+                return true;
+            }
+        }
+        false
     }
 
     async fn let_go(&self) {

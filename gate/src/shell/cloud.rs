@@ -23,6 +23,9 @@ use crate::resolve::{Purpose, Resolved, Resolver};
 use crate::signals::{Desks, Sources};
 use crate::telemetry::Metrics;
 
+/// A decision that another gate could come to as well waits this long to be written before it is sent. What cannot be
+/// written at all is answered all the same: AWS takes the first answer alone, and silence would cost more.
+const DECISION_PATIENCE: Duration = Duration::from_secs(6);
 /// Whoever polls for an answer is taken to have gone if it has not come back after so long.
 const POLL_PATIENCE: Duration = Duration::from_secs(15 * 60);
 
@@ -30,6 +33,8 @@ const POLL_PATIENCE: Duration = Duration::from_secs(15 * 60);
 #[derive(Debug)]
 pub(crate) struct CloudCase {
     pub(crate) accepted: Accepted,
+    /// Whether other gates write to the journal, too.
+    pub(crate) shares: bool,
     pub(crate) clouds: Clouds,
     pub(crate) resolver: Resolver,
     pub(crate) outbox: Outbox,
@@ -191,7 +196,7 @@ impl CloudCase {
     /// more than a gap.
     async fn write(&self, at: Moment, entry: Entry) -> Written {
         let written = self.outbox.write(at, entry).await;
-        if written == Written::Dropped {
+        if written == Written::Dropped && !self.outbox.lost.is_cancelled() {
             self.metrics.lost("journal-entry");
         }
         written
@@ -389,7 +394,8 @@ impl Case for CloudCase {
             }
             crash::at("decision-unwritten");
             let entry = Entry::Decided { decision: decision.clone() };
-            if self.write(at, entry).await != Written::Dropped {
+            let patience = if self.shares { DECISION_PATIENCE } else { Duration::ZERO };
+            if self.outbox.decide(at, entry, patience).await != Written::Dropped {
                 crash::at("decision-written");
                 self.memory().decision = Some(decision.clone());
             }

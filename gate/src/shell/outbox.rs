@@ -7,6 +7,7 @@ use std::time::Duration;
 use policies::Moment;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use crate::journal::{Entry, Journal, JournalError};
@@ -50,6 +51,8 @@ pub(crate) struct Outbox {
     /// How much of this run waits.
     own: watch::Sender<usize>,
     backlog: Backlog,
+    /// Cancelled where another gate has taken the question over: nothing more is written, and nothing is to be said.
+    pub(crate) lost: CancellationToken,
 }
 
 #[derive(Debug)]
@@ -71,15 +74,17 @@ impl Outbox {
         let (items, waiting) = mpsc::unbounded_channel();
         let behind = Arc::<AtomicBool>::default();
         let own = watch::Sender::new(0);
+        let lost = CancellationToken::new();
         let posting = Posting {
             id,
             journal,
+            lost: lost.clone(),
             behind: Arc::clone(&behind),
             own: own.clone(),
             backlog: backlog.clone(),
         };
         tokio::spawn(posting.post(waiting));
-        Self { items, behind, own, backlog }
+        Self { items, behind, own, backlog, lost }
     }
 
     /// Writes an entry down; waits for that, but not for long.
@@ -90,6 +95,18 @@ impl Outbox {
             return Written::Dropped;
         }
         self.put(What::Entry(at, Box::new(entry))).await
+    }
+
+    /// Writes a decision down, and waits longer for it: so long, where it is not written at once.
+    pub(crate) async fn decide(&self, at: Moment, entry: Entry, patience: Duration) -> Written {
+        let written = self.write(at, entry).await;
+        if written == Written::Kept
+            && timeout(patience, self.written()).await.is_ok()
+            && !self.lost.is_cancelled()
+        {
+            return Written::OnDisk;
+        }
+        written
     }
 
     /// Has an entry written down, and does not wait for it.
@@ -139,6 +156,7 @@ impl Outbox {
 struct Posting {
     id: String,
     journal: Arc<dyn Journal>,
+    lost: CancellationToken,
     behind: Arc<AtomicBool>,
     own: watch::Sender<usize>,
     backlog: Backlog,
@@ -158,7 +176,8 @@ impl Posting {
         }
     }
 
-    /// False once the journal has stopped: the next start takes the question up with what is on disk.
+    /// False once the journal has stopped, or the question is another gate's: who takes it up does so with what is on
+    /// disk.
     async fn write(&self, what: What, done: oneshot::Sender<Written>) -> bool {
         let mut done = Some(done);
         loop {
@@ -176,10 +195,18 @@ impl Posting {
                     return true;
                 }
                 Err(JournalError::Stopped) => return false,
+                Err(JournalError::TakenOver) => {
+                    self.lost.cancel();
+                    return false;
+                }
                 Err(error) => error,
             };
-            let refused =
-                matches!(error, JournalError::Refused { .. } | JournalError::Entry { .. });
+            let refused = matches!(
+                error,
+                JournalError::Refused { .. }
+                    | JournalError::Entry { .. }
+                    | JournalError::TooLarge { .. }
+            );
             if let Some(done) = done.take() {
                 let error = &error as &dyn std::error::Error;
                 if refused {

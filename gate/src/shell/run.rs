@@ -29,6 +29,8 @@ pub(crate) struct Conduct {
     pub(crate) vault: Vault,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) stop: CancellationToken,
+    /// Cancelled where the question is another gate's by now: nothing more is done or said.
+    pub(crate) lost: CancellationToken,
     /// The instant the question was accepted.
     pub(crate) origin: Instant,
 }
@@ -153,6 +155,15 @@ struct Conductor {
 
 impl Conductor {
     async fn conduct(mut self, first: Vec<Action>) {
+        let lost = self.conduct.lost.clone();
+        tokio::select! {
+            biased;
+            () = lost.cancelled() => {}
+            () = self.until_over(first) => {}
+        }
+    }
+
+    async fn until_over(&mut self, first: Vec<Action>) {
         if self.perform(first).await {
             return;
         }
@@ -227,6 +238,9 @@ impl Conductor {
         let at = self.now();
         // What cannot be written is acted on all the same: silence would cost more than a gap.
         let _written = self.conduct.case.record(at, &fact).await;
+        if self.conduct.lost.is_cancelled() {
+            return true;
+        }
         let answering = self.conducted.lock().phase() == Phase::Answering;
         let looked =
             matches!(fact, Event::Resolved { .. } | Event::Unchanged | Event::Unresolved { .. });
@@ -306,6 +320,9 @@ impl Conductor {
                 Action::Answer { decision, stop_deployment, after } => {
                     let at = self.now();
                     self.conduct.case.decided(at, &decision).await;
+                    if self.conduct.lost.is_cancelled() {
+                        return true;
+                    }
                     self.answer(*decision, stop_deployment, after);
                 }
                 Action::Veto { decision, after } => {

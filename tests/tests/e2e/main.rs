@@ -22,6 +22,7 @@ mod pipelines;
 mod probe;
 mod records;
 mod relay;
+mod replicas;
 mod secrets;
 mod shell;
 mod sidecar;

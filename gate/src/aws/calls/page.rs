@@ -49,6 +49,9 @@ fn about(purpose: Purpose) -> &'static str {
         Purpose::Queue => {
             "The daemon, where `intake.queue` is set. A queue that is encrypted with a key of your own needs `kms:Decrypt` as well."
         }
+        Purpose::Replicas => {
+            "The daemon, where `journal.dynamodb` names a table. A table that is encrypted with a key of your own needs `kms:Decrypt` and `kms:GenerateDataKey` as well."
+        }
         Purpose::Secrets => {
             "The daemon, for references such as `ssm:/checkout/token` and `secretsmanager:gate/hook-key`. Keys of your own in KMS need `kms:Decrypt` as well."
         }

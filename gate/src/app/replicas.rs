@@ -1,0 +1,91 @@
+//! A gate among others on one journal: it says that it lives, takes up what others leave, lets go of what others took.
+
+use std::sync::Arc;
+
+use policies::Delivery;
+use tokio::time::sleep;
+use tracing::warn;
+
+use super::questions::{Gate, RUNS_MAX};
+use crate::ask::Ask;
+use crate::journal::{JournalError, RENEW_EVERY, SWEEP_EVERY, Shared, Swept};
+
+impl Gate {
+    /// Looks after what this gate shares with others, for as long as it runs; nothing where it shares nothing.
+    pub(crate) async fn share(self: Arc<Self>) {
+        let Some(shared) = self.journal.shared() else { return };
+        // Leases are renewed until the journal is ended: a run that is put down on a stop is still this gate's.
+        let renewing = async {
+            loop {
+                sleep(RENEW_EVERY).await;
+                if let Err(error) = shared.renew().await {
+                    let error: &dyn std::error::Error = &error;
+                    warn!(error, "the lease is not renewed; others may take over");
+                }
+            }
+        };
+        let sweeping = async {
+            loop {
+                if !self.stop.is_cancelled() {
+                    self.sweep(shared).await;
+                }
+                sleep(SWEEP_EVERY).await;
+            }
+        };
+        tokio::join!(renewing, sweeping);
+    }
+
+    async fn sweep(self: &Arc<Self>, shared: &Shared) {
+        let Swept { taken, lost, told } = match shared.sweep(self.room()).await {
+            Ok(swept) => swept,
+            Err(error) => {
+                let error: &dyn std::error::Error = &error;
+                return warn!(error, "it is not known what other gates have left");
+            }
+        };
+        for id in lost {
+            self.lose(&id);
+        }
+        for (id, delivery) in told {
+            self.told_here(&id, delivery).await;
+        }
+        for stored in taken {
+            self.take_up(stored).await;
+        }
+    }
+
+    /// How many more runs there may be.
+    fn room(&self) -> usize {
+        RUNS_MAX.saturating_sub(self.running())
+    }
+
+    /// Whether another gate has a question that waits for its answer. Where that cannot be found out, it does.
+    pub(crate) async fn waits_elsewhere(&self, id: &str) -> bool {
+        let Some(shared) = self.journal.shared() else { return false };
+        match shared.known(id).await {
+            Ok(known) => known.is_some_and(|known| known.open && !known.decided),
+            Err(_unreachable) => true,
+        }
+    }
+
+    /// Whether gates share the journal, so that a question may be another's.
+    pub(crate) fn shares(&self) -> bool {
+        self.journal.shared().is_some()
+    }
+
+    /// What a question asks that is open elsewhere, and whose answer nobody was told.
+    pub(super) async fn asked_elsewhere(&self, id: &str) -> Option<Ask> {
+        let known = self.journal.shared()?.known(id).await.ok()??;
+        (known.open && !known.told).then_some(known.accepted.asked.ask)
+    }
+
+    /// Has the gate that judges a question know what became of its answer.
+    pub(super) async fn told_elsewhere(&self, id: &str, delivery: Delivery) {
+        let Some(shared) = self.journal.shared() else { return };
+        let told: Result<(), JournalError> = shared.tell(id, &delivery).await;
+        if let Err(error) = told {
+            let error: &dyn std::error::Error = &error;
+            warn!(evaluation = id, error, "the gate that judges does not know of an answer");
+        }
+    }
+}

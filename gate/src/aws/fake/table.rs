@@ -1,0 +1,140 @@
+//! A table in memory, for tests: conditions hold as DynamoDB's do, and answers can be lost.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::super::table::{Change, Expected, Indexed, Item, Key, Shape, Table};
+use super::super::{AwsError, Call, Failure, Reply};
+
+/// What a write comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Write {
+    /// It is refused, and nothing is written.
+    Refused,
+    /// It is written, its answer is lost, and the client's own next try says that the condition does not hold.
+    Retried,
+    /// It is written, and nobody is told.
+    Unanswered,
+}
+
+/// The table.
+#[derive(Debug, Default)]
+pub(crate) struct FakeTable {
+    items: Mutex<BTreeMap<Key, Item>>,
+    /// What becomes of the next writes; they succeed after these.
+    next: Mutex<Vec<Option<Write>>>,
+}
+
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl FakeTable {
+    /// Has the next writes go wrong so, in order; `None` is one that does not.
+    pub(crate) fn break_writes(&self, how: &[Option<Write>]) {
+        lock(&self.next).extend(how.iter().rev());
+    }
+
+    fn written(&self, call: Call, write: impl FnOnce() -> bool) -> Result<bool, AwsError> {
+        let how = lock(&self.next).pop().flatten();
+        if how == Some(Write::Refused) {
+            return Err(unavailable(call));
+        }
+        let done = write();
+        match how {
+            Some(Write::Unanswered) => Err(unavailable(call)),
+            Some(Write::Retried) => Ok(false),
+            Some(Write::Refused) | None => Ok(done),
+        }
+    }
+}
+
+fn unavailable(call: Call) -> AwsError {
+    AwsError {
+        call,
+        subject: "gate".into(),
+        code: "InternalServerError".into(),
+        message: String::new(),
+        failure: Failure::Passing,
+    }
+}
+
+fn holds(item: Option<&Item>, expected: &Expected) -> bool {
+    let value = |name: &str| item.and_then(|item| item.values.get(name));
+    match expected {
+        Expected::Is(name, wanted) => value(name) == Some(wanted),
+        Expected::Present(name) => value(name).is_some(),
+        Expected::Absent(name) => value(name).is_none(),
+    }
+}
+
+impl Table for FakeTable {
+    fn shape<'a>(&'a self, _table: &'a str) -> Reply<'a, Shape> {
+        let key = |name: &str, of: &str| (name.to_owned(), of.to_owned());
+        let index = |name: &str| (name.to_owned(), vec![name.to_owned(), "accepted".to_owned()]);
+        let shape = Shape {
+            active: true,
+            keys: vec![key("question", "S"), key("entry", "N")],
+            indexes: [index("open"), index("listed")].into(),
+        };
+        Box::pin(async { Ok(shape) })
+    }
+
+    fn put_new<'a>(&'a self, _table: &'a str, item: &'a Item) -> Reply<'a, bool> {
+        let put = || {
+            let mut items = lock(&self.items);
+            let new = !items.contains_key(&item.key);
+            if new {
+                items.insert(item.key.clone(), item.clone());
+            }
+            new
+        };
+        let written = self.written(Call::PutItem, put);
+        Box::pin(async { written })
+    }
+
+    fn change<'a>(&'a self, _table: &'a str, change: &'a Change) -> Reply<'a, bool> {
+        let make = || {
+            let mut items = lock(&self.items);
+            let found = items.get(&change.key);
+            let fits = change.expected.iter().all(|expected| holds(found, expected));
+            if fits {
+                let item = items
+                    .entry(change.key.clone())
+                    .or_insert_with(|| Item::new(change.key.clone()));
+                for (name, value) in &change.set {
+                    item.values.insert((*name).to_owned(), value.clone());
+                }
+                for name in &change.remove {
+                    item.values.remove(*name);
+                }
+            }
+            fits
+        };
+        let written = self.written(Call::UpdateItem, make);
+        Box::pin(async { written })
+    }
+
+    fn item<'a>(&'a self, _table: &'a str, key: &'a Key) -> Reply<'a, Option<Item>> {
+        let found = lock(&self.items).get(key).cloned();
+        Box::pin(async { Ok(found) })
+    }
+
+    fn question<'a>(&'a self, _table: &'a str, question: &'a str) -> Reply<'a, Vec<Item>> {
+        let items = lock(&self.items);
+        let found = items.values().filter(|item| item.key.question == question).cloned().collect();
+        Box::pin(async { Ok(found) })
+    }
+
+    fn indexed<'a>(&'a self, _table: &'a str, asked: &'a Indexed) -> Reply<'a, Vec<Item>> {
+        let items = lock(&self.items);
+        let holds = |item: &&Item| item.text(asked.index) == Some(asked.of);
+        let mut found: Vec<Item> = items.values().filter(holds).cloned().collect();
+        found.sort_by_key(|item| item.number("accepted"));
+        if asked.newest_first {
+            found.reverse();
+        }
+        found.truncate(usize::try_from(asked.most).unwrap_or(usize::MAX));
+        Box::pin(async { Ok(found) })
+    }
+}

@@ -1,0 +1,485 @@
+//! The journal that several gates share, in a DynamoDB table. What the table holds is in `shared/items.rs`.
+//!
+//! A question is a log: each entry is written at the next number, and only where nobody has written before. So of two
+//! gates that believe a question to be theirs one meets the other's entry, and is out; and of two decisions one is
+//! written. Leases say when a question may be taken over, never who may write: a gate that was paused for an hour
+//! finds out by its first write.
+
+mod items;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use policies::{Delivery, Moment};
+use tokio::time::{Instant, timeout};
+use tracing::{error, info, warn};
+
+use super::{Accepted, Entry, Journal, JournalError, Listed, Stored, Written};
+use crate::aws::AwsError;
+use crate::aws::table::{Change, Expected, Indexed, Key, Table, Value};
+use crate::clock::Clock;
+
+/// A gate says so often that it lives.
+pub(crate) const RENEW_EVERY: Duration = Duration::from_secs(5);
+/// Whoever has not said so for so long, by the clock of whoever looks, is gone: its questions are taken over. Four
+/// renewals may fail.
+const LEASE: Duration = Duration::from_secs(20);
+/// It is looked so often what others have left.
+pub(crate) const SWEEP_EVERY: Duration = Duration::from_secs(5);
+/// Open questions that are looked at in one sweep, the oldest first.
+const SWEPT_MAX: u32 = 5_000;
+/// Giving questions back on a stop may take so long; ECS kills 30 s after SIGTERM.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A journal that other gates write, too.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    table: Arc<dyn Table>,
+    name: String,
+    /// This gate, until it ends: no other start has the same.
+    owner: String,
+    clock: Arc<dyn Clock>,
+    /// Questions this gate judges, with what was written of them.
+    held: Mutex<HashMap<String, Arc<Log>>>,
+    /// What other gates' leases were when they were last seen to change.
+    watched: Mutex<HashMap<String, Watched>>,
+    /// One for each write, so that a write whose answer was lost is known by its item.
+    writes: AtomicU64,
+    renewals: AtomicU64,
+    ended: AtomicBool,
+}
+
+/// The log of a question, one write at a time.
+#[derive(Debug)]
+struct Log {
+    next: tokio::sync::Mutex<u64>,
+    /// Not before it is certain that the question is this gate's.
+    kept: AtomicBool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Watched {
+    lease: Option<u64>,
+    since: Instant,
+}
+
+/// What a sweep found.
+#[derive(Debug, Default)]
+pub(crate) struct Swept {
+    /// Questions that are this gate's from now on.
+    pub(crate) taken: Vec<Stored>,
+    /// Questions that are another gate's by now.
+    pub(crate) lost: Vec<String>,
+    /// Questions of this gate whose answer another gate has brought.
+    pub(crate) told: Vec<(String, Delivery)>,
+}
+
+/// What the table says of a question at once.
+#[derive(Debug)]
+pub(crate) struct Known {
+    pub(crate) accepted: Accepted,
+    /// Its run is not over.
+    pub(crate) open: bool,
+    /// Its decision is written.
+    pub(crate) decided: bool,
+    /// Whoever asked was told.
+    pub(crate) told: bool,
+}
+
+impl Shared {
+    /// Looks whether the table is what it must be, and says that this gate lives.
+    ///
+    /// # Errors
+    /// The table is not there, is not as gate needs it, or cannot be reached.
+    pub(crate) async fn open(
+        table: Arc<dyn Table>,
+        name: &str,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, JournalError> {
+        let shape = table.shape(name).await.map_err(failed("look at its table"))?;
+        if let Some(why) = items::unfit(&shape) {
+            return Err(JournalError::Unfit { table: name.to_owned(), why });
+        }
+        let shared = Self {
+            table,
+            name: name.to_owned(),
+            owner: items::owner()?,
+            clock,
+            held: Mutex::default(),
+            watched: Mutex::default(),
+            writes: AtomicU64::new(1),
+            renewals: AtomicU64::new(0),
+            ended: AtomicBool::new(false),
+        };
+        shared.renew().await?;
+        info!(table = name, gate = shared.owner, "the journal is shared");
+        Ok(shared)
+    }
+
+    /// Says that this gate lives.
+    pub(crate) async fn renew(&self) -> Result<(), JournalError> {
+        if self.ended.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let number = self.renewals.fetch_add(1, Ordering::Relaxed);
+        let lease = items::lease(&self.owner, number, self.now_seconds());
+        self.table.change(&self.name, &lease).await.map_err(failed("renew its lease"))?;
+        Ok(())
+    }
+
+    /// Looks what others have left, and takes over at most `room` questions.
+    pub(crate) async fn sweep(&self, room: usize) -> Result<Swept, JournalError> {
+        let asked =
+            Indexed { index: items::OPEN, of: items::YES, newest_first: false, most: SWEPT_MAX };
+        let rows = self.table.indexed(&self.name, &asked).await;
+        let rows: Vec<items::Open> =
+            rows.map_err(failed("look for open questions"))?.iter().map(items::Open::of).collect();
+        let others: BTreeSet<&str> = rows
+            .iter()
+            .filter_map(|row| row.owner.as_deref())
+            .filter(|o| *o != self.owner)
+            .collect();
+        let mut gone = BTreeMap::new();
+        for other in &others {
+            gone.insert(*other, self.is_gone(other).await?);
+        }
+        self.watched().retain(|owner, _| others.contains(owner.as_str()));
+        let mut swept = Swept::default();
+        let (held, mut unsure) = {
+            let held = self.held();
+            let kept = held.iter().filter(|(_, log)| log.kept.load(Ordering::Relaxed));
+            let unsure: BTreeSet<String> = kept.map(|(id, _log)| id.clone()).collect();
+            (held.keys().cloned().collect::<BTreeSet<String>>(), unsure)
+        };
+        for row in &rows {
+            let mine = row.owner.as_deref() == Some(&self.owner);
+            if mine && held.contains(&row.id) {
+                unsure.remove(&row.id);
+                swept.told.extend(row.told.clone().map(|told| (row.id.clone(), told)));
+                continue;
+            }
+            let free =
+                mine || row.owner.as_deref().is_none_or(|owner| gone.get(owner) == Some(&true));
+            if free && !held.contains(&row.id) && swept.taken.len() < room {
+                match self.take(&row.id, row.owner.as_deref()).await {
+                    Ok(taken) => swept.taken.extend(taken),
+                    // Its turn comes again; the others' must come now.
+                    Err(error) => error!(
+                        evaluation = row.id,
+                        error = &error as &dyn std::error::Error,
+                        "a question that was left cannot be taken over now"
+                    ),
+                }
+            }
+        }
+        // The index may be behind: the question itself says whose it is.
+        for id in unsure {
+            let header = self.header(&id).await?;
+            let mine = header.is_some_and(|header| items::is_open_of(&header, &self.owner));
+            if !mine && self.let_go(&id) {
+                swept.lost.push(id);
+            }
+        }
+        Ok(swept)
+    }
+
+    /// Whether a gate has not renewed its lease for too long. The first look only begins to watch it.
+    async fn is_gone(&self, owner: &str) -> Result<bool, JournalError> {
+        let found = self.table.item(&self.name, &items::lease_key(owner)).await;
+        let lease = found.map_err(failed("look at a lease"))?.and_then(|item| item.number("lease"));
+        let now = Instant::now();
+        let mut watched = self.watched();
+        let seen = watched.entry(owner.to_owned()).or_insert(Watched { lease, since: now });
+        if seen.lease != lease {
+            *seen = Watched { lease, since: now };
+        }
+        Ok(now.duration_since(seen.since) >= LEASE)
+    }
+
+    /// Takes a question over, where it is still as it was seen. `None` where another gate was first.
+    async fn take(&self, id: &str, from: Option<&str>) -> Result<Option<Stored>, JournalError> {
+        let Some(pending) = self.pending(id) else { return Ok(None) };
+        let Some(header) = self.header(id).await? else { return Ok(None) };
+        // What this gate cannot read is left to one that can.
+        items::accepted(&header)?;
+        let owned = match from {
+            Some(from) => Expected::Is(items::OWNER, from.into()),
+            None => Expected::Absent(items::OWNER),
+        };
+        let change = Change {
+            key: Key::new(id, items::HEADER),
+            expected: vec![Expected::Present(items::OPEN), owned],
+            set: vec![(items::OWNER, Value::Text(self.owner.clone()))],
+            remove: Vec::new(),
+        };
+        let changed = self.table.change(&self.name, &change).await;
+        if !changed.map_err(failed("take a question over"))? {
+            // An earlier try of the same call may have got through.
+            let header = self.header(id).await?;
+            if !header.is_some_and(|header| items::is_open_of(&header, &self.owner)) {
+                return Ok(None);
+            }
+        }
+        let all = self.table.question(&self.name, id).await;
+        let all = all.map_err(failed("read the entries of a question"))?;
+        *pending.log.next.lock().await = all.last().map_or(1, |last| last.key.entry + 1);
+        let stored = items::stored(all)?;
+        if stored.is_some() {
+            pending.keep();
+            info!(evaluation = id, from, "taken over");
+        }
+        Ok(stored)
+    }
+
+    /// What the table says of a question; `None` where nobody accepted it.
+    pub(crate) async fn known(&self, id: &str) -> Result<Option<Known>, JournalError> {
+        let Some(header) = self.header(id).await? else { return Ok(None) };
+        Ok(Some(Known {
+            accepted: items::accepted(&header)?,
+            open: header.text(items::OPEN).is_some(),
+            decided: header.text(items::DECISION).is_some(),
+            told: header.text(items::TOLD).is_some(),
+        }))
+    }
+
+    /// Tells the gate that judges a question what became of its answer: whoever polls may come to any gate.
+    pub(crate) async fn tell(&self, id: &str, delivery: &Delivery) -> Result<(), JournalError> {
+        let change = Change {
+            key: Key::new(id, items::HEADER),
+            expected: vec![Expected::Present(items::OPEN), Expected::Absent(items::TOLD)],
+            set: vec![(items::TOLD, Value::Text(items::written(delivery)?))],
+            remove: Vec::new(),
+        };
+        // Told before is told.
+        self.table
+            .change(&self.name, &change)
+            .await
+            .map_err(failed("note that somebody was told"))?;
+        Ok(())
+    }
+
+    async fn header(&self, id: &str) -> Result<Option<crate::aws::table::Item>, JournalError> {
+        let found = self.table.item(&self.name, &Key::new(id, items::HEADER)).await;
+        found.map_err(failed("read a question"))
+    }
+
+    async fn begin(&self, accepted: &Accepted) -> Result<bool, JournalError> {
+        let id = accepted.question.id.as_str();
+        let Some(pending) = self.pending(id) else { return Ok(false) };
+        let write = self.writes.fetch_add(1, Ordering::Relaxed);
+        let item = items::header(accepted, (&self.owner, write))?;
+        let put = self.table.put_new(&self.name, &item).await;
+        let new = put.map_err(failed("accept a question"))? || {
+            let header = self.header(id).await?;
+            header.is_some_and(|header| items::is_of(&header, (&self.owner, write)))
+        };
+        if new {
+            pending.keep();
+        }
+        Ok(new)
+    }
+
+    async fn write(&self, id: &str, at: Moment, entry: &Entry) -> Result<(), JournalError> {
+        // Nobody who is told so has a run that goes on.
+        let log = self.held().get(id).cloned().ok_or(JournalError::TakenOver)?;
+        let packed = items::packed(entry)?;
+        let expires = items::expires(self.now_seconds());
+        let mut next = log.next.lock().await;
+        loop {
+            let write = self.writes.fetch_add(1, Ordering::Relaxed);
+            let item =
+                items::entry(Key::new(id, *next), (&self.owner, write), at, &packed, expires);
+            let put = self.table.put_new(&self.name, &item).await;
+            if put.map_err(failed("append an entry"))? {
+                *next += 1;
+                return Ok(());
+            }
+            let found = self.table.item(&self.name, &item.key).await;
+            let found = found.map_err(failed("read an entry"))?;
+            if found.as_ref().is_some_and(|found| items::is_of(found, (&self.owner, write))) {
+                // An earlier try of the same call got through, and its answer did not.
+                *next += 1;
+                return Ok(());
+            }
+            if found.as_ref().is_none_or(|found| found.text(items::BY) != Some(&self.owner)) {
+                self.let_go(id);
+                return Err(JournalError::TakenOver);
+            }
+            // An entry that was given up on is written all the same; this one comes after it.
+            *next += 1;
+        }
+    }
+
+    /// Notes the decision where lists are read from. The entry is what counts.
+    async fn decided(&self, id: &str, decision: &policies::Decision) -> Result<(), JournalError> {
+        let change = Change {
+            key: Key::new(id, items::HEADER),
+            expected: vec![Expected::Is(items::OWNER, Value::Text(self.owner.clone()))],
+            set: vec![(items::DECISION, Value::Text(items::written(decision)?))],
+            remove: Vec::new(),
+        };
+        let changed = self.table.change(&self.name, &change).await;
+        changed.map_err(failed("note a decision")).map(|_changed| ())
+    }
+
+    async fn finish(&self, id: &str) -> Result<(), JournalError> {
+        let change = items::closing(id, &self.owner, items::expires(self.now_seconds()));
+        // Let go of whatever comes of it: what is still open is taken up again by the next sweep, and is over at once.
+        let held = self.let_go(id);
+        let closed = self.table.change(&self.name, &change).await;
+        if held && !closed.map_err(failed("close a question"))? {
+            return Err(JournalError::TakenOver);
+        }
+        Ok(())
+    }
+
+    /// Gives every question back, so that others need not wait for the lease to end.
+    async fn release(&self) {
+        self.ended.store(true, Ordering::Relaxed);
+        let held: Vec<String> = self.held().drain().map(|(id, _log)| id).collect();
+        for id in held {
+            let change = Change {
+                key: Key::new(&id, items::HEADER),
+                expected: vec![Expected::Is(items::OWNER, Value::Text(self.owner.clone()))],
+                set: Vec::new(),
+                remove: vec![items::OWNER],
+            };
+            if let Err(error) = self.table.change(&self.name, &change).await {
+                warn!(evaluation = id, error = error.story(), "a question cannot be given back");
+            }
+        }
+    }
+
+    /// Holds a question on trial; it is let go of unless it is kept.
+    fn pending(&self, id: &str) -> Option<Pending<'_>> {
+        let mut held = self.held();
+        if held.contains_key(id) {
+            return None;
+        }
+        let log = Arc::new(Log { next: tokio::sync::Mutex::new(1), kept: AtomicBool::new(false) });
+        held.insert(id.to_owned(), Arc::clone(&log));
+        Some(Pending { shared: self, id: id.to_owned(), log })
+    }
+
+    /// Holds a question no longer: the next sweep finds it. True where it was held.
+    pub(crate) fn let_go(&self, id: &str) -> bool {
+        self.held().remove(id).is_some()
+    }
+
+    fn held(&self) -> MutexGuard<'_, HashMap<String, Arc<Log>>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn watched(&self) -> MutexGuard<'_, HashMap<String, Watched>> {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now_seconds(&self) -> u64 {
+        self.clock.unix_millis() / 1000
+    }
+}
+
+/// A question that may become this gate's.
+struct Pending<'a> {
+    shared: &'a Shared,
+    id: String,
+    log: Arc<Log>,
+}
+
+impl Pending<'_> {
+    fn keep(self) {
+        self.log.kept.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        if !self.log.kept.load(Ordering::Relaxed) {
+            self.shared.let_go(&self.id);
+        }
+    }
+}
+
+fn failed(attempt: &'static str) -> impl FnOnce(AwsError) -> JournalError {
+    move |source| JournalError::Database { attempt, source: Box::new(source) }
+}
+
+impl Journal for Shared {
+    fn accept(&self, accepted: Accepted) -> Written<'_, bool> {
+        Box::pin(async move { self.begin(&accepted).await })
+    }
+
+    fn append<'a>(&'a self, id: &'a str, at: Moment, entry: Entry) -> Written<'a, ()> {
+        Box::pin(async move {
+            self.write(id, at, &entry).await?;
+            if let Entry::Decided { decision } = &entry
+                && let Err(error) = self.decided(id, decision).await
+            {
+                warn!(
+                    evaluation = id,
+                    error = &error as &dyn std::error::Error,
+                    "a decision is written, and not listed"
+                );
+            }
+            Ok(())
+        })
+    }
+
+    fn close<'a>(&'a self, id: &'a str) -> Written<'a, ()> {
+        Box::pin(self.finish(id))
+    }
+
+    /// None: each start is another gate, and takes over what it finds.
+    fn unfinished(&self) -> Written<'_, Vec<Stored>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
+    fn load<'a>(&'a self, id: &'a str) -> Written<'a, Option<Stored>> {
+        Box::pin(async move {
+            let all = self.table.question(&self.name, id).await;
+            items::stored(all.map_err(failed("read a question"))?)
+        })
+    }
+
+    fn list(&self, most: u32) -> Written<'_, Vec<Listed>> {
+        Box::pin(async move {
+            let asked = Indexed { index: items::LISTED, of: items::YES, newest_first: true, most };
+            let rows = self.table.indexed(&self.name, &asked).await;
+            Ok(rows.map_err(failed("list questions"))?.iter().map(items::listed).collect())
+        })
+    }
+
+    fn first_seen<'a>(&'a self, signature: &'a str, good_until_seconds: u64) -> Written<'a, bool> {
+        Box::pin(async move {
+            let by = (self.owner.as_str(), self.writes.fetch_add(1, Ordering::Relaxed));
+            let item = items::signature(signature, by, good_until_seconds);
+            let put = self.table.put_new(&self.name, &item).await;
+            if put.map_err(failed("note a signature"))? {
+                return Ok(true);
+            }
+            let found = self.table.item(&self.name, &item.key).await;
+            Ok(found
+                .map_err(failed("read a signature"))?
+                .is_some_and(|found| items::is_of(&found, by)))
+        })
+    }
+
+    fn end(&self) -> Written<'_, ()> {
+        Box::pin(async move {
+            if timeout(RELEASE_TIMEOUT, self.release()).await.is_err() {
+                warn!(
+                    "not all questions were given back in time; others wait for the lease to end"
+                );
+            }
+            Ok(())
+        })
+    }
+
+    fn shared(&self) -> Option<&Shared> {
+        Some(self)
+    }
+}

@@ -1,0 +1,237 @@
+//! Gates that share a table in memory, under time that stands still until it is moved.
+
+use std::sync::Arc;
+
+use policies::{Answer, Basis, Decision, Event, Question};
+use tokio::time::advance;
+
+use super::*;
+use crate::ask::{Ask, Asked, Token};
+use crate::aws::Place;
+use crate::aws::fake::table::{FakeTable, Write};
+use crate::clock::MachineClock;
+
+async fn gate(table: &Arc<FakeTable>) -> Shared {
+    let table: Arc<dyn Table> = Arc::<FakeTable>::clone(table);
+    Shared::open(table, "gate", Arc::new(MachineClock)).await.unwrap()
+}
+
+async fn two() -> (Arc<FakeTable>, Shared, Shared) {
+    let table = Arc::new(FakeTable::default());
+    let (one, other) = (gate(&table).await, gate(&table).await);
+    (table, one, other)
+}
+
+fn question(id: &str) -> Accepted {
+    let question = Question {
+        id: id.into(),
+        limit: None,
+        unmatched: Answer::Rollback,
+        observe: false,
+        watch_only: false,
+    };
+    let ask =
+        Ask::CodedeployHook { deployment_id: "d-1".into(), execution_id: Token("token".into()) };
+    let asked = Asked::now(ask, Place::default());
+    Accepted { question, asked, accepted_unix_millis: 1, accepted_since_boot: None }
+}
+
+fn woke() -> Entry {
+    Entry::Fact { fact: Event::Woke }
+}
+
+fn decided(answer: Answer) -> Entry {
+    let reason = "because".into();
+    let decision =
+        Decision { answer, basis: Basis::Proven, reason, objective: None, counterfactual: None };
+    Entry::Decided { decision }
+}
+
+async fn append(gate: &Shared, millis: u64, entry: Entry) -> Result<(), JournalError> {
+    gate.append("one", Moment::from_millis(millis), entry).await
+}
+
+async fn entries(gate: &Shared) -> Vec<u64> {
+    let stored = gate.load("one").await.unwrap().unwrap();
+    assert_eq!(stored.unreadable, 0);
+    stored.entries.iter().map(|(at, _entry)| at.as_millis()).collect()
+}
+
+/// What each of two gates takes when both look again and again for so long.
+async fn looking(gate: &Shared, seconds: u64) -> Vec<Stored> {
+    let mut taken = Vec::new();
+    for _second in 0..=seconds {
+        taken.extend(gate.sweep(10).await.unwrap().taken);
+        advance(Duration::from_secs(1)).await;
+    }
+    taken
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_gates_that_are_asked_the_same_one_accepts() {
+    let (_table, one, other) = two().await;
+    let (first, second) = tokio::join!(one.accept(question("one")), other.accept(question("one")));
+    assert_eq!([first.unwrap(), second.unwrap()], [true, false]);
+    assert!(!one.accept(question("one")).await.unwrap(), "delivered again, it joins");
+    append(&one, 1, woke()).await.unwrap();
+    let refused = append(&other, 1, woke()).await;
+    assert!(matches!(refused, Err(JournalError::TakenOver)), "{refused:?}");
+    let known = other.known("one").await.unwrap().unwrap();
+    assert!(known.open && !known.decided && known.accepted == question("one"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_renews_keeps_its_questions_and_who_does_not_is_taken_over_from_with_all_it_wrote() {
+    let (_table, one, other) = two().await;
+    one.accept(question("one")).await.unwrap();
+    for tick in 1..=3 {
+        append(&one, tick, woke()).await.unwrap();
+    }
+    for _round in 0..20 {
+        one.renew().await.unwrap();
+        assert!(looking(&other, 5).await.is_empty(), "it lives");
+    }
+    let taken = looking(&other, 20).await;
+    assert_eq!(taken.len(), 1);
+    assert_eq!(taken[0].accepted, question("one"));
+    assert_eq!(taken[0].entries.len(), 3);
+    append(&other, 4, woke()).await.unwrap();
+    // It was paused, not gone, and comes back with a decision.
+    let late = append(&one, 5, decided(Answer::Rollback)).await;
+    assert!(matches!(late, Err(JournalError::TakenOver)), "{late:?}");
+    assert!(matches!(one.close("one").await, Ok(()) | Err(JournalError::TakenOver)));
+    assert!(other.known("one").await.unwrap().unwrap().open, "it closes nothing either");
+    append(&other, 6, decided(Answer::Continue)).await.unwrap();
+    other.close("one").await.unwrap();
+    assert_eq!(entries(&one).await, [1, 2, 3, 4, 6]);
+    let listed = one.list(10).await.unwrap();
+    assert!(listed[0].closed);
+    assert_eq!(listed[0].decision.as_ref().map(|found| found.answer), Some(Answer::Continue));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gate_that_was_paused_learns_by_looking_what_it_lost() {
+    let (_table, one, other) = two().await;
+    for id in ["one", "two"] {
+        one.accept(question(id)).await.unwrap();
+    }
+    assert_eq!(looking(&other, 21).await.len(), 2);
+    other.close("two").await.unwrap();
+    let swept = one.sweep(10).await.unwrap();
+    assert_eq!(swept.lost, ["one", "two"], "open elsewhere, and over");
+    assert!(swept.taken.is_empty());
+    assert!(one.sweep(10).await.unwrap().lost.is_empty(), "it is told once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_gates_that_take_over_one_does() {
+    let (table, one, other) = two().await;
+    let gone = gate(&table).await;
+    gone.accept(question("one")).await.unwrap();
+    let mut taken = 0;
+    for _second in 0..25 {
+        let (first, second) = tokio::join!(one.sweep(10), other.sweep(10));
+        taken += first.unwrap().taken.len() + second.unwrap().taken.len();
+        for gate in [&one, &other] {
+            gate.renew().await.unwrap();
+        }
+        advance(Duration::from_secs(1)).await;
+    }
+    assert_eq!(taken, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gate_that_stops_gives_back_at_once() {
+    let (_table, one, other) = two().await;
+    one.accept(question("one")).await.unwrap();
+    append(&one, 1, woke()).await.unwrap();
+    one.end().await.unwrap();
+    assert_eq!(other.sweep(0).await.unwrap().taken.len(), 0, "no room");
+    assert_eq!(other.sweep(10).await.unwrap().taken.len(), 1);
+    assert!(matches!(append(&one, 2, woke()).await, Err(JournalError::TakenOver)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_whose_answer_was_lost_is_ones_own() {
+    let (table, one, other) = two().await;
+    table.break_writes(&[Some(Write::Retried)]);
+    assert!(one.accept(question("one")).await.unwrap(), "accepted by its first try");
+    table.break_writes(&[Some(Write::Retried)]);
+    append(&one, 1, woke()).await.unwrap();
+    // Given up on, and written all the same: the next entry comes after it.
+    table.break_writes(&[Some(Write::Unanswered)]);
+    append(&one, 2, woke()).await.unwrap_err();
+    append(&one, 3, woke()).await.unwrap();
+    table.break_writes(&[Some(Write::Refused)]);
+    append(&one, 4, woke()).await.unwrap_err();
+    append(&one, 5, woke()).await.unwrap();
+    assert_eq!(entries(&other).await, [1, 2, 3, 5]);
+    looking(&other, 19).await;
+    // Its own answer to taking over is lost as well.
+    table.break_writes(&[Some(Write::Retried)]);
+    assert_eq!(looking(&other, 2).await.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_that_was_written_and_not_accepted_is_taken_up_by_the_gate_itself() {
+    let (table, one, _other) = two().await;
+    table.break_writes(&[Some(Write::Unanswered)]);
+    one.accept(question("one")).await.unwrap_err();
+    assert!(!one.accept(question("one")).await.unwrap(), "it is there");
+    assert_eq!(one.sweep(10).await.unwrap().taken.len(), 1);
+    append(&one, 1, woke()).await.unwrap();
+    // Closed where nobody heard of it: over for good.
+    table.break_writes(&[Some(Write::Refused)]);
+    one.close("one").await.unwrap_err();
+    assert_eq!(one.sweep(10).await.unwrap().taken.len(), 1);
+    one.close("one").await.unwrap();
+    assert_eq!(one.sweep(10).await.unwrap().taken.len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_polls_may_come_to_any_gate() {
+    let (_table, one, other) = two().await;
+    one.accept(question("one")).await.unwrap();
+    append(&one, 1, decided(Answer::Continue)).await.unwrap();
+    assert!(other.known("one").await.unwrap().unwrap().decided);
+    other.tell("one", &Delivery::Confirmed).await.unwrap();
+    other.tell("one", &Delivery::AlreadyCompleted).await.unwrap();
+    let told = one.sweep(10).await.unwrap().told;
+    assert_eq!(told, [("one".to_owned(), Delivery::Confirmed)]);
+    assert!(other.sweep(10).await.unwrap().told.is_empty(), "it is not the other's");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_signature_is_new_once_whichever_gate_it_comes_to() {
+    let (table, one, other) = two().await;
+    table.break_writes(&[Some(Write::Retried)]);
+    assert!(one.first_seen("signature", 100).await.unwrap());
+    assert!(!one.first_seen("signature", 100).await.unwrap());
+    assert!(!other.first_seen("signature", 100).await.unwrap());
+}
+
+#[test]
+fn large_entries_are_compressed_and_too_large_ones_refused() {
+    let ended = |status: String| Entry::Fact { fact: Event::Ended { status } };
+    let packed = |entry: &Entry| items::packed(entry);
+    assert!(matches!(packed(&woke()), Ok(Value::Text(_))));
+    let repetitive = ended("a".repeat(1_000_000));
+    assert!(matches!(packed(&repetitive), Ok(Value::Bytes(bytes)) if bytes.len() < 10_000));
+    let mut seed = 1_u64;
+    let noise = std::iter::repeat_with(|| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        format!("{seed:016x}")
+    });
+    let noise = ended(noise.take(100_000).collect());
+    assert!(matches!(packed(&noise), Err(JournalError::TooLarge { .. })));
+}
+
+#[test]
+fn a_table_of_another_make_is_refused_in_words() {
+    let shape = crate::aws::table::Shape {
+        active: true,
+        keys: vec![("id".into(), "S".into())],
+        ..Default::default()
+    };
+    assert_eq!(items::unfit(&shape).unwrap(), "its keys are not `question` (S) and `entry` (N)");
+}

@@ -1,0 +1,107 @@
+//! Several gates on one table: to whoever asks they are one.
+
+use serde_json::{Value, json};
+use tests::place::{self, Folder};
+use tests::{Gate, Person, eventually};
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+use super::{AWS, LIMIT, POLICY, accepted, finished, shell};
+
+/// Two gates that share a table of this name.
+async fn two(name: &str) -> [Gate; 2] {
+    Person::of(&AWS.endpoint).make_table(name).await;
+    let gate = || Gate::new(&AWS.endpoint, name).policy(POLICY).shared(name).start();
+    [gate().await, gate().await]
+}
+
+fn ticks(seen: &Value) -> Vec<u64> {
+    let series = seen["series"].as_array().unwrap();
+    series.iter().map(|point| point["tick"].as_u64().unwrap()).collect()
+}
+
+/// A load balancer before two gates: one connection to each in turn.
+async fn balancer(gates: &[Gate; 2]) -> (JoinHandle<()>, String) {
+    let listener = TcpListener::bind((place::address(), 8080)).await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let behind: Vec<String> = gates.iter().map(|gate| gate.url().replace("http://", "")).collect();
+    let serving = tokio::spawn(async move {
+        for address in behind.iter().cycle() {
+            let (mut client, _) = listener.accept().await.unwrap();
+            let address = address.clone();
+            tokio::spawn(async move {
+                let Ok(mut gate) = TcpStream::connect(address).await else { return };
+                drop(copy_bidirectional(&mut client, &mut gate).await);
+            });
+        }
+    });
+    (serving, url)
+}
+
+#[tokio::test]
+async fn a_gate_that_stops_gives_its_question_to_another_with_the_evidence() {
+    let [mut one, other] = two("shared").await;
+    let site = AWS.site("shared", &one.url(), &[], &[]).await;
+    let id = site.deploy(&[]).await;
+    let seen = eventually(LIMIT, async || {
+        other.evaluation(&id).await.filter(|seen| ticks(seen).len() >= 2)
+    });
+    let before = ticks(&seen.await.unwrap_or_else(|| panic!("not seen: {}", other.logged())));
+    assert_eq!(one.stop().await, Some(0), "{}", one.logged());
+    let (outcome, deployment) = finished(&other, &id).await;
+    assert_eq!(outcome["decision"], "continue", "{outcome:#}");
+    assert_eq!(accepted(&deployment).len(), 1, "{deployment:#}");
+    let after = ticks(&outcome);
+    assert!(after.starts_with(&before), "evidence goes along: {before:?} {after:?}");
+    assert!(after.windows(2).all(|pair| pair[0] < pair[1]), "no tick counts twice: {after:?}");
+    one.restart().await;
+    let listed = one.evaluations().await;
+    assert_eq!(listed.len(), 1, "{listed:#?}");
+    assert_eq!(one.outcome(&id, LIMIT).await["reason"], outcome["reason"]);
+}
+
+#[tokio::test]
+async fn whoever_polls_may_come_to_any_gate() {
+    let gates = two("balanced").await;
+    let (balancing, url) = balancer(&gates).await;
+    let service = AWS.hooked_service("balanced", (&url, "POST_TEST_TRAFFIC_SHIFT"), &[]).await;
+    let deployed = AWS.service_deployed(&service.first, LIMIT).await;
+    assert_eq!(deployed["status"], "SUCCESSFUL", "{deployed:#}");
+    let id = service.first.rsplit('/').next().unwrap();
+    for gate in &gates {
+        let outcome = gate.outcome(id, LIMIT).await;
+        assert_eq!(outcome["delivery"]["delivery"], "confirmed", "{outcome:#}");
+        assert_eq!(gate.evaluations().await.len(), 1, "it is one question");
+    }
+    balancing.abort();
+}
+
+/// What a start says that ends with exit code 2.
+async fn refused(table: &str) -> String {
+    let folder = Folder::new("no-table");
+    let path = folder.path().join("gate.yaml");
+    let settings = format!(
+        "policies: {}\njournal: {{ dynamodb: {{ table: {table} }} }}\n\
+         hooks: {{ listen: \"127.0.0.1:0\" }}\nadmin: {{ listen: \"127.0.0.1:0\" }}\n",
+        folder.path().display()
+    );
+    std::fs::write(&path, settings).unwrap();
+    let output = shell::asking("no-table", &["serve", "--config", path.to_str().unwrap()]).await;
+    assert_eq!(output.status.code(), Some(2));
+    shell::text(&output.stderr)
+}
+
+#[tokio::test]
+async fn a_table_that_is_no_journal_ends_the_start_in_words() {
+    let said = refused("nowhere").await;
+    assert!(said.contains("DescribeTable of nowhere failed: ResourceNotFoundException"), "{said}");
+    let other = json!({
+        "TableName": "other", "BillingMode": "PAY_PER_REQUEST",
+        "AttributeDefinitions": [{ "AttributeName": "id", "AttributeType": "S" }],
+        "KeySchema": [{ "AttributeName": "id", "KeyType": "HASH" }],
+    });
+    AWS.call("dynamodb", "CreateTable", other).await;
+    let said = refused("other").await;
+    assert!(said.contains("its keys are not `question` (S) and `entry` (N)"), "{said}");
+}
