@@ -14,6 +14,7 @@ use figment::providers::{Env, Serialized};
 use policies::Answer;
 use serde::{Deserialize, Serialize};
 
+use crate::aws::budget::SHARE_PERCENT;
 use crate::intake::Keys;
 use crate::shell::Vault;
 pub(crate) use intake::{IntakeSettings, Polled};
@@ -21,10 +22,12 @@ pub(crate) use targets::{StaticTarget, TargetSetting};
 
 /// Where hooks arrive where nothing else is said.
 const HOOKS_LISTEN: &str = "127.0.0.1:8080";
+/// The largest share of AWS's published quotas: an account's can be raised to many times as much.
+const QUOTA_SHARE_MAX: u32 = 10_000;
 /// The largest settings file read.
 const FILE_MAX_BYTES: u64 = 64 * 1024;
 /// Environment variables and the settings they set. `GATE_HOOKS_KEYS` is a list and read apart.
-const VARIABLES: [(&str, &str); 8] = [
+const VARIABLES: [(&str, &str); 9] = [
     ("GATE_POLICIES", "policies"),
     ("GATE_HOOKS_LISTEN", "hooks.listen"),
     ("GATE_ADMIN_LISTEN", "admin.listen"),
@@ -32,6 +35,7 @@ const VARIABLES: [(&str, &str); 8] = [
     ("GATE_MODE", "mode"),
     ("GATE_UNMATCHED", "unmatched"),
     ("GATE_AWS_ENDPOINT", "aws.endpoint"),
+    ("GATE_AWS_QUOTA_SHARE", "aws.quota-share"),
     ("GATE_INTAKE_QUEUE", "intake.queue"),
 ];
 
@@ -91,7 +95,7 @@ pub(crate) struct JournalSettings {
 }
 
 /// How AWS is reached.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct AwsSettings {
     /// Instead of AWS's own endpoints.
@@ -100,6 +104,19 @@ pub(crate) struct AwsSettings {
     /// ARNs of roles of other accounts, one for each account that asks.
     #[serde(default, rename = "assume-role", skip_serializing_if = "Vec::is_empty")]
     pub(crate) assume_role: Vec<String>,
+    /// Of the account's quotas gate takes so many percent; above 100 where AWS has raised them.
+    #[serde(default = "default_share", rename = "quota-share")]
+    pub(crate) quota_share: u32,
+}
+
+const fn default_share() -> u32 {
+    SHARE_PERCENT
+}
+
+impl Default for AwsSettings {
+    fn default() -> Self {
+        Self { endpoint: None, assume_role: Vec::new(), quota_share: SHARE_PERCENT }
+    }
 }
 
 /// Whether answers follow the judgement.
@@ -378,6 +395,12 @@ async fn check(
     {
         faults.push(format!(
             "`aws.endpoint: {endpoint}` is no URL; write it like `http://127.0.0.1:4566`"
+        ));
+    }
+    let share = settings.aws.quota_share;
+    if !(1..=QUOTA_SHARE_MAX).contains(&share) {
+        faults.push(format!(
+            "`aws.quota-share: {share}` is not between 1 and {QUOTA_SHARE_MAX}; write percent of the account's quotas, such as 50"
         ));
     }
     intake::check(&settings.intake, &settings.aws.assume_role, &mut faults);

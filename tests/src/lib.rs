@@ -6,12 +6,14 @@
 pub mod agent;
 pub mod aws;
 pub mod endpoint;
+pub mod faults;
 pub mod gate;
 pub mod http;
 pub mod place;
 
 pub use aws::{EmulatedAws, Function, Service, Site};
 pub use endpoint::{Endpoint, Manner};
+pub use faults::{Faults, Misdeed, Rule};
 pub use gate::Gate;
 
 use std::time::{Duration, Instant};

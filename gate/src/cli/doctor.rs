@@ -124,8 +124,9 @@ impl Doctor {
             return Err(ConfigError(faults).to_string());
         }
         let metrics = Arc::new(Metrics::new().map_err(|error| story(&error))?);
-        let AwsSettings { endpoint, assume_role } = settings.aws.clone();
+        let AwsSettings { endpoint, assume_role, quota_share } = settings.aws.clone();
         let on_demand = OnDemand::new(endpoint, assume_role, Arc::clone(&metrics));
+        let on_demand = on_demand.sharing(quota_share);
         let clouds = on_demand.clouds().await;
         let vault = Vault::new(on_demand, metrics);
         let settings_faults = match config {

@@ -60,8 +60,9 @@ impl Serve {
             }
         };
         let vault = |settings: &Settings| {
-            let AwsSettings { endpoint, assume_role } = settings.aws.clone();
+            let AwsSettings { endpoint, assume_role, quota_share } = settings.aws.clone();
             let aws = OnDemand::new(endpoint, assume_role, Arc::clone(&metrics));
+            let aws = aws.sharing(quota_share);
             Vault::new(aws, Arc::clone(&metrics))
         };
         let (file, profile) = (self.config.as_deref(), self.profile.as_deref());

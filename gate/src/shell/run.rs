@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span, info, info_span};
 
 use super::{Case, Orders, Vault};
+use crate::jitter::Jitter;
 use crate::signals::{Signals, Wanted};
 use crate::telemetry::Metrics;
 
@@ -91,6 +92,7 @@ pub(crate) async fn conduct(conducted: Conducted, conduct: Conduct, first: Vec<A
         scraper: None,
         signals: None,
         probing: Span::none(),
+        jitter: Jitter::default(),
     };
     conductor.conduct(first).await;
 }
@@ -105,6 +107,7 @@ struct Conductor {
     scraper: Option<Scraper>,
     signals: Option<Signals>,
     probing: Span,
+    jitter: Jitter,
 }
 
 impl Conductor {
@@ -231,7 +234,9 @@ impl Conductor {
                 Action::Veto { decision, after } => {
                     let case = Arc::clone(&self.conduct.case);
                     let span = info_span!("veto", reason = decision.reason);
-                    self.later(after, async move { case.veto().instrument(span).await });
+                    self.later(self.jitter.spread(after), async move {
+                        case.veto().instrument(span).await
+                    });
                 }
                 Action::Notify { topics } => {
                     let report = self.conducted.lock().report();
@@ -280,8 +285,11 @@ impl Conductor {
 
     fn resolve(&mut self, after: Duration) {
         let case = Arc::clone(&self.conduct.case);
-        // Spans begin with the work, not with the wait before it.
-        self.later(after, async move { case.resolve().instrument(info_span!("resolve")).await });
+        // Spans begin with the work, not with the wait before it. Runs that failed together, or began together, do not
+        // come back to AWS together.
+        self.later(self.jitter.spread(after), async move {
+            case.resolve().instrument(info_span!("resolve")).await
+        });
     }
 
     fn wake_at(&mut self, moment: Moment) {
@@ -296,7 +304,7 @@ impl Conductor {
             let span = info_span!("answer", answer, basis);
             case.deliver(&decision, stop).instrument(span).await
         };
-        self.later(after, delivering);
+        self.later(self.jitter.spread(after), delivering);
     }
 
     /// Reports what `doing` comes to, after a wait.

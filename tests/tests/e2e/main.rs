@@ -6,6 +6,7 @@ mod crash;
 mod deployments;
 mod doctor;
 mod ecs;
+mod faults;
 mod functions;
 mod matrix;
 mod matrix_codedeploy;
