@@ -8,15 +8,18 @@ mod targets;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use figment::Figment;
 use figment::providers::{Env, Serialized};
 use policies::Answer;
 use serde::{Deserialize, Serialize};
 
+use crate::aws::OnDemand;
 use crate::aws::budget::SHARE_PERCENT;
 use crate::intake::Keys;
 use crate::shell::Vault;
+use crate::telemetry::Metrics;
 pub(crate) use intake::{IntakeSettings, Polled};
 pub(crate) use targets::{StaticTarget, TargetSetting};
 
@@ -95,7 +98,7 @@ pub(crate) struct JournalSettings {
 }
 
 /// How AWS is reached.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct AwsSettings {
     /// Instead of AWS's own endpoints.
@@ -105,17 +108,15 @@ pub(crate) struct AwsSettings {
     #[serde(default, rename = "assume-role", skip_serializing_if = "Vec::is_empty")]
     pub(crate) assume_role: Vec<String>,
     /// Of the account's quotas gate takes so many percent; above 100 where AWS has raised them.
-    #[serde(default = "default_share", rename = "quota-share")]
-    pub(crate) quota_share: u32,
+    #[serde(default, rename = "quota-share", skip_serializing_if = "Option::is_none")]
+    pub(crate) quota_share: Option<u32>,
 }
 
-const fn default_share() -> u32 {
-    SHARE_PERCENT
-}
-
-impl Default for AwsSettings {
-    fn default() -> Self {
-        Self { endpoint: None, assume_role: Vec::new(), quota_share: SHARE_PERCENT }
+impl AwsSettings {
+    /// AWS as these settings reach it.
+    pub(crate) fn reach(&self, metrics: Arc<Metrics>) -> OnDemand {
+        let (endpoint, roles) = (self.endpoint.clone(), self.assume_role.clone());
+        OnDemand::new(endpoint, roles, metrics).sharing(self.quota_share.unwrap_or(SHARE_PERCENT))
     }
 }
 
@@ -397,8 +398,9 @@ async fn check(
             "`aws.endpoint: {endpoint}` is no URL; write it like `http://127.0.0.1:4566`"
         ));
     }
-    let share = settings.aws.quota_share;
-    if !(1..=QUOTA_SHARE_MAX).contains(&share) {
+    if let Some(share) = settings.aws.quota_share
+        && !(1..=QUOTA_SHARE_MAX).contains(&share)
+    {
         faults.push(format!(
             "`aws.quota-share: {share}` is not between 1 and {QUOTA_SHARE_MAX}; write percent of the account's quotas, such as 50"
         ));
