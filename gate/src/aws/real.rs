@@ -208,26 +208,33 @@ where
         Some(service) => {
             // A load balancer in the way, or AWS in trouble, answers without a code.
             let status = error.raw_response().map_or(0, |answer| answer.status().as_u16());
-            let code = service.code().map_or_else(|| format!("Http{status}"), str::to_owned);
+            let code = service.code().map_or_else(|| nameless(status), str::to_owned);
             (code, service.message().unwrap_or_default().to_owned())
         }
         None => {
             let causes = causes(error);
             let unconfigured = matches!(error, SdkError::ConstructionFailure(_))
                 || causes.contains("Missing Region");
-            let code = match error {
-                _ if unconfigured => "NotConfigured".to_owned(),
-                SdkError::ResponseError(answer) => match answer.raw().status().as_u16() {
-                    200..=299 => "UnreadableAnswer".to_owned(),
-                    status => format!("Http{status}"),
-                },
-                _ => unreached(&causes).to_owned(),
+            let code = if unconfigured {
+                "NotConfigured".to_owned()
+            } else if let SdkError::ResponseError(answer) = error {
+                nameless(answer.raw().status().as_u16())
+            } else {
+                unreached(&causes).to_owned()
             };
             (code, causes)
         }
     };
     let failure = classify(&code);
     AwsError { call, subject: subject.to_owned(), code, message, failure }
+}
+
+/// Code of an answer that names none.
+fn nameless(status: u16) -> String {
+    match status {
+        200..=299 => "UnreadableAnswer".to_owned(),
+        status => format!("Http{status}"),
+    }
 }
 
 /// Why the role whose credentials a call was to be signed with could not be taken on, where that is what failed.
