@@ -111,7 +111,7 @@ where
             let status = error.raw().status().as_u16();
             let code = error.err().code().unwrap_or_default();
             // A success in XML that cannot be read comes as an error of the service.
-            status < 300 || status >= 500 || status == 429 || is_of_the_moment(code)
+            !(300..500).contains(&status) || status == 429 || is_of_the_moment(code)
         }
         // A request that cannot be built will not be built the next time.
         SdkError::ConstructionFailure(_) | _ => false,
