@@ -3,6 +3,7 @@
 //! One port for each service; `real` talks to AWS, `fake` answers from memory and can be told to fail.
 
 pub(crate) mod balancing;
+pub(crate) mod budget;
 pub(crate) mod calls;
 mod clouds;
 pub(crate) mod codedeploy;
@@ -49,6 +50,9 @@ pub(crate) trait Aws:
 {
 }
 
+/// Code of an error that is gate's own: it held the call back.
+const OVER_BUDGET: &str = "OverBudget";
+
 /// Kinds of failed calls that gate treats differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
@@ -80,11 +84,30 @@ pub(crate) struct AwsError {
 
 impl AwsError {
     /// Whose fault it is. Never the release's.
-    pub(crate) const fn blame(&self) -> Blame {
+    pub(crate) fn blame(&self) -> Blame {
         match self.failure {
             Failure::Denied | Failure::Missing | Failure::Invalid => Blame::User,
+            Failure::Passing if self.is_over_budget() => Blame::Gate,
             Failure::Completed | Failure::Passing => Blame::Aws,
         }
+    }
+
+    /// A call that was not made, because gate's share of the account's quota was used up for too long.
+    pub(crate) fn over_budget(call: Call, subject: &str, share_percent: u32) -> Self {
+        let rate = call.quota().rate().map_or(0, |rate| rate.per_second);
+        Self {
+            call,
+            subject: subject.to_owned(),
+            code: OVER_BUDGET.to_owned(),
+            message: format!(
+                "gate makes {share_percent} % of {rate} calls a second, and too many waited"
+            ),
+            failure: Failure::Passing,
+        }
+    }
+
+    fn is_over_budget(&self) -> bool {
+        self.code == OVER_BUDGET
     }
 
     /// What happened, in one line.

@@ -10,14 +10,18 @@ mod targets;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use figment::Figment;
 use figment::providers::{Env, Serialized};
 use policies::Answer;
 use serde::{Deserialize, Serialize};
 
+use crate::aws::OnDemand;
+use crate::aws::budget::SHARE_PERCENT;
 use crate::intake::{Keys, Tokens};
 use crate::shell::Vault;
+use crate::telemetry::Metrics;
 use crate::tls::{Tls, TlsSettings};
 pub(crate) use intake::{IntakeSettings, Polled};
 pub(crate) use journal::{JournalLayer, JournalSettings, age, size};
@@ -27,11 +31,13 @@ pub(crate) use targets::{StaticTarget, TargetSetting};
 
 /// Where hooks arrive where nothing else is said.
 const HOOKS_LISTEN: &str = "127.0.0.1:8080";
+/// The largest share of AWS's published quotas: an account's can be raised to many times as much.
+const QUOTA_SHARE_MAX: u32 = 10_000;
 /// The largest settings file read.
 const FILE_MAX_BYTES: u64 = 64 * 1024;
 /// Environment variables and the settings they set. `GATE_HOOKS_KEYS` and
 /// `GATE_OVERRIDES_TOKENS` are lists and read apart.
-const VARIABLES: [(&str, &str); 11] = [
+const VARIABLES: [(&str, &str); 12] = [
     ("GATE_POLICIES", "policies"),
     ("GATE_HOOKS_LISTEN", "hooks.listen"),
     ("GATE_ADMIN_LISTEN", "admin.listen"),
@@ -42,6 +48,7 @@ const VARIABLES: [(&str, &str); 11] = [
     ("GATE_MODE", "mode"),
     ("GATE_UNMATCHED", "unmatched"),
     ("GATE_AWS_ENDPOINT", "aws.endpoint"),
+    ("GATE_AWS_QUOTA_SHARE", "aws.quota-share"),
     ("GATE_INTAKE_QUEUE", "intake.queue"),
 ];
 
@@ -109,6 +116,17 @@ pub(crate) struct AwsSettings {
     /// ARNs of roles of other accounts, one for each account that asks.
     #[serde(default, rename = "assume-role", skip_serializing_if = "Vec::is_empty")]
     pub(crate) assume_role: Vec<String>,
+    /// Of the account's quotas gate takes so many percent; above 100 where AWS has raised them.
+    #[serde(default, rename = "quota-share", skip_serializing_if = "Option::is_none")]
+    pub(crate) quota_share: Option<u32>,
+}
+
+impl AwsSettings {
+    /// AWS as these settings reach it.
+    pub(crate) fn reach(&self, metrics: Arc<Metrics>) -> OnDemand {
+        let (endpoint, roles) = (self.endpoint.clone(), self.assume_role.clone());
+        OnDemand::new(endpoint, roles, metrics).sharing(self.quota_share.unwrap_or(SHARE_PERCENT))
+    }
 }
 
 /// Whether answers follow the judgement.
@@ -382,6 +400,13 @@ async fn check(
         ));
     }
     settings.journal.check(&mut faults);
+    if let Some(share) = settings.aws.quota_share
+        && !(1..=QUOTA_SHARE_MAX).contains(&share)
+    {
+        faults.push(format!(
+            "`aws.quota-share: {share}` is not between 1 and {QUOTA_SHARE_MAX}; write percent of the account's quotas, such as 50"
+        ));
+    }
     intake::check(&settings.intake, &settings.aws.assume_role, &mut faults);
     let targets = targets::check(&settings.targets, &settings.policies, &vault, &mut faults).await;
     match admin_listen {

@@ -11,6 +11,7 @@ mod doctor;
 mod import;
 mod intake;
 mod invoke;
+mod jitter;
 mod journal;
 mod library;
 mod own_task;

@@ -100,6 +100,12 @@ impl Gate {
         self
     }
 
+    /// Takes an environment variable of the daemon away.
+    pub fn without_env(mut self, name: &str) -> Self {
+        self.environment.retain(|(known, _)| known != name);
+        self
+    }
+
     /// Writes a policy into its folder.
     pub fn policy(self, text: &str) -> Self {
         self.policy_named("test.policy.yaml", text)

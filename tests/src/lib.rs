@@ -7,6 +7,7 @@ pub mod agent;
 pub mod aws;
 pub mod cloud;
 pub mod endpoint;
+pub mod faults;
 pub mod gate;
 pub mod http;
 pub mod person;
@@ -18,6 +19,7 @@ pub mod seeded;
 pub use aws::{EmulatedAws, Function, Service, Site};
 pub use cloud::Cloud;
 pub use endpoint::{Endpoint, Manner};
+pub use faults::{Faults, Misdeed, Rule};
 pub use gate::Gate;
 pub use person::Person;
 

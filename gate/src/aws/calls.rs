@@ -1,4 +1,5 @@
-//! Every call gate makes of AWS, once: what IAM calls it, what it can be scoped to, what it is for.
+//! Every call gate makes of AWS, once: what IAM calls it, what it can be scoped to, which quota it counts against,
+//! what it is for.
 //!
 //! Adapters name a call by its entry here, so that a call without an entry does not compile.
 //! `docs/permissions.md` is written from this table.
@@ -7,6 +8,8 @@
 mod page;
 
 use std::fmt;
+
+use super::budget::Quota;
 
 /// What somebody does with gate, and needs permissions for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -183,7 +186,7 @@ pub(crate) struct Entry {
 }
 
 macro_rules! calls {
-    ($($call:ident = $action:literal on $scope:ident for [$($purpose:ident),+]: $what_for:literal;)+) => {
+    ($($call:ident = $action:literal on $scope:ident within $quota:ident for [$($purpose:ident),+]: $what_for:literal;)+) => {
         /// A call of AWS that gate makes.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub(crate) enum Call {
@@ -205,6 +208,11 @@ macro_rules! calls {
             pub(crate) const fn scope(self) -> Scope {
                 match self { $(Self::$call => Scope::$scope,)+ }
             }
+
+            /// Whose tokens it takes.
+            pub(crate) const fn quota(self) -> Quota {
+                match self { $(Self::$call => Quota::$quota,)+ }
+            }
         }
 
         /// Every call gate makes.
@@ -221,101 +229,101 @@ macro_rules! calls {
 }
 
 calls! {
-    GetDeployment = "codedeploy:GetDeployment" on DeploymentGroup
+    GetDeployment = "codedeploy:GetDeployment" on DeploymentGroup within Unpublished
         for [CodeDeployEcs, CodeDeployLambda, Wait]: "application, group, platform, status, and whether it is a rollback";
-    ListDeploymentTargets = "codedeploy:ListDeploymentTargets" on Any
+    ListDeploymentTargets = "codedeploy:ListDeploymentTargets" on Any within Unpublished
         for [CodeDeployEcs, CodeDeployLambda]: "what a deployment is about";
-    BatchGetDeploymentTargets = "codedeploy:BatchGetDeploymentTargets" on Any
+    BatchGetDeploymentTargets = "codedeploy:BatchGetDeploymentTargets" on Any within Unpublished
         for [CodeDeployEcs, CodeDeployLambda]: "stage, task sets, versions and traffic weights";
-    GetDeploymentConfig = "codedeploy:GetDeploymentConfig" on DeploymentConfig
+    GetDeploymentConfig = "codedeploy:GetDeploymentConfig" on DeploymentConfig within Unpublished
         for [CodeDeployEcs, CodeDeployLambda]: "how long the traffic shift takes";
-    PutLifecycleEventHookExecutionStatus = "codedeploy:PutLifecycleEventHookExecutionStatus" on DeploymentGroup
+    PutLifecycleEventHookExecutionStatus = "codedeploy:PutLifecycleEventHookExecutionStatus" on DeploymentGroup within Answers
         for [CodeDeployEcs, CodeDeployLambda, Relay]: "answers a hook";
-    ContinueDeployment = "codedeploy:ContinueDeployment" on Any
+    ContinueDeployment = "codedeploy:ContinueDeployment" on Any within Answers
         for [CodeDeployEcs]: "answers a READY wait";
-    StopDeployment = "codedeploy:StopDeployment" on Any
+    StopDeployment = "codedeploy:StopDeployment" on Any within Answers
         for [CodeDeployEcs, CodeDeployLambda]: "vetoes; and rolls back where a failed hook alone would not";
-    ListDeployments = "codedeploy:ListDeployments" on DeploymentGroup
+    ListDeployments = "codedeploy:ListDeployments" on DeploymentGroup within Unpublished
         for [CodeDeployEcs, CodeDeployLambda]: "finds deployments that wait, where `intake.poll` names an application";
-    GetDeploymentGroup = "codedeploy:GetDeploymentGroup" on DeploymentGroup
+    GetDeploymentGroup = "codedeploy:GetDeploymentGroup" on DeploymentGroup within Unpublished
         for [Doctor]: "listeners, rollback settings and alarms of a group";
-    DescribeTargetGroups = "elasticloadbalancing:DescribeTargetGroups" on Any
+    DescribeTargetGroups = "elasticloadbalancing:DescribeTargetGroups" on Any within LoadBalancers
         for [CodeDeployEcs, EcsNative, Doctor]: "ARN, port and protocol of green's and blue's target groups";
-    DescribeTargetHealth = "elasticloadbalancing:DescribeTargetHealth" on Any
+    DescribeTargetHealth = "elasticloadbalancing:DescribeTargetHealth" on Any within LoadBalancers
         for [CodeDeployEcs, EcsNative, Doctor]: "addresses of tasks, and what health checks say of them";
-    DescribeListeners = "elasticloadbalancing:DescribeListeners" on Any
+    DescribeListeners = "elasticloadbalancing:DescribeListeners" on Any within LoadBalancers
         for [CodeDeployEcs, EcsNative, Doctor]: "port and protocol of the test and production listeners";
-    DescribeLoadBalancers = "elasticloadbalancing:DescribeLoadBalancers" on Any
+    DescribeLoadBalancers = "elasticloadbalancing:DescribeLoadBalancers" on Any within LoadBalancers
         for [CodeDeployEcs, EcsNative, Doctor]: "host name of a listener";
-    DescribeRules = "elasticloadbalancing:DescribeRules" on Any
+    DescribeRules = "elasticloadbalancing:DescribeRules" on Any within LoadBalancers
         for [CodeDeployEcs, EcsNative, Doctor]: "where a listener forwards to";
-    ListServiceDeployments = "ecs:ListServiceDeployments" on ServiceAndItsDeployments
+    ListServiceDeployments = "ecs:ListServiceDeployments" on ServiceAndItsDeployments within ServiceDeployments
         for [EcsNative, Wait, Doctor, Sidecar]: "finds deployments that wait, where `intake.poll` names a service; the one a sidecar is part of";
-    DescribeServiceDeployments = "ecs:DescribeServiceDeployments" on ServiceAndItsDeployments
+    DescribeServiceDeployments = "ecs:DescribeServiceDeployments" on ServiceAndItsDeployments within ServiceDeployments
         for [EcsNative, Wait, Doctor, Sidecar]: "stage, hooks, weights and status";
-    DescribeServiceRevisions = "ecs:DescribeServiceRevisions" on ServiceAndItsDeployments
+    DescribeServiceRevisions = "ecs:DescribeServiceRevisions" on ServiceAndItsDeployments within ServiceRevisions
         for [EcsNative, Doctor, Sidecar]: "target groups and listener rules of green and blue";
-    ContinueServiceDeployment = "ecs:ContinueServiceDeployment" on ServiceDeployment
+    ContinueServiceDeployment = "ecs:ContinueServiceDeployment" on ServiceDeployment within Answers
         for [EcsNative]: "answers a pause";
-    StopServiceDeployment = "ecs:StopServiceDeployment" on ServiceDeployment
+    StopServiceDeployment = "ecs:StopServiceDeployment" on ServiceDeployment within Answers
         for [EcsNative]: "vetoes";
-    DescribeServices = "ecs:DescribeServices" on Service
+    DescribeServices = "ecs:DescribeServices" on Service within Services
         for [Doctor, Sidecar]: "controller, hooks and strategy of a service; its task sets";
-    ListTasks = "ecs:ListTasks" on Cluster
+    ListTasks = "ecs:ListTasks" on Cluster within Tasks
         for [CodeDeployEcs, EcsNative]: "tasks of green, stopped ones included";
-    DescribeTasks = "ecs:DescribeTasks" on Task
+    DescribeTasks = "ecs:DescribeTasks" on Task within Tasks
         for [CodeDeployEcs, EcsNative, Sidecar]: "exit codes and reasons of stopped tasks; a sidecar's own colour";
-    Invoke = "lambda:InvokeFunction" on Function
+    Invoke = "lambda:InvokeFunction" on Function within Invocations
         for [CodeDeployLambda]: "probes a version";
-    GetAlias = "lambda:GetAlias" on Function
+    GetAlias = "lambda:GetAlias" on Function within Functions
         for [CodeDeployLambda, Doctor]: "traffic weights of the two versions";
-    GetFunctionConfiguration = "lambda:GetFunctionConfiguration" on Function
+    GetFunctionConfiguration = "lambda:GetFunctionConfiguration" on Function within Functions
         for [Doctor]: "time-out, log format and role of a function";
-    GetMetricData = "cloudwatch:GetMetricData" on Any
+    GetMetricData = "cloudwatch:GetMetricData" on Any within MetricData
         for [CloudWatch]: "real traffic, as `cloudwatch` objectives name it";
-    DescribeAlarms = "cloudwatch:DescribeAlarms" on Alarm
+    DescribeAlarms = "cloudwatch:DescribeAlarms" on Alarm within Alarms
         for [CloudWatch, Doctor]: "the state of `alarms`";
-    ListMetrics = "cloudwatch:ListMetrics" on Any
+    ListMetrics = "cloudwatch:ListMetrics" on Any within Metrics
         for [Doctor]: "whether a metric with these dimensions exists";
-    PutApprovalResult = "codepipeline:PutApprovalResult" on PipelineAction
+    PutApprovalResult = "codepipeline:PutApprovalResult" on PipelineAction within Answers
         for [Pipeline]: "answers a manual approval";
-    ListActionExecutions = "codepipeline:ListActionExecutions" on PipelineArn
+    ListActionExecutions = "codepipeline:ListActionExecutions" on PipelineArn within Unpublished
         for [Pipeline]: "the token of an approval in a PARALLEL pipeline, and whether it still waits";
-    GetPipeline = "codepipeline:GetPipeline" on PipelineArn
+    GetPipeline = "codepipeline:GetPipeline" on PipelineArn within Unpublished
         for [Doctor]: "actions of a pipeline";
-    PutJobSuccessResult = "codepipeline:PutJobSuccessResult" on Any
+    PutJobSuccessResult = "codepipeline:PutJobSuccessResult" on Any within Answers
         for [Pipeline, Relay]: "answers a Lambda action";
-    PutJobFailureResult = "codepipeline:PutJobFailureResult" on Any
+    PutJobFailureResult = "codepipeline:PutJobFailureResult" on Any within Answers
         for [Pipeline, Relay]: "answers a Lambda action";
-    ReceiveMessage = "sqs:ReceiveMessage" on QueueArn
+    ReceiveMessage = "sqs:ReceiveMessage" on QueueArn within Queue
         for [Queue]: "takes questions";
-    ChangeMessageVisibility = "sqs:ChangeMessageVisibility" on QueueArn
+    ChangeMessageVisibility = "sqs:ChangeMessageVisibility" on QueueArn within Queue
         for [Queue]: "keeps a question while it is judged, and gives it back";
-    DeleteMessage = "sqs:DeleteMessage" on QueueArn
+    DeleteMessage = "sqs:DeleteMessage" on QueueArn within Queue
         for [Queue]: "lets go of an answered question";
-    SendMessage = "sqs:SendMessage" on QueueArn
+    SendMessage = "sqs:SendMessage" on QueueArn within Queue
         for [Relay]: "hands a hook over by the queue";
-    DescribeTable = "dynamodb:DescribeTable" on TableArn
+    DescribeTable = "dynamodb:DescribeTable" on TableArn within Tables
         for [Replicas]: "whether the table has the keys and indexes it must have";
-    PutItem = "dynamodb:PutItem" on TableArn
+    PutItem = "dynamodb:PutItem" on TableArn within Tables
         for [Replicas]: "writes what happened, where no other gate has written";
-    UpdateItem = "dynamodb:UpdateItem" on TableArn
+    UpdateItem = "dynamodb:UpdateItem" on TableArn within Tables
         for [Replicas]: "renews the lease, takes over from a gate that is gone, closes a question";
-    GetItem = "dynamodb:GetItem" on TableArn
+    GetItem = "dynamodb:GetItem" on TableArn within Tables
         for [Replicas]: "reads whose question it is, and whether that gate lives";
-    Query = "dynamodb:Query" on TableAndItsIndexes
+    Query = "dynamodb:Query" on TableAndItsIndexes within Tables
         for [Replicas]: "reads what happened, and which questions are open";
-    GetParameter = "ssm:GetParameter" on Parameter
+    GetParameter = "ssm:GetParameter" on Parameter within Parameters
         for [Secrets]: "reads `ssm:` references";
-    GetSecretValue = "secretsmanager:GetSecretValue" on SecretArn
+    GetSecretValue = "secretsmanager:GetSecretValue" on SecretArn within Secrets
         for [Secrets]: "reads `secretsmanager:` references";
-    Publish = "sns:Publish" on TopicArn
+    Publish = "sns:Publish" on TopicArn within Topics
         for [Notify]: "tells a topic of a decision";
-    AssumeRole = "sts:AssumeRole" on Role
+    AssumeRole = "sts:AssumeRole" on Role within Roles
         for [OtherAccounts]: "takes on the roles that `aws.assume-role` names";
-    UpdateTaskProtection = "ecs:UpdateTaskProtection" on Task
+    UpdateTaskProtection = "ecs:UpdateTaskProtection" on Task within TaskProtection
         for [Protection]: "keeps ECS from taking the daemon's task away while a question waits";
-    GetCallerIdentity = "sts:GetCallerIdentity" on Any
+    GetCallerIdentity = "sts:GetCallerIdentity" on Any within Roles
         for [Doctor]: "who gate is; needs no permission";
 }
 

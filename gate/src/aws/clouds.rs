@@ -7,6 +7,7 @@ use std::sync::Arc;
 pub(crate) use questions::Place;
 use tokio::sync::{Mutex, OnceCell};
 
+use super::budget::SHARE_PERCENT;
 use super::table::Table;
 use super::{Aws, RealAws};
 use crate::telemetry::Metrics;
@@ -99,6 +100,7 @@ impl Clouds {
 pub(crate) struct OnDemand {
     endpoint: Option<String>,
     roles: Vec<String>,
+    share_percent: u32,
     metrics: Arc<Metrics>,
     made: Arc<OnceCell<Clouds>>,
 }
@@ -106,20 +108,26 @@ pub(crate) struct OnDemand {
 impl OnDemand {
     /// Instead of AWS's own, `endpoint`; `roles` are ARNs of roles to take on in other accounts.
     pub(crate) fn new(endpoint: Option<String>, roles: Vec<String>, metrics: Arc<Metrics>) -> Self {
-        Self { endpoint, roles, metrics, made: Arc::default() }
+        Self { endpoint, roles, share_percent: SHARE_PERCENT, metrics, made: Arc::default() }
+    }
+
+    /// Takes so many percent of the account's quotas.
+    pub(crate) fn sharing(self, share_percent: u32) -> Self {
+        Self { share_percent, ..self }
     }
 
     /// What there is already.
     pub(crate) fn made(clouds: Clouds, metrics: Arc<Metrics>) -> Self {
         let made = Arc::new(OnceCell::new_with(Some(clouds)));
-        Self { endpoint: None, roles: Vec::new(), metrics, made }
+        Self { endpoint: None, roles: Vec::new(), share_percent: SHARE_PERCENT, metrics, made }
     }
 
     /// Reaches AWS, the first time it is called.
     pub(crate) async fn clouds(&self) -> Clouds {
         let make = async || {
             let (endpoint, metrics) = (self.endpoint.clone(), Arc::clone(&self.metrics));
-            Clouds::real(RealAws::connect(endpoint, metrics).await, &self.roles)
+            let real = RealAws::connect(endpoint, self.share_percent, metrics).await;
+            Clouds::real(real, &self.roles)
         };
         self.made.get_or_init(make).await.clone()
     }

@@ -13,6 +13,7 @@ mod measurements;
 mod messages;
 mod pipelines;
 mod table;
+mod tries;
 
 use std::error::Error;
 use std::sync::Arc;
@@ -24,8 +25,11 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{Region, SdkConfig};
 use aws_sdk_codedeploy::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sts::operation::assume_role::AssumeRoleError;
+use tokio::time::Instant;
 
+use super::budget::Budgets;
 use super::{Aws, AwsError, Call, Failure};
+use crate::jitter::Jitter;
 use crate::telemetry::Metrics;
 
 /// Crates of the SDK whose debug output prints requests whole, the tokens of hooks included.
@@ -52,8 +56,6 @@ pub(crate) const TALKATIVE: [&str; 17] = [
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A call with its retries.
 const CALL_TIMEOUT: Duration = Duration::from_secs(15);
-/// Tries of a read. Answers are tried once for each decision of the run.
-const READ_ATTEMPTS: u32 = 3;
 /// Pages of one listing. No list gate asks for is nearly as long.
 const PAGES_MAX: usize = 10;
 /// What a role of another account calls a session of gate's.
@@ -79,26 +81,39 @@ pub(crate) struct RealAws {
     /// The role of another account that it takes on.
     role: Option<String>,
     metrics: Arc<Metrics>,
+    /// Quotas are an account's in one region, and so is this.
+    budgets: Budgets,
+    budgets_since: Instant,
+    jitter: Jitter,
 }
 
 impl RealAws {
-    /// Clients by the standard chain; `endpoint` overrides where they talk to.
-    pub(crate) async fn connect(endpoint: Option<String>, metrics: Arc<Metrics>) -> Self {
+    /// Clients by the standard chain; `endpoint` overrides where they talk to. `share_percent` is how much of the
+    /// account's quotas it takes.
+    pub(crate) async fn connect(
+        endpoint: Option<String>,
+        share_percent: u32,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(ATTEMPT_TIMEOUT)
             .operation_attempt_timeout(ATTEMPT_TIMEOUT)
-            .operation_timeout(CALL_TIMEOUT)
             .build();
-        let mut loader = aws_config::from_env()
-            .retry_config(RetryConfig::standard().with_max_attempts(READ_ATTEMPTS))
-            .timeout_config(timeouts);
+        // Tries are made in `tries.rs`, each with a token of its own.
+        let mut loader =
+            aws_config::from_env().retry_config(RetryConfig::disabled()).timeout_config(timeouts);
         if let Some(endpoint) = endpoint {
             loader = loader.endpoint_url(endpoint);
         }
-        Self::with(loader.load().await, None, metrics)
+        Self::with(loader.load().await, None, share_percent, metrics)
     }
 
-    fn with(config: SdkConfig, role: Option<String>, metrics: Arc<Metrics>) -> Self {
+    fn with(
+        config: SdkConfig,
+        role: Option<String>,
+        share_percent: u32,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         let clock = identity::Clock::default();
         /// A client of one service, whose answers are looked at for the time.
         macro_rules! client {
@@ -125,6 +140,9 @@ impl RealAws {
             config,
             role,
             metrics,
+            budgets: Budgets::new(share_percent),
+            budgets_since: Instant::now(),
+            jitter: Jitter::default(),
         }
     }
 
@@ -151,7 +169,8 @@ impl RealAws {
                 aws_credential_types::provider::SharedCredentialsProvider::new(provider),
             );
         }
-        Self::with(config.build(), role.map(str::to_owned), Arc::clone(&self.metrics))
+        let share = self.budgets.share_percent();
+        Self::with(config.build(), role.map(str::to_owned), share, Arc::clone(&self.metrics))
     }
 
     /// Counts the call and puts a failure into our words.
@@ -177,11 +196,6 @@ impl RealAws {
 
 impl Aws for RealAws {}
 
-/// No retry inside a call: who asks decides about the next.
-fn once() -> RetryConfig {
-    RetryConfig::disabled()
-}
-
 /// The text of one of the SDK's enums, unknown values included.
 macro_rules! text {
     ($value:expr) => {
@@ -195,20 +209,36 @@ where
     E: ProvideErrorMetadata + Error + 'static,
 {
     let (code, message) = match error.as_service_error() {
-        Some(service) => (
-            service.code().unwrap_or("UnknownError").to_owned(),
-            service.message().unwrap_or_default().to_owned(),
-        ),
+        Some(service) => {
+            // A load balancer in the way, or AWS in trouble, answers without a code.
+            let status = error.raw_response().map_or(0, |answer| answer.status().as_u16());
+            let code = service.code().map_or_else(|| nameless(status), str::to_owned);
+            (code, service.message().unwrap_or_default().to_owned())
+        }
         None => {
             let causes = causes(error);
             let unconfigured = matches!(error, SdkError::ConstructionFailure(_))
                 || causes.contains("Missing Region");
-            let code = if unconfigured { "NotConfigured" } else { unreached(&causes) };
-            (code.to_owned(), causes)
+            let code = if unconfigured {
+                "NotConfigured".to_owned()
+            } else if let SdkError::ResponseError(answer) = error {
+                nameless(answer.raw().status().as_u16())
+            } else {
+                unreached(&causes).to_owned()
+            };
+            (code, causes)
         }
     };
     let failure = classify(&code);
     AwsError { call, subject: subject.to_owned(), code, message, failure }
+}
+
+/// Code of an answer that names none.
+fn nameless(status: u16) -> String {
+    match status {
+        200..=299 => "UnreadableAnswer".to_owned(),
+        status => format!("Http{status}"),
+    }
 }
 
 /// Why the role whose credentials a call was to be signed with could not be taken on, where that is what failed.

@@ -8,8 +8,8 @@ use clap::{Args, Subcommand};
 use tokio::time::{Instant, timeout};
 
 use super::{FAILED, OK, Output, USAGE, complain, say, say_json, story};
-use crate::aws::{OnDemand, Place};
-use crate::config::{self, AwsSettings, ConfigError, Layer, Settings};
+use crate::aws::Place;
+use crate::config::{self, ConfigError, Layer, Settings};
 use crate::doctor::{Notes, Patient, Report, Visit, examine};
 use crate::library::Library;
 use crate::shell::Vault;
@@ -124,8 +124,7 @@ impl Doctor {
             return Err(ConfigError(faults).to_string());
         }
         let metrics = Arc::new(Metrics::new().map_err(|error| story(&error))?);
-        let AwsSettings { endpoint, assume_role } = settings.aws.clone();
-        let on_demand = OnDemand::new(endpoint, assume_role, Arc::clone(&metrics));
+        let on_demand = settings.aws.reach(Arc::clone(&metrics));
         let clouds = on_demand.clouds().await;
         let vault = Vault::new(on_demand, metrics);
         let settings_faults = match config {

@@ -13,10 +13,9 @@ use policies::units::spell;
 use serde_json::{Value, json};
 
 use super::{FAILED, NOT_PROVEN, OK, USAGE, complain, say, story};
-use crate::aws::OnDemand;
 use crate::client::Client;
 use crate::clock::unix_millis;
-use crate::config::{self, AwsSettings, Key, Layer, Settings};
+use crate::config::{self, Key, Layer, Settings};
 use crate::shell::Vault;
 use crate::signature;
 use crate::telemetry::Metrics;
@@ -198,8 +197,7 @@ impl Override {
             }
         };
         let metrics = Arc::new(Metrics::new().map_err(|error| story(&error))?);
-        let AwsSettings { endpoint, assume_role } = settings.aws.clone();
-        let aws = OnDemand::new(endpoint, assume_role, Arc::clone(&metrics));
+        let aws = settings.aws.reach(Arc::clone(&metrics));
         let secret = Vault::new(aws, metrics).read(&reference).await;
         let secret = secret.map_err(|trouble| trouble.what)?;
         if signs {

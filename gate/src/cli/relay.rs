@@ -21,6 +21,7 @@ use tracing::error;
 use self::event::Caller;
 use self::forward::{Forwarder, Ready, Route, key};
 use super::{OK, USAGE, complain, story};
+use crate::aws::budget::SHARE_PERCENT;
 use crate::aws::{Clouds, OnDemand, Place, RealAws};
 use crate::client::Client;
 use crate::intake::queue::region_of;
@@ -136,7 +137,8 @@ impl Relay {
                 return USAGE;
             }
         };
-        let clouds = Clouds::real(RealAws::connect(None, Arc::clone(&metrics)).await, &[]);
+        let real = RealAws::connect(None, SHARE_PERCENT, Arc::clone(&metrics)).await;
+        let clouds = Clouds::real(real, &[]);
         let aws = clouds.home();
         // The queue may be in another region.
         let region = self.queue.as_deref().and_then(region_of);

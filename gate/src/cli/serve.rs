@@ -10,8 +10,7 @@ use tracing::info;
 
 use super::{OK, USAGE, complain, story};
 use crate::app;
-use crate::aws::OnDemand;
-use crate::config::{self, AdminLayer, AwsSettings, HooksLayer, JournalLayer, Layer, Settings};
+use crate::config::{self, AdminLayer, HooksLayer, JournalLayer, Layer, Settings};
 use crate::shell::Vault;
 use crate::telemetry::{self, Metrics};
 
@@ -63,8 +62,7 @@ impl Serve {
             }
         };
         let vault = |settings: &Settings| {
-            let AwsSettings { endpoint, assume_role } = settings.aws.clone();
-            let aws = OnDemand::new(endpoint, assume_role, Arc::clone(&metrics));
+            let aws = settings.aws.reach(Arc::clone(&metrics));
             Vault::new(aws, Arc::clone(&metrics))
         };
         let (file, profile) = (self.config.as_deref(), self.profile.as_deref());

@@ -11,6 +11,7 @@ use serde_json::json;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{FAILED, NOT_PROVEN, OK, Output, USAGE, complain, say, story};
+use crate::aws::budget::SHARE_PERCENT;
 use crate::aws::codedeploy::CodeDeploy;
 use crate::aws::ecs::Ecs;
 use crate::aws::{AwsError, Call, Failure, Place, RealAws};
@@ -84,7 +85,7 @@ impl Wait {
                 return USAGE;
             }
         };
-        let aws = RealAws::connect(None, metrics).await;
+        let aws = RealAws::connect(None, SHARE_PERCENT, metrics).await;
         let aws = match &followed {
             Followed::Service(arn) => {
                 let place = Place::of_arn(arn);

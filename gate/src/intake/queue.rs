@@ -14,6 +14,7 @@ use crate::ask::{Ask, Asked, Token, Watched};
 use crate::aws::messages::Message;
 use crate::aws::pipelines::Approval;
 use crate::aws::{Aws, Place};
+use crate::jitter::Jitter;
 
 /// A message that nobody keeps is seen again after so long: a killed gate costs no more than this.
 const HIDDEN_SECONDS: u32 = 60;
@@ -41,7 +42,7 @@ pub(super) async fn take(gate: Arc<Gate>, url: String, tasks: TaskTracker) {
     // A queue's address names its region: gate may run elsewhere.
     let place = Place { region: region_of(&url), account: None };
     let aws = gate.clouds.at(&place).await;
-    let mut failures = 0_u32;
+    let (mut failures, jitter) = (0_u32, Jitter::default());
     info!(queue = url, "taking questions from the queue");
     loop {
         let messages = tokio::select! {
@@ -64,6 +65,7 @@ pub(super) async fn take(gate: Arc<Gate>, url: String, tasks: TaskTracker) {
             Err(error) => {
                 failures = failures.saturating_add(1);
                 let wait = Duration::from_secs(1 << failures.min(5)).min(BACKOFF_MAX);
+                let wait = jitter.spread(wait);
                 warn!(error = error.story(), "the queue cannot be read; trying again");
                 tokio::select! {
                     () = gate.stop.cancelled() => return,

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span, info, info_span};
 
 use super::{Case, Orders, Probing, Ticks, Vault, Written};
+use crate::jitter::Jitter;
 use crate::signals::{Signals, Wanted};
 use crate::telemetry::Metrics;
 
@@ -137,6 +138,7 @@ pub(crate) async fn conduct(conducted: Conducted, conduct: Conduct, first: Vec<A
         scraper: None,
         signals: None,
         probing: Span::none(),
+        jitter: Jitter::default(),
     };
     conductor.conduct(first).await;
 }
@@ -151,6 +153,7 @@ struct Conductor {
     scraper: Option<Scraper>,
     signals: Option<Signals>,
     probing: Span,
+    jitter: Jitter,
 }
 
 impl Conductor {
@@ -328,7 +331,9 @@ impl Conductor {
                 Action::Veto { decision, after } => {
                     let case = Arc::clone(&self.conduct.case);
                     let span = info_span!("veto", reason = decision.reason);
-                    self.later(after, async move { case.veto().instrument(span).await });
+                    self.later(self.jitter.spread(after), async move {
+                        case.veto().instrument(span).await
+                    });
                 }
                 Action::Notify { topics } => {
                     let report = self.conducted.lock().report();
@@ -377,8 +382,11 @@ impl Conductor {
 
     fn resolve(&mut self, after: Duration) {
         let case = Arc::clone(&self.conduct.case);
-        // Spans begin with the work, not with the wait before it.
-        self.later(after, async move { case.resolve().instrument(info_span!("resolve")).await });
+        // Spans begin with the work, not with the wait before it. Runs that failed together, or began together, do not
+        // come back to AWS together.
+        self.later(self.jitter.spread(after), async move {
+            case.resolve().instrument(info_span!("resolve")).await
+        });
     }
 
     fn wake_at(&mut self, moment: Moment) {
@@ -393,7 +401,7 @@ impl Conductor {
             let span = info_span!("answer", answer, basis);
             case.deliver(&decision, stop).instrument(span).await
         };
-        self.later(after, delivering);
+        self.later(self.jitter.spread(after), delivering);
     }
 
     /// Reports what `doing` comes to, after a wait.

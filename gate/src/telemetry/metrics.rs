@@ -41,6 +41,7 @@ pub(crate) struct Metrics {
     samples: GaugeVec,
     evidence: GaugeVec,
     aws_calls: IntCounterVec,
+    aws_calls_delayed: IntCounterVec,
     cloudwatch_requested: IntCounter,
     readings_lost: IntCounterVec,
     secrets: IntCounterVec,
@@ -227,6 +228,11 @@ impl Metrics {
                 "Calls to AWS with their retries, by operation and outcome: ok or the error code.",
                 &["operation", "outcome"],
             )?,
+            aws_calls_delayed: table.counter(
+                "gate_aws_calls_delayed_total",
+                "Tries of calls to AWS that waited for gate's share of a quota, by operation.",
+                &["operation"],
+            )?,
             cloudwatch_requested: table.count(
                 "gate_cloudwatch_metrics_requested_total",
                 "Metrics asked for by GetMetricData: what CloudWatch bills.",
@@ -361,6 +367,11 @@ impl Metrics {
 
     pub(crate) fn aws_call(&self, operation: &str, outcome: &str) {
         self.aws_calls.with_label_values(&[operation, outcome]).inc();
+    }
+
+    /// A try of a call waits for its token.
+    pub(crate) fn aws_call_delayed(&self, operation: &str) {
+        self.aws_calls_delayed.with_label_values(&[operation]).inc();
     }
 
     /// A secret was read, or not.

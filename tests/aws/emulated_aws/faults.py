@@ -1,4 +1,4 @@
-"""Faults a test injects in front of any operation: errors by name, delays, dropped connections."""
+"""Faults a test injects in front of any operation: errors by name, delays, dropped connections, other parameters."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ class Fault:
     drop: bool
     after: int
     each: bool
+    params: dict[str, Any]
     matched: dict[str, int] = dataclasses.field(default_factory=dict)
 
     def matches(self, service: str, operation: str, access_key: str, params: dict[str, Any]) -> bool:
@@ -61,6 +62,7 @@ _TYPES: dict[str, tuple[type | tuple[type, ...], Any]] = {
     "drop": (bool, False),
     "after": (int, 0),
     "each": (bool, False),
+    "params": (dict, {}),
 }
 
 
@@ -88,8 +90,8 @@ class Faults:
             if value is not None:
                 values[key] = value
         fault = Fault(f"f-{next(self._ids)}", **{k: values.get(k, default) for k, (_, default) in _TYPES.items()})
-        if not (fault.error or fault.drop or fault.delay_seconds):
-            raise ValueError("a fault needs one of error, drop, delay_seconds")
+        if not (fault.error or fault.drop or fault.delay_seconds or fault.params):
+            raise ValueError("a fault needs one of error, drop, delay_seconds, params")
         if not 400 <= fault.status <= 599 or not 0 <= fault.delay_seconds <= MAX_DELAY_SECONDS or fault.after < 0:
             raise ValueError("status, delay_seconds or after is out of range")
         if fault.count is not None and fault.count < 1:

@@ -83,6 +83,7 @@ class Front:
                 return None
             if fault.error:
                 raise AwsError(fault.error, fault.message, fault.status)
+            decoded.params.update(fault.params)
         validation.check(service, decoded.model, decoded.params)
         call = Call(service, decoded.operation, decoded.params, scope.region, scope.access_key, token, gone)
         return await self._answer(call, decoded, request)

@@ -84,3 +84,20 @@ def test_query_compatible_services_name_the_error_in_a_header(aws, protocol):
         assert status == 404 and named["x-amzn-query-error"] == "ResourceNotFound;Sender"
     finally:
         aws.control(f"faults/{made['id']}", "DELETE")
+
+
+def test_a_fault_may_make_pages_small(aws):
+    alarms = aws.loose("cloudwatch", "paged")
+    for name in ("paged-one", "paged-two"):
+        alarms.put_metric_alarm(
+            AlarmName=name, MetricName="m", Namespace="n", Statistic="Sum", Period=60, EvaluationPeriods=1,
+            Threshold=1.0, ComparisonOperator="GreaterThanThreshold",
+        )  # fmt: skip
+    _, made = aws.control("faults", "POST", {
+        "operation": "DescribeAlarms", "access_key": "paged", "params": {"MaxRecords": 1},
+    })  # fmt: skip
+    try:
+        page = alarms.describe_alarms(AlarmNamePrefix="paged-", MaxRecords=100)
+        assert [alarm["AlarmName"] for alarm in page["MetricAlarms"]] == ["paged-one"] and page["NextToken"]
+    finally:
+        aws.control(f"faults/{made['id']}", "DELETE")

@@ -8,6 +8,7 @@ mod disk;
 mod doctor;
 mod doors;
 mod ecs;
+mod faults;
 mod functions;
 mod matrix;
 mod matrix_codedeploy;

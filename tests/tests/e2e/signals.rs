@@ -13,7 +13,8 @@ fn with(objective: &str) -> String {
     policy.replace("at-least: 8s, deadline: 90s", "at-least: 8s, deadline: 10m")
 }
 
-async fn alarm(name: &str, state: &str) {
+/// Makes an alarm in this state.
+pub(crate) async fn alarm(name: &str, state: &str) {
     let parameters = json!({
         "AlarmName": name, "MetricName": "m", "Namespace": "n", "Statistic": "Sum", "Period": 60,
         "EvaluationPeriods": 1, "Threshold": 1.0, "ComparisonOperator": "GreaterThanThreshold",

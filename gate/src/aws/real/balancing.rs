@@ -8,7 +8,8 @@ use aws_sdk_elasticloadbalancingv2::types::{
 
 use super::super::balancing::{Balancing, Forward, Listener, Registered, TargetGroup};
 use super::super::{AwsError, Call, Reply};
-use super::{RealAws, absent, text};
+use super::tries::turn;
+use super::{PAGES_MAX, RealAws, absent, text};
 
 impl RealAws {
     /// The rules of a listener, its default among them, or one of them.
@@ -19,8 +20,16 @@ impl RealAws {
         }
         let call = self.elb.describe_rules();
         let call = if is_rule { call.rule_arns(arn) } else { call.listener_arn(arn) };
-        let reply = self.seen(Call::DescribeRules, arn, call.send().await)?;
-        Ok(reply.rules.unwrap_or_default())
+        let (mut rules, mut marker) = (Vec::new(), None);
+        for _ in 0..PAGES_MAX {
+            let call = call.clone().set_marker(marker.clone());
+            let page = self.ask(Call::DescribeRules, arn, || call.clone().send()).await?;
+            rules.extend(page.rules.unwrap_or_default());
+            if !turn(&mut marker, page.next_marker) {
+                break;
+            }
+        }
+        Ok(rules)
     }
 }
 
@@ -31,7 +40,7 @@ impl Balancing for RealAws {
             let call = self.elb.describe_target_groups();
             let is_arn = name.starts_with("arn:");
             let call = if is_arn { call.target_group_arns(name) } else { call.names(name) };
-            let reply = self.seen(CALL, name, call.send().await)?;
+            let reply = self.ask(CALL, name, || call.clone().send()).await?;
             let group = reply.target_groups.unwrap_or_default().into_iter().next();
             let group = group.ok_or_else(|| absent(CALL, name, "TargetGroups"))?;
             Ok(TargetGroup {
@@ -47,8 +56,9 @@ impl Balancing for RealAws {
     fn target_health<'a>(&'a self, group_arn: &'a str) -> Reply<'a, Vec<Registered>> {
         Box::pin(async move {
             let call = self.elb.describe_target_health().target_group_arn(group_arn);
-            let reply = call.include(DescribeTargetHealthInputIncludeEnum::All).send().await;
-            let reply = self.seen(Call::DescribeTargetHealth, group_arn, reply)?;
+            let call = call.include(DescribeTargetHealthInputIncludeEnum::All);
+            let send = || call.clone().send();
+            let reply = self.ask(Call::DescribeTargetHealth, group_arn, send).await?;
             let described = reply.target_health_descriptions.unwrap_or_default();
             Ok(described
                 .into_iter()
@@ -71,15 +81,15 @@ impl Balancing for RealAws {
         const CALL: Call = Call::DescribeListeners;
         Box::pin(async move {
             let whole = listener_of(arn);
-            let reply = self.elb.describe_listeners().listener_arns(&whole).send().await;
-            let reply = self.seen(CALL, &whole, reply)?;
+            let call = self.elb.describe_listeners().listener_arns(&whole);
+            let reply = self.ask(CALL, &whole, || call.clone().send()).await?;
             let listener = reply.listeners.unwrap_or_default().into_iter().next();
             let listener = listener.ok_or_else(|| absent(CALL, &whole, "Listeners"))?;
             let balancer = listener.load_balancer_arn.clone();
             let balancer = balancer.ok_or_else(|| absent(CALL, &whole, "LoadBalancerArn"))?;
-            let described =
-                self.elb.describe_load_balancers().load_balancer_arns(&balancer).send().await;
-            let described = self.seen(Call::DescribeLoadBalancers, &balancer, described)?;
+            let call = self.elb.describe_load_balancers().load_balancer_arns(&balancer);
+            let send = || call.clone().send();
+            let described = self.ask(Call::DescribeLoadBalancers, &balancer, send).await?;
             let dns_name = described.load_balancers.unwrap_or_default().into_iter().next();
             let dns_name = dns_name.and_then(|balancer| balancer.dns_name);
             let is_rule = whole != arn;

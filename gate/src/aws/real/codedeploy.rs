@@ -1,6 +1,5 @@
 //! CodeDeploy by the official SDK.
 
-use aws_sdk_codedeploy::config::Config;
 use aws_sdk_codedeploy::types::{
     AutoRollbackConfiguration, AutoRollbackEvent, DeploymentReadyAction, DeploymentStatus,
     DeploymentWaitType, LambdaTarget, LifecycleEvent as SdkEvent,
@@ -12,7 +11,8 @@ use super::super::codedeploy::{
     LifecycleEvent, Shift, TaskSet,
 };
 use super::super::{AwsError, Call, Reply};
-use super::{PAGES_MAX, RealAws, absent, once, text};
+use super::tries::turn;
+use super::{PAGES_MAX, RealAws, absent, text};
 
 /// Target ids for each call; an ECS deployment has one.
 //= https://docs.aws.amazon.com/codedeploy/latest/APIReference/API_BatchGetDeploymentTargets.html
@@ -60,8 +60,8 @@ fn function(target: LambdaTarget) -> Option<FunctionTarget> {
 impl CodeDeploy for RealAws {
     fn deployment<'a>(&'a self, id: &'a str) -> Reply<'a, DeploymentFacts> {
         Box::pin(async move {
-            let reply = self.codedeploy.get_deployment().deployment_id(id).send().await;
-            let reply = self.seen(Call::GetDeployment, id, reply)?;
+            let call = self.codedeploy.get_deployment().deployment_id(id);
+            let reply = self.ask(Call::GetDeployment, id, || call.clone().send()).await?;
             let info = reply
                 .deployment_info
                 .ok_or_else(|| absent(Call::GetDeployment, id, "deploymentInfo"))?;
@@ -100,19 +100,29 @@ impl CodeDeploy for RealAws {
 
     fn deployment_target<'a>(&'a self, id: &'a str) -> Reply<'a, Option<DeploymentTarget>> {
         Box::pin(async move {
-            let listed = self.codedeploy.list_deployment_targets().deployment_id(id).send().await;
-            let listed = match self.seen(Call::ListDeploymentTargets, id, listed) {
-                // Early on there are none: "the deployment has not started".
-                Err(error) if error.code == "DeploymentNotStartedException" => return Ok(None),
-                other => other?,
-            };
-            let ids: Vec<String> = listed.target_ids().iter().take(TARGETS_MAX).cloned().collect();
+            let call = self.codedeploy.list_deployment_targets().deployment_id(id);
+            let (mut ids, mut token) = (Vec::new(), None);
+            for _ in 0..PAGES_MAX {
+                let call = call.clone().set_next_token(token.clone());
+                let send = || call.clone().send();
+                let page = match self.ask(Call::ListDeploymentTargets, id, send).await {
+                    // Early on there are none: "the deployment has not started".
+                    Err(error) if error.code == "DeploymentNotStartedException" => return Ok(None),
+                    other => other?,
+                };
+                ids.extend(page.target_ids.unwrap_or_default());
+                if ids.len() >= TARGETS_MAX || !turn(&mut token, page.next_token) {
+                    break;
+                }
+            }
+            ids.truncate(TARGETS_MAX);
             if ids.is_empty() {
                 return Ok(None);
             }
             let call = self.codedeploy.batch_get_deployment_targets().deployment_id(id);
-            let targets = call.set_target_ids(Some(ids)).send().await;
-            let targets = self.seen(Call::BatchGetDeploymentTargets, id, targets)?;
+            let call = call.set_target_ids(Some(ids));
+            let send = || call.clone().send();
+            let targets = self.ask(Call::BatchGetDeploymentTargets, id, send).await?;
             let mut targets = targets.deployment_targets.unwrap_or_default().into_iter();
             Ok(targets.find_map(|target| {
                 if let Some(target) = target.lambda_target {
@@ -138,7 +148,7 @@ impl CodeDeploy for RealAws {
     fn shift<'a>(&'a self, config: &'a str) -> Reply<'a, Shift> {
         Box::pin(async move {
             let call = self.codedeploy.get_deployment_config().deployment_config_name(config);
-            let reply = self.seen(Call::GetDeploymentConfig, config, call.send().await)?;
+            let reply = self.ask(Call::GetDeploymentConfig, config, || call.clone().send()).await?;
             let routing = reply.deployment_config_info.and_then(|info| info.traffic_routing_config);
             let Some(routing) = routing else { return Ok(Shift::default()) };
             let canary = routing.time_based_canary().map(|canary| minutes(canary.canary_interval));
@@ -166,11 +176,9 @@ impl CodeDeploy for RealAws {
                 .put_lifecycle_event_hook_execution_status()
                 .deployment_id(id)
                 .lifecycle_event_hook_execution_id(execution)
-                .status(status)
-                .customize()
-                .config_override(Config::builder().retry_config(once()));
-            let reply = call.send().await;
-            let reply = self.seen(Call::PutLifecycleEventHookExecutionStatus, id, reply);
+                .status(status);
+            let reply =
+                self.tell(Call::PutLifecycleEventHookExecutionStatus, id, call.send()).await;
             // Whatever AWS says of the token, it goes no further.
             let redact = |error: AwsError| AwsError {
                 message: error.message.replace(execution, "[token]"),
@@ -186,10 +194,8 @@ impl CodeDeploy for RealAws {
                 .codedeploy
                 .continue_deployment()
                 .deployment_id(id)
-                .deployment_wait_type(DeploymentWaitType::ReadyWait)
-                .customize()
-                .config_override(Config::builder().retry_config(once()));
-            self.seen(Call::ContinueDeployment, id, call.send().await).map(|_reply| ())
+                .deployment_wait_type(DeploymentWaitType::ReadyWait);
+            self.tell(Call::ContinueDeployment, id, call.send()).await.map(|_reply| ())
         })
     }
 
@@ -198,7 +204,7 @@ impl CodeDeploy for RealAws {
             // Without a rollback an alias stays on two versions, and every later deployment fails.
             let call =
                 self.codedeploy.stop_deployment().deployment_id(id).auto_rollback_enabled(true);
-            let reply = self.seen(Call::StopDeployment, id, call.send().await)?;
+            let reply = self.ask(Call::StopDeployment, id, || call.clone().send()).await?;
             Ok(reply.status() == Some(&StopStatus::Succeeded))
         })
     }
@@ -215,12 +221,15 @@ impl CodeDeploy for RealAws {
                 .application_name(application)
                 .deployment_group_name(group)
                 .include_only_statuses(DeploymentStatus::Ready);
-            let mut pages = call.into_paginator().send();
-            let mut found = Vec::new();
+            let (mut found, mut token) = (Vec::new(), None);
             for _ in 0..PAGES_MAX {
-                let Some(page) = pages.next().await else { break };
-                let page = self.seen(Call::ListDeployments, application, page)?;
+                let call = call.clone().set_next_token(token.clone());
+                let send = || call.clone().send();
+                let page = self.ask(Call::ListDeployments, application, send).await?;
                 found.extend(page.deployments.unwrap_or_default());
+                if !turn(&mut token, page.next_token) {
+                    break;
+                }
             }
             Ok(found)
         })
@@ -237,7 +246,7 @@ impl CodeDeploy for RealAws {
                 .get_deployment_group()
                 .application_name(application)
                 .deployment_group_name(group);
-            let reply = self.seen(Call::GetDeploymentGroup, group, call.send().await)?;
+            let reply = self.ask(Call::GetDeploymentGroup, group, || call.clone().send()).await?;
             let info = reply
                 .deployment_group_info
                 .ok_or_else(|| absent(Call::GetDeploymentGroup, group, "deploymentGroupInfo"))?;

@@ -1,6 +1,5 @@
 //! ECS by the official SDK.
 
-use aws_sdk_ecs::config::Config;
 use aws_sdk_ecs::types::{
     DeploymentConfiguration, DeploymentLifecycleHookAction, DeploymentLifecycleHookDetail,
     DesiredStatus, ServiceDeployment as SdkDeployment, ServiceDeploymentStatus,
@@ -12,7 +11,8 @@ use super::super::ecs::{
     TaskFacts, TaskSetFacts,
 };
 use super::super::{AwsError, Call, Reply};
-use super::{PAGES_MAX, RealAws, absent, once, text};
+use super::tries::turn;
+use super::{PAGES_MAX, RealAws, absent, text};
 
 fn step(config: &DeploymentConfiguration) -> Option<(f64, u64)> {
     let minutes = |minutes: Option<i32>| u64::try_from(minutes.unwrap_or(0)).unwrap_or(0);
@@ -121,7 +121,7 @@ impl RealAws {
             return Ok(Vec::new());
         }
         let call = self.ecs.describe_tasks().cluster(cluster).set_tasks(Some(arns));
-        let reply = self.seen(Call::DescribeTasks, cluster, call.send().await)?;
+        let reply = self.ask(Call::DescribeTasks, cluster, || call.clone().send()).await?;
         Ok(reply.tasks.unwrap_or_default().into_iter().map(task).collect())
     }
 }
@@ -140,9 +140,18 @@ impl Ecs for RealAws {
                 .service(service)
                 .status(ServiceDeploymentStatus::Pending)
                 .status(ServiceDeploymentStatus::InProgress);
-            let reply = self.seen(Call::ListServiceDeployments, service, call.send().await)?;
-            let found = reply.service_deployments.unwrap_or_default().into_iter();
-            Ok(found.filter_map(|brief| brief.service_deployment_arn).collect())
+            let (mut found, mut token) = (Vec::new(), None);
+            for _ in 0..PAGES_MAX {
+                let call = call.clone().set_next_token(token.clone());
+                let send = || call.clone().send();
+                let page = self.ask(Call::ListServiceDeployments, service, send).await?;
+                let briefs = page.service_deployments.unwrap_or_default().into_iter();
+                found.extend(briefs.filter_map(|brief| brief.service_deployment_arn));
+                if !turn(&mut token, page.next_token) {
+                    break;
+                }
+            }
+            Ok(found)
         })
     }
 
@@ -150,7 +159,7 @@ impl Ecs for RealAws {
         const CALL: Call = Call::DescribeServiceDeployments;
         Box::pin(async move {
             let call = self.ecs.describe_service_deployments().service_deployment_arns(arn);
-            let reply = self.seen(CALL, arn, call.send().await)?;
+            let reply = self.ask(CALL, arn, || call.clone().send()).await?;
             let found = reply.service_deployments.unwrap_or_default().into_iter().next();
             found.map(|found| deployment(arn, found)).ok_or_else(|| {
                 let why = reply.failures.unwrap_or_default().into_iter().find_map(|f| f.reason);
@@ -168,7 +177,8 @@ impl Ecs for RealAws {
             let subject = arns.first().map_or("", String::as_str);
             let call = self.ecs.describe_service_revisions();
             let call = call.set_service_revision_arns(Some(arns.to_vec()));
-            let reply = self.seen(Call::DescribeServiceRevisions, subject, call.send().await)?;
+            let reply =
+                self.ask(Call::DescribeServiceRevisions, subject, || call.clone().send()).await?;
             Ok(reply.service_revisions.unwrap_or_default().into_iter().map(revision).collect())
         })
     }
@@ -186,10 +196,8 @@ impl Ecs for RealAws {
                 .continue_service_deployment()
                 .service_deployment_arn(arn)
                 .hook_id(hook_id)
-                .action(action)
-                .customize()
-                .config_override(Config::builder().retry_config(once()));
-            self.seen(Call::ContinueServiceDeployment, arn, call.send().await).map(|_reply| ())
+                .action(action);
+            self.tell(Call::ContinueServiceDeployment, arn, call.send()).await.map(|_reply| ())
         })
     }
 
@@ -200,7 +208,9 @@ impl Ecs for RealAws {
                 .stop_service_deployment()
                 .service_deployment_arn(arn)
                 .stop_type(StopServiceDeploymentStopType::Rollback);
-            self.seen(Call::StopServiceDeployment, arn, call.send().await).map(|_reply| ())
+            self.ask(Call::StopServiceDeployment, arn, || call.clone().send())
+                .await
+                .map(|_reply| ())
         })
     }
 
@@ -213,13 +223,16 @@ impl Ecs for RealAws {
         let status = if stopped { DesiredStatus::Stopped } else { DesiredStatus::Running };
         Box::pin(async move {
             let call = self.ecs.list_tasks().cluster(cluster).service_name(service);
-            let mut pages = call.desired_status(status).into_paginator().send();
-            let mut tasks = Vec::new();
+            let call = call.desired_status(status);
+            let (mut tasks, mut token) = (Vec::new(), None);
             for _ in 0..PAGES_MAX {
-                let Some(page) = pages.next().await else { break };
-                let page = self.seen(Call::ListTasks, service, page)?;
+                let call = call.clone().set_next_token(token.clone());
+                let page = self.ask(Call::ListTasks, service, || call.clone().send()).await?;
                 // A page has as many tasks as can be described at once.
                 tasks.extend(self.described(cluster, page.task_arns.unwrap_or_default()).await?);
+                if !turn(&mut token, page.next_token) {
+                    break;
+                }
             }
             Ok(tasks)
         })
@@ -235,7 +248,7 @@ impl Ecs for RealAws {
         const CALL: Call = Call::DescribeServices;
         Box::pin(async move {
             let call = self.ecs.describe_services().cluster(cluster).services(service);
-            let reply = self.seen(CALL, service, call.send().await)?;
+            let reply = self.ask(CALL, service, || call.clone().send()).await?;
             let found = reply.services.unwrap_or_default().into_iter().next();
             let found = found.ok_or_else(|| AwsError::missing(CALL, service))?;
             let task_sets = found.task_sets.unwrap_or_default().into_iter().map(task_set).collect();

@@ -21,7 +21,7 @@ use policies::plan::BODY_MAX_BYTES;
 
 use super::super::functions::{ANSWER_TOO_LARGE, AliasFacts, FunctionFacts, Functions, Invocation};
 use super::super::{Call, Reply};
-use super::{RealAws, once, text};
+use super::{RealAws, text};
 
 /// Whoever invokes gives up by itself, and calls that a time-out: the SDK must not be first and call it a
 /// function out of reach.
@@ -31,7 +31,7 @@ impl Functions for RealAws {
     fn alias<'a>(&'a self, function: &'a str, alias: &'a str) -> Reply<'a, AliasFacts> {
         Box::pin(async move {
             let call = self.lambda.get_alias().function_name(function).name(alias);
-            let reply = self.seen(Call::GetAlias, function, call.send().await)?;
+            let reply = self.ask(Call::GetAlias, function, || call.clone().send()).await?;
             let weights = reply.routing_config.and_then(|config| config.additional_version_weights);
             Ok(AliasFacts {
                 version: reply.function_version.unwrap_or_default(),
@@ -43,7 +43,8 @@ impl Functions for RealAws {
     fn function<'a>(&'a self, name: &'a str) -> Reply<'a, FunctionFacts> {
         Box::pin(async move {
             let call = self.lambda.get_function_configuration().function_name(name);
-            let reply = self.seen(Call::GetFunctionConfiguration, name, call.send().await)?;
+            let reply =
+                self.ask(Call::GetFunctionConfiguration, name, || call.clone().send()).await?;
             let variables = reply.environment.and_then(|environment| environment.variables);
             Ok(FunctionFacts {
                 arn: reply.function_arn.unwrap_or_default(),
@@ -63,7 +64,7 @@ impl Functions for RealAws {
                 .invoke()
                 .function_name(qualified)
                 .invocation_type(InvocationType::DryRun);
-            self.seen(Call::Invoke, qualified, call.send().await).map(|_reply| ())
+            self.ask(Call::Invoke, qualified, || call.clone().send()).await.map(|_reply| ())
         })
     }
 
@@ -79,11 +80,8 @@ impl Functions for RealAws {
                 .operation_attempt_timeout(within + GRACE)
                 .operation_timeout(within + GRACE)
                 .build();
-            // A probe that is retried is another probe.
-            let config = Config::builder()
-                .retry_config(once())
-                .timeout_config(timeouts)
-                .interceptor(Bounded);
+            // Neither held back nor tried again: a probe that is retried is another probe.
+            let config = Config::builder().timeout_config(timeouts).interceptor(Bounded);
             let call = self
                 .lambda
                 .invoke()

@@ -61,8 +61,8 @@ impl Identity for RealAws {
     fn caller(&self) -> Reply<'_, Caller> {
         const CALL: Call = Call::GetCallerIdentity;
         Box::pin(async move {
-            let reply = self.sts.get_caller_identity().send().await;
-            let reply = self.seen(CALL, "gate itself", reply)?;
+            let send = || self.sts.get_caller_identity().send();
+            let reply = self.ask(CALL, "gate itself", send).await?;
             Ok(Caller {
                 account: reply.account.ok_or_else(|| absent(CALL, "gate itself", "Account"))?,
                 arn: reply.arn.unwrap_or_default(),

@@ -2,11 +2,13 @@
 
 use aws_sdk_cloudwatch::primitives::DateTime;
 use aws_sdk_cloudwatch::types::{
-    AlarmType, Dimension, DimensionFilter, Metric, MetricDataQuery, MetricStat, ScanBy, StatusCode,
+    AlarmType, CompositeAlarm, Dimension, DimensionFilter, Metric, MetricAlarm, MetricDataQuery,
+    MetricStat, ScanBy, StatusCode,
 };
 
 use super::super::measurements::{AlarmFacts, Measurements, MetricQuery, Series, Span};
 use super::super::{Call, Reply};
+use super::tries::turn;
 use super::{PAGES_MAX, RealAws, text};
 
 fn metric(query: &MetricQuery) -> Metric {
@@ -19,6 +21,26 @@ fn metric(query: &MetricQuery) -> Metric {
         .metric_name(&query.name)
         .set_dimensions(Some(dimensions.collect()))
         .build()
+}
+
+fn metric_alarm(alarm: MetricAlarm) -> Option<AlarmFacts> {
+    let since = alarm.state_transitioned_timestamp.or(alarm.state_updated_timestamp);
+    Some(AlarmFacts {
+        name: alarm.alarm_name?,
+        state: text!(alarm.state_value).unwrap_or_default(),
+        since_unix_seconds: since.map(|at| at.secs()),
+        reason: alarm.state_reason,
+    })
+}
+
+fn composite_alarm(alarm: CompositeAlarm) -> Option<AlarmFacts> {
+    let since = alarm.state_transitioned_timestamp.or(alarm.state_updated_timestamp);
+    Some(AlarmFacts {
+        name: alarm.alarm_name?,
+        state: text!(alarm.state_value).unwrap_or_default(),
+        since_unix_seconds: since.map(|at| at.secs()),
+        reason: alarm.state_reason,
+    })
 }
 
 impl Measurements for RealAws {
@@ -42,15 +64,12 @@ impl Measurements for RealAws {
                 .start_time(DateTime::from_secs(span.from_unix_seconds))
                 .end_time(DateTime::from_secs(span.to_unix_seconds))
                 .scan_by(ScanBy::TimestampAscending);
-            let mut pages = call.into_paginator().send();
             let mut series = vec![Series::default(); queries.len()];
-            let mut complete = false;
+            let (mut complete, mut token) = (false, None);
             for _ in 0..PAGES_MAX {
-                let Some(page) = pages.next().await else {
-                    complete = true;
-                    break;
-                };
-                let page = self.seen(Call::GetMetricData, subject, page)?;
+                let call = call.clone().set_next_token(token.clone());
+                let page = self.ask(Call::GetMetricData, subject, || call.clone().send()).await?;
+                complete = !turn(&mut token, page.next_token);
                 for result in page.metric_data_results.unwrap_or_default() {
                     let number = result.id.as_deref().and_then(|id| id.strip_prefix('q'));
                     let number = number.and_then(|number| number.parse::<usize>().ok());
@@ -64,6 +83,9 @@ impl Measurements for RealAws {
                     let times = result.timestamps.unwrap_or_default();
                     let values = result.values.unwrap_or_default();
                     found.points.extend(times.iter().map(DateTime::secs).zip(values));
+                }
+                if complete {
+                    break;
                 }
             }
             if !complete {
@@ -86,27 +108,20 @@ impl Measurements for RealAws {
                 .alarm_types(AlarmType::MetricAlarm)
                 .alarm_types(AlarmType::CompositeAlarm)
                 .max_records(100);
-            let reply = self.seen(Call::DescribeAlarms, subject, call.send().await)?;
-            let metric = reply.metric_alarms.unwrap_or_default().into_iter().filter_map(|alarm| {
-                let since = alarm.state_transitioned_timestamp.or(alarm.state_updated_timestamp);
-                Some(AlarmFacts {
-                    name: alarm.alarm_name?,
-                    state: text!(alarm.state_value).unwrap_or_default(),
-                    since_unix_seconds: since.map(|at| at.secs()),
-                    reason: alarm.state_reason,
-                })
-            });
-            let composite = reply.composite_alarms.unwrap_or_default();
-            let composite = composite.into_iter().filter_map(|alarm| {
-                let since = alarm.state_transitioned_timestamp.or(alarm.state_updated_timestamp);
-                Some(AlarmFacts {
-                    name: alarm.alarm_name?,
-                    state: text!(alarm.state_value).unwrap_or_default(),
-                    since_unix_seconds: since.map(|at| at.secs()),
-                    reason: alarm.state_reason,
-                })
-            });
-            Ok(metric.chain(composite).collect())
+            let (mut found, mut token) = (Vec::new(), None);
+            for _ in 0..PAGES_MAX {
+                let call = call.clone().set_next_token(token.clone());
+                let page = self.ask(Call::DescribeAlarms, subject, || call.clone().send()).await?;
+                found.extend(
+                    page.metric_alarms.unwrap_or_default().into_iter().filter_map(metric_alarm),
+                );
+                let composite = page.composite_alarms.unwrap_or_default();
+                found.extend(composite.into_iter().filter_map(composite_alarm));
+                if !turn(&mut token, page.next_token) {
+                    break;
+                }
+            }
+            Ok(found)
         })
     }
 
@@ -122,7 +137,7 @@ impl Measurements for RealAws {
                 .namespace(&query.namespace)
                 .metric_name(&query.name)
                 .set_dimensions(Some(filters.collect()));
-            let reply = self.seen(Call::ListMetrics, &query.name, call.send().await)?;
+            let reply = self.ask(Call::ListMetrics, &query.name, || call.clone().send()).await?;
             Ok(!reply.metrics.unwrap_or_default().is_empty())
         })
     }

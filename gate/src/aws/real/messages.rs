@@ -30,10 +30,7 @@ impl Messages for RealAws {
         Box::pin(async move {
             let wait =
                 Duration::from_secs(u64::from(WAIT_SECONDS.unsigned_abs())) + ATTEMPT_TIMEOUT;
-            let timeouts = TimeoutConfig::builder()
-                .operation_attempt_timeout(wait)
-                .operation_timeout(wait)
-                .build();
+            let timeouts = TimeoutConfig::builder().operation_attempt_timeout(wait).build();
             let call = self
                 .sqs
                 .receive_message()
@@ -45,7 +42,7 @@ impl Messages for RealAws {
                 .message_system_attribute_names(MessageSystemAttributeName::SentTimestamp)
                 .customize()
                 .config_override(Config::builder().timeout_config(timeouts));
-            let reply = self.seen(Call::ReceiveMessage, queue, call.send().await)?;
+            let reply = self.tell(Call::ReceiveMessage, queue, call.send()).await?;
             let found = reply.messages.unwrap_or_default().into_iter();
             Ok(found
                 .filter_map(|message| {
@@ -72,28 +69,30 @@ impl Messages for RealAws {
                 .queue_url(queue)
                 .receipt_handle(receipt)
                 .visibility_timeout(seconds(for_seconds));
-            self.seen(Call::ChangeMessageVisibility, queue, call.send().await).map(|_reply| ())
+            self.ask(Call::ChangeMessageVisibility, queue, || call.clone().send())
+                .await
+                .map(|_reply| ())
         })
     }
 
     fn delete<'a>(&'a self, queue: &'a str, receipt: &'a str) -> Reply<'a, ()> {
         Box::pin(async move {
             let call = self.sqs.delete_message().queue_url(queue).receipt_handle(receipt);
-            self.seen(Call::DeleteMessage, queue, call.send().await).map(|_reply| ())
+            self.ask(Call::DeleteMessage, queue, || call.clone().send()).await.map(|_reply| ())
         })
     }
 
     fn send<'a>(&'a self, queue: &'a str, body: &'a str) -> Reply<'a, ()> {
         Box::pin(async move {
             let call = self.sqs.send_message().queue_url(queue).message_body(body);
-            self.seen(Call::SendMessage, queue, call.send().await).map(|_reply| ())
+            self.ask(Call::SendMessage, queue, || call.clone().send()).await.map(|_reply| ())
         })
     }
 
     fn publish<'a>(&'a self, topic: &'a str, subject: &'a str, message: &'a str) -> Reply<'a, ()> {
         Box::pin(async move {
             let call = self.sns.publish().topic_arn(topic).subject(subject).message(message);
-            self.seen(Call::Publish, topic, call.send().await).map(|_reply| ())
+            self.ask(Call::Publish, topic, || call.clone().send()).await.map(|_reply| ())
         })
     }
 }
@@ -102,7 +101,7 @@ impl Secrets for RealAws {
     fn parameter<'a>(&'a self, name: &'a str) -> Reply<'a, String> {
         Box::pin(async move {
             let call = self.ssm.get_parameter().name(name).with_decryption(true);
-            let reply = self.seen(Call::GetParameter, name, call.send().await)?;
+            let reply = self.ask(Call::GetParameter, name, || call.clone().send()).await?;
             let value = reply.parameter.and_then(|parameter| parameter.value);
             value.ok_or_else(|| absent(Call::GetParameter, name, "Parameter.Value"))
         })
@@ -111,7 +110,7 @@ impl Secrets for RealAws {
     fn secret<'a>(&'a self, id: &'a str) -> Reply<'a, String> {
         Box::pin(async move {
             let call = self.secrets.get_secret_value().secret_id(id);
-            let reply = self.seen(Call::GetSecretValue, id, call.send().await)?;
+            let reply = self.ask(Call::GetSecretValue, id, || call.clone().send()).await?;
             reply.secret_string.ok_or_else(|| absent(Call::GetSecretValue, id, "SecretString"))
         })
     }

@@ -1,6 +1,5 @@
 //! CodePipeline by the official SDK.
 
-use aws_sdk_codepipeline::config::Config;
 use aws_sdk_codepipeline::types::{
     ActionExecutionStatus, ApprovalResult, ApprovalStatus, ExecutionDetails, FailureDetails,
     FailureType,
@@ -10,7 +9,8 @@ use super::super::pipelines::{
     ActionFacts, Approval, PipelineFacts, Pipelines, SUMMARY_MAX, WaitingApproval,
 };
 use super::super::{AwsError, Call, Reply};
-use super::{PAGES_MAX, RealAws, absent, once, text};
+use super::tries::turn;
+use super::{PAGES_MAX, RealAws, absent, text};
 
 /// A value that the SDK refuses to send.
 fn refused(call: Call, subject: &str, error: &aws_sdk_codepipeline::error::BuildError) -> AwsError {
@@ -56,10 +56,8 @@ impl Pipelines for RealAws {
                 .stage_name(&approval.stage)
                 .action_name(&approval.action)
                 .result(result)
-                .token(&approval.token)
-                .customize()
-                .config_override(Config::builder().retry_config(once()));
-            let reply = self.seen(CALL, subject, call.send().await);
+                .token(&approval.token);
+            let reply = self.tell(CALL, subject, call.send()).await;
             let redact = |error: AwsError| AwsError {
                 message: error.message.replace(&approval.token, "[token]"),
                 ..error
@@ -71,11 +69,11 @@ impl Pipelines for RealAws {
     fn waiting_approvals<'a>(&'a self, approval: &'a Approval) -> Reply<'a, Vec<WaitingApproval>> {
         Box::pin(async move {
             let call = self.codepipeline.list_action_executions().pipeline_name(&approval.pipeline);
-            let mut pages = call.into_paginator().send();
-            let mut found = Vec::new();
+            let (mut found, mut next) = (Vec::new(), None);
             for _ in 0..PAGES_MAX {
-                let Some(page) = pages.next().await else { break };
-                let page = self.seen(Call::ListActionExecutions, &approval.pipeline, page)?;
+                let call = call.clone().set_next_token(next.clone());
+                let send = || call.clone().send();
+                let page = self.ask(Call::ListActionExecutions, &approval.pipeline, send).await?;
                 for detail in page.action_execution_details.unwrap_or_default() {
                     let here = detail.stage_name.as_deref() == Some(&approval.stage)
                         && detail.action_name.as_deref() == Some(&approval.action)
@@ -88,6 +86,9 @@ impl Pipelines for RealAws {
                         let execution_id = detail.pipeline_execution_id.unwrap_or_default();
                         found.push(WaitingApproval { execution_id, token });
                     }
+                }
+                if !turn(&mut next, page.next_token) {
+                    break;
                 }
             }
             Ok(found)
@@ -102,11 +103,9 @@ impl Pipelines for RealAws {
                     .codepipeline
                     .put_job_success_result()
                     .job_id(job_id)
-                    .execution_details(details)
-                    .customize()
-                    .config_override(Config::builder().retry_config(once()));
-                let reply = call.send().await;
-                return self.seen(Call::PutJobSuccessResult, job_id, reply).map(|_reply| ());
+                    .execution_details(details);
+                let reply = self.tell(Call::PutJobSuccessResult, job_id, call.send()).await;
+                return reply.map(|_reply| ());
             }
             const CALL: Call = Call::PutJobFailureResult;
             let details = FailureDetails::builder()
@@ -114,14 +113,9 @@ impl Pipelines for RealAws {
                 .message(short(summary, 5000))
                 .build()
                 .map_err(|error| refused(CALL, job_id, &error))?;
-            let call = self
-                .codepipeline
-                .put_job_failure_result()
-                .job_id(job_id)
-                .failure_details(details)
-                .customize()
-                .config_override(Config::builder().retry_config(once()));
-            self.seen(CALL, job_id, call.send().await).map(|_reply| ())
+            let call =
+                self.codepipeline.put_job_failure_result().job_id(job_id).failure_details(details);
+            self.tell(CALL, job_id, call.send()).await.map(|_reply| ())
         })
     }
 
@@ -129,14 +123,16 @@ impl Pipelines for RealAws {
         Box::pin(async move {
             let call =
                 self.codepipeline.put_job_success_result().job_id(job_id).continuation_token(token);
-            self.seen(Call::PutJobSuccessResult, job_id, call.send().await).map(|_reply| ())
+            self.ask(Call::PutJobSuccessResult, job_id, || call.clone().send())
+                .await
+                .map(|_reply| ())
         })
     }
 
     fn pipeline<'a>(&'a self, name: &'a str) -> Reply<'a, PipelineFacts> {
         Box::pin(async move {
             let call = self.codepipeline.get_pipeline().name(name);
-            let reply = self.seen(Call::GetPipeline, name, call.send().await)?;
+            let reply = self.ask(Call::GetPipeline, name, || call.clone().send()).await?;
             let found =
                 reply.pipeline.ok_or_else(|| absent(Call::GetPipeline, name, "pipeline"))?;
             let mut actions = Vec::new();

@@ -120,7 +120,7 @@ impl Table for RealAws {
         const CALL: Call = Call::DescribeTable;
         Box::pin(async move {
             let call = self.dynamodb.describe_table().table_name(table);
-            let reply = self.seen(CALL, table, call.send().await)?;
+            let reply = self.ask(CALL, table, || call.clone().send()).await?;
             let found = reply.table.ok_or_else(|| absent(CALL, table, "Table"))?;
             let types: HashMap<&str, &str> = found
                 .attribute_definitions()
@@ -159,7 +159,7 @@ impl Table for RealAws {
                 .set_item(Some(all))
                 .set_condition_expression(absent)
                 .set_expression_attribute_names(Some(names));
-            held(self.seen(Call::PutItem, table, call.send().await))
+            held(self.ask(Call::PutItem, table, || call.clone().send()).await)
         })
     }
 
@@ -178,7 +178,7 @@ impl Table for RealAws {
                 .update_expression(update)
                 .set_expression_attribute_names(Some(names))
                 .set_expression_attribute_values(values);
-            held(self.seen(Call::UpdateItem, table, call.send().await))
+            held(self.ask(Call::UpdateItem, table, || call.clone().send()).await)
         })
     }
 
@@ -190,7 +190,7 @@ impl Table for RealAws {
                 .table_name(table)
                 .set_key(Some(keys(key)))
                 .consistent_read(true);
-            let reply = self.seen(Call::GetItem, table, call.send().await)?;
+            let reply = self.ask(Call::GetItem, table, || call.clone().send()).await?;
             Ok(reply.item.and_then(item))
         })
     }
@@ -209,7 +209,7 @@ impl Table for RealAws {
                     .expression_attribute_names("#n0", QUESTION)
                     .expression_attribute_values(":v0", AttributeValue::S(question.to_owned()))
                     .set_exclusive_start_key(from);
-                let reply = self.seen(Call::Query, table, call.send().await)?;
+                let reply = self.ask(Call::Query, table, || call.clone().send()).await?;
                 found.extend(reply.items.unwrap_or_default().into_iter().filter_map(item));
                 match reply.last_evaluated_key {
                     Some(last) if !last.is_empty() => from = Some(last),
@@ -244,7 +244,7 @@ impl Table for RealAws {
                     .scan_index_forward(!asked.newest_first)
                     .limit(i32::try_from(most - found.len()).unwrap_or(i32::MAX))
                     .set_exclusive_start_key(from);
-                let reply = self.seen(Call::Query, table, call.send().await)?;
+                let reply = self.ask(Call::Query, table, || call.clone().send()).await?;
                 found.extend(reply.items.unwrap_or_default().into_iter().filter_map(item));
                 match reply.last_evaluated_key {
                     Some(last) if !last.is_empty() && found.len() < most => from = Some(last),

@@ -44,7 +44,7 @@ fn aws(address: SocketAddr) -> RealAws {
         .credentials_provider(SharedCredentialsProvider::new(credentials))
         .endpoint_url(format!("http://{address}"))
         .build();
-    RealAws::with(config, None, Arc::new(Metrics::new().unwrap()))
+    RealAws::with(config, None, 100, Arc::new(Metrics::new().unwrap()))
 }
 
 #[tokio::test]
