@@ -80,6 +80,7 @@ fn live(seeds: impl Iterator<Item = u64> + Send, climate: Climate, policies: &Po
 }
 
 #[test]
+#[allow(clippy::print_stdout, reason = "what was counted is for whoever asks for more worlds")]
 fn every_question_gets_one_answer_in_time_whatever_fails() {
     let policies = Policies::new("simulation");
     let first = number("SEED", 1);

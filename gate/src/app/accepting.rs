@@ -92,7 +92,7 @@ mod tests {
         drop(first);
         assert!(turn(&accepting, "one", "d-1", false).await.is_some());
         assert!(turn(&accepting, "announced", "d-1", true).await.is_some());
-        let full = accepting.turn("one", "d-1", false, |writing| Some(writing)).await;
+        let full = accepting.turn("one", "d-1", false, Some).await;
         assert_eq!(full.unwrap_err(), 0);
     }
 

@@ -251,18 +251,21 @@ impl Prune {
             return self.dry(&path, retention, now);
         }
         let pruned = journal::prune(&path, retention, now);
-        let (runs, before, after) = pruned.map_err(|error| match error {
-            JournalError::InUse { .. } => {
-                format!("{}, and prunes it by itself every hour, as `journal.keep` and `journal.max-size` say; `--dry-run` works beside it", told(&error))
-            }
-            other => told(&other),
+        let (runs, before, after) = pruned.map_err(|error| {
+            let in_use = matches!(error, JournalError::InUse { .. });
+            let more = if in_use {
+                ", and prunes it by itself every hour, as `journal.keep` and `journal.max-size` say; `--dry-run` works beside it"
+            } else {
+                ""
+            };
+            format!("{}{more}", told(&error))
         })?;
         match self.output {
             Output::Json => {
                 say_json(&json!({ "runs": runs, "bytes_before": before, "bytes": after }));
             }
             Output::Text => {
-                say(&format!("{runs} runs let go of: {before} bytes before, {after} now"))
+                say(&format!("{runs} runs let go of: {before} bytes before, {after} now"));
             }
         }
         Ok(OK)

@@ -66,7 +66,7 @@ impl Serve {
             Vault::new(aws, Arc::clone(&metrics))
         };
         let (file, profile) = (self.config.as_deref(), self.profile.as_deref());
-        let config = match config::load(file, profile, self.layer(), vault).await {
+        let config = match Box::pin(config::load(file, profile, self.layer(), vault)).await {
             Ok(config) => config,
             Err(error) => {
                 complain(&format!("error: {error}"));

@@ -440,7 +440,7 @@ fn a_disk_that_is_full_is_said_to_be_and_filled_no_further_until_there_is_room()
     let full = loop {
         number += 1;
         match database.together(&[Write::Accept(Box::new(accepted(&format!("d-{number}"))))]) {
-            Ok(outcomes) => assert!(outcomes[0].is_ok()),
+            Ok(outcomes) => assert_eq!(outcomes[0].as_ref().err().map(ToString::to_string), None),
             Err(error) => break error,
         }
     };

@@ -245,7 +245,9 @@ impl Balancing for SimAws {
                     vec![registered(&address(Green::Healthy, number), "healthy", None)]
                 }
                 Green::Absent => Vec::new(),
-                green => vec![registered(&address(green, number), "healthy", None)],
+                green @ (Green::Healthy | Green::Faulty | Green::Hangs | Green::Starved) => {
+                    vec![registered(&address(green, number), "healthy", None)]
+                }
             })
         }))
     }

@@ -22,8 +22,8 @@ fn question(trial: Trial, (kind, green): (Kind, Green), policies: &Policies) -> 
         trial: Some(trial),
     };
     let (world, _) = life::live(1, climate, &policies.0);
-    let question = world.lock().questions[0].clone();
-    question
+    let held = world.lock();
+    held.questions[0].clone()
 }
 
 /// The fallback comes within the margin and the minute before it, whatever is wrong.

@@ -338,9 +338,10 @@ pub(super) fn policies(folder: &Path) {
         write(&format!("{name}-service"), policy(&service, "", deadline));
     }
     for green in [Green::Healthy, Green::Faulty, Green::Hangs, Green::Starved, Green::Absent] {
-        let targets = match green {
-            Green::Absent => String::new(),
-            some => format!("targets: {{ green: [ \"http://{}:8080\" ] }}\n", address(some, 249)),
+        let targets = if green == Green::Absent {
+            String::new()
+        } else {
+            format!("targets: {{ green: [ \"http://{}:8080\" ] }}\n", address(green, 249))
         };
         let name = format!("approve-{green:?}").to_lowercase();
         write(&name, policy("applies-to: { pipeline: none }\n", &targets, "2h"));

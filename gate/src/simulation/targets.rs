@@ -74,15 +74,10 @@ impl Session {
         }
         let mut tick = TargetTick::default();
         for _ in 0..number {
-            let outcome = match like(target) {
-                Some(Green::Hangs) => Outcome::Timeout,
-                _ if self.world.chance(&target.id) < bad_share => Outcome::Status,
-                _ => Outcome::Ok,
-            };
-            let status = match outcome {
-                Outcome::Ok => Some(200),
-                Outcome::Status => Some(500),
-                _ => None,
+            let (outcome, status) = match like(target) {
+                Some(Green::Hangs) => (Outcome::Timeout, None),
+                _ if self.world.chance(&target.id) < bad_share => (Outcome::Status, Some(500)),
+                _ => (Outcome::Ok, Some(200)),
             };
             let latency = Duration::from_millis(12);
             tick.record(&Sample { latency, outcome, status, ..Sample::default() });

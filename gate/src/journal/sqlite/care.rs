@@ -243,7 +243,7 @@ fn used(connection: &Connection) -> rusqlite::Result<u64> {
 fn replays_otherwise(stored: Stored) -> bool {
     let record = record::of(stored);
     let facts = record.facts();
-    let again = replay(record.question.clone(), &facts, None);
+    let again = replay(record.question, &facts, None);
     let recorded = policies::replay::recorded(&facts).map(|(fell, _)| fell.decision);
     recorded.is_some_and(|recorded| again.fell.map(|fell| fell.decision) != Some(recorded))
 }
