@@ -1,6 +1,7 @@
 //! Every question there is: accepted once, conducted, told, shown, taken up again after a restart.
 
 mod overrides;
+mod resuming;
 
 use std::collections::HashMap;
 use std::pin::pin;
@@ -21,7 +22,7 @@ use crate::clock::Clock;
 use crate::config::{Mode, Settings};
 use crate::crash;
 use crate::intake::{Keys, Tokens};
-use crate::journal::{Accepted, Entry, Journal, JournalError, Listed, State, Stored};
+use crate::journal::{Accepted, Journal, JournalError, Listed, State};
 use crate::library::Library;
 use crate::record::{self, Record};
 use crate::resolve::Resolver;
@@ -32,11 +33,10 @@ use crate::signals::Desks;
 use crate::telemetry::Metrics;
 
 pub(crate) use overrides::Overridden;
+use resuming::replay;
 
 /// Runs at once. Beyond it whoever asks is told to come back: never accepted and dropped.
 pub(super) const RUNS_MAX: usize = 1000;
-/// AWS is asked for the time at a start for so long.
-const CLOCK_TIMEOUT: Duration = Duration::from_secs(5);
 /// Whoever asks is told to come back if its question is not on disk by then; if it is later, it is judged all the same.
 const ACCEPT_TIMEOUT: Duration = Duration::from_secs(5);
 /// On a stop, the journal gets this long: a disk that hangs must not keep gate from ending.
@@ -330,90 +330,6 @@ impl Gate {
         self.tasks.spawn(running.instrument(span));
     }
 
-    /// Takes up every question whose run is not over: the same facts lead to the same state, evidence
-    /// included, and what was under way goes on.
-    pub(crate) async fn resume(self: &Arc<Self>) -> Result<(), JournalError> {
-        let mut is_clock_asked = false;
-        for id in self.journal.unfinished_ids().await? {
-            match self.journal.load(&id).await {
-                Ok(Some(stored)) => {
-                    if !is_clock_asked && self.since_acceptance(&stored.accepted).is_none() {
-                        is_clock_asked = true;
-                        self.ask_the_time().await;
-                    }
-                    self.take_up(stored).await;
-                }
-                Ok(None) => {}
-                Err(error) => {
-                    self.metrics.lost("journal-question");
-                    let error = &error as &dyn std::error::Error;
-                    error!(error, evaluation = id, "a question cannot be read; it is not answered");
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Time since acceptance, but never before the newest entry: by the machine's uptime, or where it has been
-    /// started again since, or it is another one, by AWS's clock.
-    fn elapsed(&self, stored: &Stored) -> Duration {
-        let then = stored.accepted.accepted_unix_millis;
-        let now = || self.clouds.home().unix_millis();
-        let by_clock = || Duration::from_millis(now().saturating_sub(then));
-        let newest = stored.entries.last().map_or(0, |(at, _)| at.as_millis());
-        let elapsed = self.since_acceptance(&stored.accepted).unwrap_or_else(by_clock);
-        elapsed.max(Duration::from_millis(newest))
-    }
-
-    /// The same by the machine's uptime.
-    fn since_acceptance(&self, accepted: &Accepted) -> Option<Duration> {
-        self.clock.since_boot()?.since(accepted.accepted_since_boot.as_ref()?)
-    }
-
-    /// Of AWS, where questions were accepted on another boot or another machine: whatever it answers tells the time.
-    async fn ask_the_time(&self) {
-        let asked = timeout(CLOCK_TIMEOUT, self.clouds.home().caller()).await;
-        if !matches!(asked, Ok(Ok(_))) {
-            warn!(
-                "AWS does not tell the time; how long questions wait is taken from this machine's clock"
-            );
-        }
-    }
-
-    /// Takes up one question where its facts leave it.
-    pub(super) async fn take_up(self: &Arc<Self>, stored: Stored) {
-        let elapsed = self.elapsed(&stored);
-        if stored.unreadable > 0 {
-            self.metrics.lost("journal-entry");
-            error!(
-                evaluation = stored.accepted.question.id,
-                entries = stored.unreadable,
-                "entries cannot be read; resuming without them"
-            );
-        }
-        let (mut run, accepted) = replay(stored);
-        let id = accepted.question.id.clone();
-        if run.phase() == Phase::Done {
-            if let Err(error) = self.journal.close(&id).await {
-                // The next start finds it so again.
-                let error = &error as &dyn std::error::Error;
-                warn!(error, evaluation = id, "a run is over, but not marked so");
-            }
-            return;
-        }
-        info!(evaluation = id, phase = run.phase().name(), "resuming");
-        let origin = Instant::now().checked_sub(elapsed).unwrap_or_else(Instant::now);
-        let at = policies::Moment::ZERO.after(elapsed);
-        let first = run.step(Event::Resumed, at);
-        let outbox = self.outbox(&id);
-        crash::at("resumed-unwritten");
-        // Not waited for: what happens next is written after it, and a disk that cannot be written keeps nobody from
-        // being answered.
-        outbox.keep(at, Entry::Fact { fact: Event::Resumed });
-        crash::at("resumed-written");
-        self.begin(accepted, run, first, origin, outbox);
-    }
-
     fn outbox(&self, id: &str) -> Outbox {
         Outbox::new(id.to_owned(), Arc::clone(&self.journal), self.backlog.clone())
     }
@@ -584,24 +500,6 @@ impl Gate {
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Live>> {
         self.runs.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// A run brought to where its entries leave it. A decision on disk stands, whatever this version of
-/// gate would make of the same facts.
-fn replay(stored: Stored) -> (Run, Accepted) {
-    let Stored { accepted, entries, .. } = stored;
-    let mut run = Run::new(accepted.question.clone());
-    for (at, entry) in entries {
-        match entry {
-            Entry::Fact { fact } => drop(run.step(fact, at)),
-            Entry::Decided { decision } if run.decision() != Some(&decision) => {
-                warn!(evaluation = accepted.question.id, "the decision on disk differs and stands");
-                drop(run.settle(decision, at));
-            }
-            Entry::Decided { .. } => {}
-        }
-    }
-    (run, accepted)
 }
 
 fn log_end(report: &Report) {

@@ -6,6 +6,8 @@ use super::*;
 use policies::{Answer, ArmTick, Basis, Delivery, Event, Outcome, Sample, TargetTick, Tick};
 use sqlite::Write;
 
+mod damage;
+
 /// A journal in a folder of its own, removed with it.
 struct Place(PathBuf);
 
@@ -449,127 +451,4 @@ fn a_disk_that_is_full_is_said_to_be_and_filled_no_further_until_there_is_room()
     database.limit_pages(None);
     let again = Write::Accept(Box::new(accepted(&format!("d-{number}"))));
     assert!(database.together(&[again]).unwrap()[0].as_ref().unwrap());
-}
-
-/// A journal of forty questions with six entries each, put away, as bytes.
-async fn forty(place: &Place) -> Vec<u8> {
-    let journal = Embedded::open(&place.path()).unwrap();
-    for number in 0..40 {
-        let id = format!("d-{number}");
-        journal.accept(accepted(&id)).await.unwrap();
-        for (at, entry) in entries() {
-            journal.append(&id, at, entry).await.unwrap();
-        }
-    }
-    journal.end().await.unwrap();
-    std::fs::read(place.path()).unwrap()
-}
-
-#[tokio::test]
-async fn whatever_page_is_garbled_the_rest_is_read_and_taken_up() {
-    const PAGE: usize = 4096;
-    let place = Place::new("garbled");
-    let sound = forty(&place).await;
-    let mut most_lost = 0;
-    for page in 0..sound.len() / PAGE {
-        let mut garbled = sound.clone();
-        let bytes = &mut garbled[page * PAGE..(page + 1) * PAGE];
-        bytes.iter_mut().zip(0_u8..=250).for_each(|(byte, with)| *byte ^= with | 0x81);
-        std::fs::write(place.path(), &garbled).unwrap();
-        let opened = Embedded::open(&place.path());
-        if page == 0 {
-            let refused = crate::cli::story(&opened.unwrap_err());
-            assert!(refused.contains("file is not a database"), "{refused}");
-            assert!(refused.contains("moved aside"), "{refused}");
-            continue;
-        }
-        let Ok(journal) = opened else { continue };
-        let stored = journal.unfinished().await.unwrap_or_default();
-        let entries: usize = stored.iter().map(|stored| stored.entries.len()).sum();
-        most_lost = most_lost.max(240 - entries);
-        let looked = Archive::open(&place.path()).and_then(|archive| archive.look());
-        if let Ok(looked) = &looked {
-            assert!(entries == 240 || !looked.faults.is_empty(), "page {page}: {looked:?}");
-        }
-        // It may fail, and says so; it must not hang or panic.
-        drop(journal.append("d-1", Moment::ZERO, Entry::Fact { fact: Event::Woke }).await);
-        journal.end().await.unwrap();
-    }
-    assert!(most_lost > 0);
-}
-
-#[tokio::test]
-async fn a_journal_that_is_cut_short_is_read_as_far_as_it_goes_or_refused() {
-    let place = Place::new("cut");
-    let sound = forty(&place).await;
-    for part in 0..16 {
-        std::fs::write(place.path(), &sound[..sound.len() * part / 16 + 100]).unwrap();
-        match Embedded::open(&place.path()) {
-            Ok(journal) => {
-                drop(journal.unfinished().await);
-                journal.end().await.unwrap();
-            }
-            Err(refused) => assert!(matches!(refused, JournalError::Open { .. }), "{refused}"),
-        }
-    }
-}
-
-#[tokio::test]
-async fn of_a_log_that_is_torn_everything_before_the_tear_stands() {
-    let place = Place::new("log");
-    let other = Place::new("log-torn");
-    let journal = Embedded::open(&place.path()).unwrap();
-    journal.accept(accepted("one")).await.unwrap();
-    for number in 0..20 {
-        let at = Moment::from_millis(number);
-        journal.append("one", at, Entry::Fact { fact: Event::Woke }).await.unwrap();
-    }
-    let read = |ending: &str| std::fs::read(place.0.join(format!("journal.db{ending}"))).unwrap();
-    let (main, log) = (read(""), read("-wal"));
-    let mut seen = Vec::new();
-    for tear in (0..=20).map(|part| log.len() * part / 20) {
-        for garbled in [false, true] {
-            let mut torn = log.clone();
-            if garbled {
-                torn[tear.min(log.len() - 1)..].iter_mut().for_each(|byte| *byte = !*byte);
-            } else {
-                torn.truncate(tear);
-            }
-            let write = |ending: &str, bytes: &[u8]| {
-                std::fs::write(other.0.join(format!("journal.db{ending}")), bytes).unwrap();
-            };
-            drop(std::fs::remove_file(other.0.join("journal.db-shm")));
-            write("", &main);
-            write("-wal", &torn);
-            // Before the first frames there is not even a table.
-            let Ok(journal) = Embedded::open(&other.path()) else { continue };
-            let stored = journal.unfinished().await.unwrap();
-            assert!(stored.iter().all(|stored| stored.unreadable == 0));
-            seen.push(stored.first().map_or(0, |stored| stored.entries.len()));
-            journal.end().await.unwrap();
-        }
-    }
-    assert_eq!(seen.iter().max(), Some(&20));
-    assert!(seen.is_sorted_by(|one, other| other + 1 >= *one), "{seen:?}");
-}
-
-#[tokio::test]
-async fn a_write_that_hangs_is_said_to_and_reading_goes_on() {
-    let place = Place::new("hangs");
-    let journal = Embedded::open(&place.path()).unwrap();
-    journal.accept(accepted("one")).await.unwrap();
-    let held = sqlite::hold(&place.path());
-    let writing = journal.clone();
-    let writing = tokio::spawn(async move { writing.accept(accepted("two")).await });
-    let told = loop {
-        if let Some(told) = journal.state().trouble {
-            break told;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    };
-    assert!(told.contains("has been waiting for the disk"), "{told}");
-    assert!(journal.load("one").await.unwrap().is_some());
-    drop(held);
-    assert!(writing.await.unwrap().unwrap());
-    assert_eq!(journal.state().trouble, None);
 }
