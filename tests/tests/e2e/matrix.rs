@@ -173,10 +173,13 @@ pub(crate) fn told(outcome: &Value) -> [&str; 3] {
     found.map(|value| value.as_str().unwrap_or("none"))
 }
 
-/// Checks that a gate's metrics have this line.
+/// Waits until a gate's metrics have this line.
 pub(crate) async fn check_metric(gate: &Gate, line: &str) {
-    let metrics = tests::http::get(&format!("{}/metrics", gate.admin())).await.unwrap().text;
-    assert!(metrics.contains(line), "{line} is not in {metrics}");
+    let metrics =
+        async || tests::http::get(&format!("{}/metrics", gate.admin())).await.unwrap().text;
+    // A message that was sent a moment ago may still be on its way.
+    let there = eventually(LIMIT, async || metrics().await.contains(line).then_some(()));
+    assert!(there.await.is_some(), "{line} is not in {}", metrics().await);
 }
 
 /// Stage and basis of each question of a deployment.
