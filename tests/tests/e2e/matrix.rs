@@ -82,15 +82,22 @@ pub(crate) async fn throttle(access_key: &str) {
 
 /// Checks that no call got through without having been throttled, and that one answer did.
 pub(crate) async fn check_throttled(access_key: &str, answer: Option<&str>) {
-    let mut tries = std::collections::BTreeMap::<String, [u64; 2]>::new();
-    for call in AWS.all_requests(access_key).await {
-        let throttled = call["error"] == "ThrottlingException";
-        let operation = call["operation"].as_str().unwrap().to_owned();
-        tries.entry(operation).or_default()[usize::from(throttled)] += 1;
-    }
-    for (operation, [_, throttled]) in &tries {
-        assert!(*throttled == THROTTLED, "{operation}: {tries:?}");
-    }
+    // How often each call went through, and how often it did not.
+    let tries = async || {
+        let mut tries = std::collections::BTreeMap::<String, [u64; 2]>::new();
+        for call in AWS.all_requests(access_key).await {
+            let throttled = call["error"] == "ThrottlingException";
+            let operation = call["operation"].as_str().unwrap().to_owned();
+            tries.entry(operation).or_default()[usize::from(throttled)] += 1;
+        }
+        tries
+    };
+    // What comes after the answer, the message that is let go of, may still be tried.
+    let all = eventually(LIMIT, async || {
+        let tries = tries().await;
+        tries.values().all(|[_, throttled]| *throttled == THROTTLED).then_some(tries)
+    });
+    let Some(tries) = all.await else { panic!("{access_key}: {:?}", tries().await) };
     if let Some(answer) = answer {
         assert_eq!(tries.get(answer).map(|[through, _]| *through), Some(1), "{tries:?}");
     }
