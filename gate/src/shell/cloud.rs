@@ -195,7 +195,11 @@ impl CloudCase {
     /// Writes it down, or has it kept. What cannot be written in time is still judged and answered: silence would cost
     /// more than a gap.
     async fn write(&self, at: Moment, entry: Entry) -> Written {
-        let written = self.outbox.write(at, entry).await;
+        self.counted(self.outbox.write(at, entry).await)
+    }
+
+    /// Counts what never will be on disk, unless another gate writes it there.
+    fn counted(&self, written: Written) -> Written {
         if written == Written::Dropped && !self.outbox.lost.is_cancelled() {
             self.metrics.lost("journal-entry");
         }
@@ -395,7 +399,8 @@ impl Case for CloudCase {
             crash::at("decision-unwritten");
             let entry = Entry::Decided { decision: decision.clone() };
             let patience = if self.shares { DECISION_PATIENCE } else { Duration::ZERO };
-            if self.outbox.decide(at, entry, patience).await != Written::Dropped {
+            let written = self.outbox.decide(at, entry, patience).await;
+            if self.counted(written) != Written::Dropped {
                 crash::at("decision-written");
                 self.memory().decision = Some(decision.clone());
             }
