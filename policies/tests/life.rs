@@ -172,7 +172,7 @@ fn every_phase_knows_what_to_do_with_every_event() {
         vetoing + ticked = vetoing: nothing
         vetoing + read = vetoing: nothing
         vetoing + woke = vetoing: nothing
-        vetoing + ended = done: stop-probing, close
+        vetoing + ended = vetoing: nothing
         vetoing + delivered = done: stop-probing, close
         vetoing + undelivered = vetoing: veto
         vetoing + resumed = vetoing: veto

@@ -77,8 +77,8 @@ fn one_that_came_too_late_is_told_too() {
     assert_eq!(names, ["notify", "close"]);
 }
 
-#[test]
-fn a_veto_is_told_once_it_is_delivered() {
+/// A run that waits for its veto to be delivered.
+fn vetoing() -> Run {
     let mut run = decided(&policy(&format!("[ {{ sns: \"{TOPIC}\" }} ]")), Outcome::Ok);
     assert_eq!(told(&run.step(confirmed(), at(92))), [TOPIC]);
     let broken = |index| tick(index, &[(Outcome::Refused, 40)], &[(Outcome::Ok, 40)]);
@@ -86,9 +86,24 @@ fn a_veto_is_told_once_it_is_delivered() {
     assert_eq!(told(&run.step(broken(41), at(96))), [""; 0]);
     assert_eq!(run.phase(), Phase::Vetoing);
     assert_eq!(told(&run.step(Event::Resumed, at(97))), [""; 0]);
-    let stopped = Event::Delivered { delivery: Delivery::Stopped };
-    assert_eq!(told(&run.step(stopped, at(98))), [TOPIC]);
-    assert_eq!(run.phase(), Phase::Done);
+    // A look that was under way says nothing of the veto.
+    assert_eq!(told(&run.step(Event::Ended { status: "Stopped".into() }, at(97))), [""; 0]);
+    assert_eq!(run.phase(), Phase::Vetoing);
+    run
+}
+
+#[test]
+fn a_veto_is_told_once_it_is_delivered_or_there_is_nothing_left_to_stop() {
+    let check = |delivery: Delivery, over: &str| {
+        let mut run = vetoing();
+        assert_eq!(told(&run.step(Event::Delivered { delivery }, at(98))), [TOPIC]);
+        assert_eq!(run.phase(), Phase::Done);
+        let watch = run.report().watch.expect("it was watched");
+        assert_eq!(watch.ended.as_deref(), Some(over));
+        assert_eq!(told(&run.step(confirmed(), at(99))), [""; 0]);
+    };
+    check(Delivery::Stopped, "veto deployment stopped with rollback");
+    check(Delivery::AlreadyCompleted, "veto already completed");
 }
 
 #[test]

@@ -108,6 +108,12 @@ impl Run {
     /// Everything that can happen after the answer.
     pub(super) fn answered(&mut self, event: Event) -> Vec<Action> {
         match (self.phase, event) {
+            // A look that was under way when the veto was decided: whether the deployment ended by the veto or
+            // before it is known to whoever sends it.
+            (Phase::Vetoing, Event::Ended { status }) => {
+                self.timeline.note(self.now, format!("the deployment is {status}"));
+                Vec::new()
+            }
             (_, Event::Ended { status }) => self.end_watch(format!("the deployment is {status}")),
             // A veto under way is brought to its end, whoever else judges.
             (Phase::Watching, Event::TakenOver) => {
