@@ -27,7 +27,8 @@ use crate::library::Library;
 use crate::record::{self, Record};
 use crate::resolve::Resolver;
 use crate::shell::{
-    Backlog, CloudCase, Conduct, Conducted, Memory, Notifier, Outbox, Probing, Vault, conduct,
+    Backlog, CloudCase, Conduct, Conducted, Memory, Notifier, Outbox, Probing, Turns, Vault,
+    conduct,
 };
 use crate::signals::Desks;
 use crate::telemetry::Metrics;
@@ -79,6 +80,7 @@ pub(crate) struct Gate {
     accepting: Accepting,
     backlog: Backlog,
     desks: Arc<Desks>,
+    turns: Arc<Turns>,
     tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
 }
@@ -138,6 +140,7 @@ impl Gate {
             accepting: Accepting::default(),
             backlog: Backlog::default(),
             desks: Arc::default(),
+            turns: Arc::default(),
             tasks,
             stop,
         }
@@ -283,6 +286,7 @@ impl Gate {
             notifier: self.notifier.clone(),
             metrics: Arc::clone(&self.metrics),
             desks: Arc::clone(&self.desks),
+            turns: Arc::clone(&self.turns),
             memory: Mutex::new(Memory::after(run_decision)),
             began: Notify::new(),
         });

@@ -10,7 +10,7 @@ use probes::Invoker;
 use tokio::sync::Notify;
 use tracing::{debug, warn};
 
-use super::{Case, Doing, Notifier, Outbox, Vault, Written, sendable};
+use super::{Case, Doing, Notifier, Outbox, Turns, Vault, Written, sendable};
 use crate::ask::{Ask, Subject};
 use crate::aws::codedeploy::{NOT_READY, READY};
 use crate::aws::pipelines::Approval;
@@ -44,6 +44,8 @@ pub(crate) struct CloudCase {
     pub(crate) metrics: Arc<Metrics>,
     /// Shared by all questions.
     pub(crate) desks: Arc<Desks>,
+    /// Shared by all questions.
+    pub(crate) turns: Arc<Turns>,
     pub(crate) memory: Mutex<Memory>,
     /// Told when probing begins.
     pub(crate) began: Notify,
@@ -311,6 +313,8 @@ impl Case for CloudCase {
             // While it is watched, a deployment is between its hooks most of the time.
             let watched = !self.accepted.asked.ask.waits() || self.memory().answering;
             let purpose = if watched { Purpose::Watch } else { Purpose::Question };
+            let known = self.memory().resolution.is_some();
+            let _turn = self.turns.take(known).await;
             let aws = self.aws().await;
             match self.resolver.resolve(aws.as_ref(), purpose).await {
                 Ok(Resolved::Deployment(mut deployment)) => {

@@ -163,7 +163,10 @@ pub(super) fn no_targets(waited: Duration, answer: Answer, nameless: bool) -> St
 
 /// The deployment could not be resolved.
 pub(super) fn unresolved(trouble: Option<&Trouble>, now: Moment, answer: Answer) -> String {
-    let cause = trouble.map_or("AWS did not answer", |trouble| trouble.what.as_str());
+    let cause = trouble.map_or(
+        "nothing was heard of it, for AWS did not answer or too many others came first",
+        |trouble| trouble.what.as_str(),
+    );
     format!(
         "the deployment could not be resolved in {}: {cause}; answering {answer} by the setting `unmatched`",
         spell(now.since(Moment::ZERO))

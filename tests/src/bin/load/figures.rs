@@ -11,7 +11,9 @@ pub fn quantile(sorted: &[Duration], share: f64) -> Duration {
 /// The sum of a counter over its labels that hold this text.
 pub fn counter(metrics: &str, name: &str, label: &str) -> f64 {
     let of = metrics.lines().filter(|line| line.starts_with(name) && line.contains(label));
-    of.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    // The sum of nothing is -0.
+    of.filter_map(|line| line.rsplit(" ").next()?.parse::<f64>().ok())
+        .fold(0.0, |sum, one| sum + one)
 }
 
 /// How many of a histogram's values are at most each bound, in order.

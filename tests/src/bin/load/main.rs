@@ -28,6 +28,10 @@ struct Load {
     /// Said in the page of the build.
     #[arg(long, global = true, default_value = "debug")]
     build: String,
+    /// Percent of AWS's quotas that gate may take. There is no AWS here, so that what is measured is gate and not how far
+    /// the quotas of an account go: 50 shows that.
+    #[arg(long, global = true, default_value_t = 10_000)]
+    quota_share: u32,
     #[command(subcommand)]
     what: What,
 }
@@ -54,7 +58,7 @@ enum What {
 #[tokio::main(worker_threads = 2)]
 async fn main() -> ExitCode {
     let load = Load::parse();
-    let place = || Place::new(load.gate.clone());
+    let place = || Place::new(load.gate.clone(), load.quota_share);
     let good = match &load.what {
         What::Bench { page } => {
             let began = Instant::now();
@@ -64,7 +68,14 @@ async fn main() -> ExitCode {
             eprintln!("{steady:#?}");
             let beyond = beyond::run(&mut place().await).await;
             eprintln!("{beyond:#?}");
-            let written = Page { burst, steady, beyond, build: load.build, took: began.elapsed() };
+            let written = Page {
+                burst,
+                steady,
+                beyond,
+                build: load.build,
+                quota_share: load.quota_share,
+                took: began.elapsed(),
+            };
             print!("{written}");
             if let Some(path) = page {
                 std::fs::write(path, written.to_string()).expect("the page can be written");

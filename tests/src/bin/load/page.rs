@@ -19,6 +19,8 @@ pub struct Page {
     pub steady: Steady,
     pub beyond: Beyond,
     pub build: String,
+    /// Percent of AWS's quotas.
+    pub quota_share: u32,
     pub took: Duration,
 }
 
@@ -86,14 +88,14 @@ fn held(f: &mut fmt::Formatter<'_>, what: &str, held: &Most) -> fmt::Result {
 
 impl fmt::Display for Page {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { burst, steady, beyond, build, took } = self;
+        let Self { burst, steady, beyond, build, quota_share, took } = self;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
         let load = load.split(' ').next().unwrap_or("unknown");
         writeln!(f, "# Gate under load\n")?;
         writeln!(
             f,
-            "Written by `make load` ({} s) of the {build} build. Gate, the AWS it talks to, all its targets and who asks share\n{cores} cores; the load average at the end was {load}. Each part has a gate of its own, with a journal on disk.\n",
+            "Written by `make load` ({} s) of the {build} build. Gate, the AWS it talks to, all its targets and who asks share\n{cores} cores; the load average at the end was {load}. Each part has a gate of its own, with a journal on disk,\nand may take {quota_share} % of AWS's quotas, which are no part of this.\n",
             took.as_secs()
         )?;
         writeln!(f, "| promised | measured | holds |\n| --- | --- | --- |")?;

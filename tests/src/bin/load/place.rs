@@ -57,13 +57,14 @@ pub struct Place {
 
 impl Place {
     /// A gate that has just started.
-    pub async fn new(program: Option<PathBuf>) -> Self {
+    pub async fn new(program: Option<PathBuf>, quota_share: u32) -> Self {
         let pace = Pace { limit: LIMIT, queue_second: Duration::from_secs(1) };
         let cloud = Cloud::start(pace).await;
         let settings = format!("intake: {{ queue: \"{}\" }}\n", cloud.queue_url());
         let mut gate = Gate::new(&cloud.endpoint, "load")
             .settings(&settings)
             .env("GATE_LOG", "warn")
+            .env("GATE_AWS_QUOTA_SHARE", &quota_share.to_string())
             .env("HOOK_KEY", KEY)
             .env("GATE_HOOKS_KEYS", "env:HOOK_KEY");
         for (application, policy) in POLICIES {
