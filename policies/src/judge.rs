@@ -327,13 +327,13 @@ impl Judge {
     pub fn standing(&self, now: Moment, silence: Silence, seen_enough: bool) -> Standing {
         let deciding = || self.objectives.iter().enumerate().filter(|(_, o)| !o.objective.observe);
         let conditions = || deciding().filter(|(_, o)| o.objective.measure.is_condition());
-        let broken = conditions().find(|(_, o)| o.verdict(now) == Verdict::Broken);
+        let broken = conditions().find(|(_, o)| o.verdict() == Verdict::Broken);
         if let Some((objective, _)) = broken {
             return Standing::Rollback { objective, basis: Basis::Condition };
         }
         let missing = |o: &Judged| o.missing(now, self.awaits, silence);
         let excused = |o: &Judged| self.excused(o, now, silence);
-        let hold = conditions().all(|(_, o)| o.verdict(now) == Verdict::Kept || excused(o));
+        let hold = conditions().all(|(_, o)| o.verdict() == Verdict::Kept || excused(o));
         let leaning = self.standing_evidence(now, silence).leaning(self.rates, seen_enough && hold);
         if leaning == Leaning::Rollback {
             return Standing::Rollback { objective: self.worst_place(), basis: Basis::Proven };

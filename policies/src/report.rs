@@ -260,7 +260,7 @@ pub struct Note {
 }
 
 impl ObjectiveReport {
-    pub(crate) fn of(judged: &Judged, now: Moment) -> Self {
+    pub(crate) fn of(judged: &Judged) -> Self {
         let evidence = judged.evidence();
         let objective = &judged.objective;
         let shown = evidence.shown();
@@ -268,7 +268,7 @@ impl ObjectiveReport {
         let interval = if limits.is_some() { interval_of(judged) } else { None };
         Self {
             name: objective.name.clone(),
-            verdict: judged.verdict(now),
+            verdict: judged.verdict(),
             counts: ObjectiveCounts { bad: judged.bad, total: judged.total },
             evidence: ObjectiveEvidence {
                 log_rollback: shown.rollback,
@@ -282,13 +282,13 @@ impl ObjectiveReport {
             },
             share: (!objective.measure.is_condition()).then_some(judged.share),
             observe: objective.observe,
-            text: sentence(judged, now),
+            text: sentence(judged),
         }
     }
 
     /// Every objective of a judge.
-    pub(crate) fn all(judge: &Judge, now: Moment) -> Vec<Self> {
-        judge.objectives().iter().map(|judged| Self::of(judged, now)).collect()
+    pub(crate) fn all(judge: &Judge) -> Vec<Self> {
+        judge.objectives().iter().map(Self::of).collect()
     }
 }
 

@@ -240,7 +240,7 @@ fn unhealthy_targets_stand_in_the_way_and_then_roll_back() {
     let objectives = format!(
         "{ERRORS}  - healthy-targets: {{ at-least: 100%, for: 30s }}\ndecide: {{ at-least: 3m }}\n"
     );
-    let with = |health: Option<&str>, ticks: u64| {
+    let looked = |health: Option<&str>, ticks: u64, looks: u64| {
         let mut run = Run::new(question());
         let mut green = target("10.0.0.2:80");
         green.health = health.map(str::to_owned);
@@ -254,12 +254,13 @@ fn unhealthy_targets_stand_in_the_way_and_then_roll_back() {
         for index in 0..ticks {
             let good = [(Outcome::Ok, 40)];
             run.step(tick(index, &good, &good), at(2 * index + 2));
-            if index % 5 == 4 {
+            if index % 5 == 4 && index / 5 < looks {
                 run.step(Event::Unchanged, at(2 * index + 2));
             }
         }
         told(&run)
     };
+    let with = |health: Option<&str>, ticks: u64| looked(health, ticks, u64::MAX);
     expect![[r#"
         continue, proven: every objective is kept after 3 min: `errors at most 1 %`: 0 of 3600 bad, `healthy targets at least 100 %` holds; evidence at least over 1000000:1 (continue at 100:1)
         would have continued as soon with at-most down to 0.077 % (`errors at most 1 %`)
@@ -276,6 +277,11 @@ fn unhealthy_targets_stand_in_the_way_and_then_roll_back() {
         rollback, no-data: no data: nothing was read for `healthy targets at least 100 %` for 50 s; answering rollback by the policy's `no-data` rule
         would have continued if no-data were continue
     "#]].assert_eq(&with(None, 300));
+    // Seen once, and AWS said nothing more: that it failed for 30 s is not known.
+    expect![[r#"
+        rollback, no-data: no data: nothing was read for `healthy targets at least 100 %` for 50 s; answering rollback by the policy's `no-data` rule
+        would have continued if no-data were continue
+    "#]].assert_eq(&looked(Some("unhealthy"), 300, 1));
 }
 
 #[test]

@@ -16,6 +16,8 @@ pub(super) struct Condition {
     lasting: Duration,
     state: State,
     failing_since: Option<Moment>,
+    /// The newest look: what failed then is not known to fail since.
+    looked: Moment,
     /// What was seen last, in words.
     pub(super) seen: String,
     /// Tasks that stopped by themselves.
@@ -32,7 +34,8 @@ enum State {
 impl Condition {
     pub(super) fn new(lasting: Duration) -> Self {
         let seen = "nothing was read yet".to_owned();
-        Self { lasting, state: State::Unknown, failing_since: None, seen, stopped: 0 }
+        let (state, looked) = (State::Unknown, Moment::ZERO);
+        Self { lasting, state, failing_since: None, looked, seen, stopped: 0 }
     }
 
     /// What was seen is too old to go by.
@@ -117,25 +120,26 @@ impl Condition {
     }
 
     fn becomes(&mut self, state: State, now: Moment) {
-        self.state = state;
+        (self.state, self.looked) = (state, now);
         self.failing_since = match state {
             State::Fails => Some(self.failing_since.unwrap_or(now)),
             State::Holds | State::Unknown => None,
         };
     }
 
-    /// Broken once it failed for long enough, Kept while it holds, else Unknown (design.md §6).
-    pub(super) fn verdict(&self, now: Moment) -> Verdict {
-        match (self.state, self.failing_since) {
+    /// Broken once it was seen to fail for long enough, Kept while it holds, else Unknown (design.md §6). By looks, not
+    /// by the time since: where AWS does not let gate look, nothing is known.
+    pub(super) fn verdict(&self) -> Verdict {
+        match (self.state, self.failing_for()) {
             (State::Holds, _) => Verdict::Kept,
-            (State::Fails, Some(since)) if now.since(since) >= self.lasting => Verdict::Broken,
+            (State::Fails, Some(failing)) if failing >= self.lasting => Verdict::Broken,
             (State::Fails | State::Unknown, _) => Verdict::Unknown,
         }
     }
 
-    /// For how long it has failed.
-    pub(super) fn failing_for(&self, now: Moment) -> Option<Duration> {
-        self.failing_since.map(|since| now.since(since))
+    /// For how long it was seen to fail.
+    pub(super) fn failing_for(&self) -> Option<Duration> {
+        self.failing_since.map(|since| self.looked.since(since))
     }
 }
 

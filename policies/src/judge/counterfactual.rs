@@ -5,19 +5,13 @@ use super::memory::{Look, Otherwise};
 use super::{Judge, Judged, Setting};
 use crate::deployment::Arm;
 use crate::evidence::numerics::count;
-use crate::moment::Moment;
 use crate::policy::{Counted, Limits, Measure, Signal};
 use crate::units::{percent, spell};
 use crate::verdict::Verdict;
 
 impl Judge {
     /// What would have kept this objective from rolling the release back.
-    pub(crate) fn instead_of_rollback(
-        &self,
-        judged: &Judged,
-        now: Moment,
-        seen_enough: bool,
-    ) -> Option<String> {
+    pub(crate) fn instead_of_rollback(&self, judged: &Judged, seen_enough: bool) -> Option<String> {
         let name = &judged.objective.name;
         match &judged.objective.measure {
             Measure::Share { signal: Signal::SlowerThan(_), limits } => {
@@ -64,7 +58,7 @@ impl Judge {
             }
             Measure::HealthyTargets { .. } | Measure::Alarms { .. } => {
                 let Engine::Condition(condition) = &judged.engine else { return None };
-                let failing = condition.failing_for(now)?;
+                let failing = condition.failing_for()?;
                 Some(format!(
                     "would have been watched on if for were above {} (`{name}`)",
                     spell(failing)
@@ -104,11 +98,11 @@ impl Judge {
     }
 
     /// What would have let an undecided release continue.
-    pub(crate) fn instead_of_undecided(&self, now: Moment) -> Option<String> {
+    pub(crate) fn instead_of_undecided(&self) -> Option<String> {
         let stands = |o: &&Judged| {
             !o.objective.observe
                 && o.objective.measure.is_condition()
-                && o.verdict(now) != Verdict::Kept
+                && o.verdict() != Verdict::Kept
         };
         if let Some(condition) = self.objectives.iter().find(stands) {
             let name = &condition.objective.name;

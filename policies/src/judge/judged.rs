@@ -279,9 +279,9 @@ impl Judged {
 
     /// What the evidence says of this objective by itself. Those that decide share α, so that one that is
     /// Broken has rolled the release back.
-    pub fn verdict(&self, now: Moment) -> Verdict {
+    pub fn verdict(&self) -> Verdict {
         if let Engine::Condition(condition) = &self.engine {
-            return condition.verdict(now);
+            return condition.verdict();
         }
         let evidence = self.evidence();
         let rates = self.setting.rates;

@@ -4,7 +4,6 @@ use super::Judged;
 use super::judged::Engine;
 use crate::evidence::interval;
 use crate::evidence::numerics::count;
-use crate::moment::Moment;
 use crate::policy::{Counted, Limits, Measure, Versus, objective::quantile_name};
 use crate::units::{percent, spell};
 use crate::verdict::{odds, odds_needed};
@@ -25,8 +24,8 @@ pub(crate) struct Sentence {
 }
 
 /// All of it in one line, with the odds at which this objective alone rolls back.
-pub(crate) fn sentence(judged: &Judged, now: Moment) -> String {
-    let Sentence { seen, against, kept } = say(judged, now);
+pub(crate) fn sentence(judged: &Judged) -> String {
+    let Sentence { seen, against, kept } = say(judged);
     let Some(against) = against else { return seen };
     let share = judged.suspect().map_or(1.0, |suspect| suspect.share);
     let needed = odds_needed(judged.setting().rates.false_rollback * judged.share * share);
@@ -34,12 +33,12 @@ pub(crate) fn sentence(judged: &Judged, now: Moment) -> String {
     format!("{seen}; evidence {against} (rollback at {needed}){kept}")
 }
 
-pub(crate) fn say(judged: &Judged, now: Moment) -> Sentence {
+pub(crate) fn say(judged: &Judged) -> Sentence {
     let evidence = judged.evidence();
     let worse = |what: &str| Some(format!("{} that {what}", odds(evidence.rollback)));
     let only = |seen: String| Sentence { seen, against: None, kept: None };
     match (&judged.engine, &judged.objective.measure) {
-        (Engine::Condition(condition), _) => only(match condition.failing_for(now) {
+        (Engine::Condition(condition), _) => only(match condition.failing_for() {
             Some(time) if !time.is_zero() => {
                 format!("{}; for {} now", condition.seen, spell(time))
             }

@@ -227,10 +227,7 @@ impl Continuous {
             reason: self.state.reason.clone(),
             objectives: self
                 .judged()
-                .map(|(judged, verdict)| ObjectiveReport {
-                    verdict,
-                    ..ObjectiveReport::of(judged, self.now)
-                })
+                .map(|(judged, verdict)| ObjectiveReport { verdict, ..ObjectiveReport::of(judged) })
                 .collect(),
             window: self.window.number,
             ticks: recent.ticks,
@@ -302,7 +299,7 @@ impl Continuous {
             Standing::Rollback { objective, .. } => {
                 let Some(judged) = judge.objective(objective) else { return };
                 let faults = self.window.faults();
-                let reason = reason::broken_by(judge, judged, &faults, self.now);
+                let reason = reason::broken_by(judge, judged, &faults);
                 // Together they may prove what none of them proves alone.
                 if let Some(held) = self.verdicts.get_mut(objective) {
                     *held = Verdict::Broken;
@@ -344,7 +341,7 @@ impl Continuous {
     /// Takes over what the window in force proves of each objective.
     fn note_verdicts(&mut self) {
         for (held, judged) in self.verdicts.iter_mut().zip(self.window.judge.objectives()) {
-            match judged.verdict(self.now) {
+            match judged.verdict() {
                 Verdict::Unknown => {}
                 proven @ (Verdict::Kept | Verdict::Broken) => *held = proven,
             }
@@ -354,7 +351,7 @@ impl Continuous {
     /// Leaves only what the window in force proves of each objective.
     fn forget_verdicts(&mut self) {
         for (held, judged) in self.verdicts.iter_mut().zip(self.window.judge.objectives()) {
-            *held = judged.verdict(self.now);
+            *held = judged.verdict();
         }
     }
 
@@ -380,7 +377,7 @@ impl Continuous {
                     self.window.judge.least_sure().map_or_else(String::new, |judged| format!(
                         "; least sure of `{}`: {}",
                         judged.objective.name,
-                        crate::judge::sentence(judged, self.now)
+                        crate::judge::sentence(judged)
                     ))
                 ),
             );

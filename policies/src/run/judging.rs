@@ -134,8 +134,8 @@ impl Run {
         Some(match judge.standing(self.now, self.silence, enough) {
             Standing::Rollback { objective, basis } => {
                 let judged = judge.objective(objective)?;
-                let reason = reason::broken(judge, judged, self.now);
-                let otherwise = judge.instead_of_rollback(judged, self.now, enough);
+                let reason = reason::broken(judge, judged);
+                let otherwise = judge.instead_of_rollback(judged, enough);
                 let name = judged.objective.name.clone();
                 self.decide_by(Answer::Rollback, basis, reason, Some(name), otherwise)
             }
@@ -183,7 +183,7 @@ impl Run {
         };
         let name = judge.least_sure().map(|judged| judged.objective.name.clone());
         let (name, otherwise) = if basis == Basis::Undecided {
-            (name, judge.instead_of_undecided(self.now))
+            (name, judge.instead_of_undecided())
         } else {
             (None, None)
         };

@@ -12,14 +12,14 @@ use crate::units::spell;
 use crate::verdict::{Verdict, odds, odds_needed};
 
 /// Rollback, proven or by a condition.
-pub(super) fn broken(judge: &Judge, judged: &Judged, now: Moment) -> String {
-    broken_by(judge, judged, &judge.arm(Arm::Green).total.faults(), now)
+pub(super) fn broken(judge: &Judge, judged: &Judged) -> String {
+    broken_by(judge, judged, &judge.arm(Arm::Green).total.faults())
 }
 
 /// The same where what went wrong was counted elsewhere.
-pub(super) fn broken_by(judge: &Judge, judged: &Judged, faults: &str, now: Moment) -> String {
+pub(super) fn broken_by(judge: &Judge, judged: &Judged, faults: &str) -> String {
     let name = &judged.objective.name;
-    let Sentence { seen, against, .. } = say(judged, now);
+    let Sentence { seen, against, .. } = say(judged);
     let faults = match judged.objective.measure.patience() {
         None if !faults.is_empty() => format!(": {faults}"),
         None | Some(_) => String::new(),
@@ -100,15 +100,13 @@ pub(super) fn undecided(judge: &Judge, policy: &Policy, now: Moment, answer: Ans
         ),
     };
     let least = judge.least_sure().map_or_else(String::new, |judged| {
-        format!("; least sure of `{}`: {}", judged.objective.name, sentence(judged, now))
+        format!("; least sure of `{}`: {}", judged.objective.name, sentence(judged))
     });
     let deciding = judge.objectives().iter().filter(|judged| !judged.objective.observe);
     let waiting: Vec<String> = deciding
         .filter(|judged| judged.objective.measure.is_condition())
-        .filter(|judged| judged.verdict(now) != Verdict::Kept)
-        .map(|judged| {
-            format!("; `{}` does not hold: {}", judged.objective.name, sentence(judged, now))
-        })
+        .filter(|judged| judged.verdict() != Verdict::Kept)
+        .map(|judged| format!("; `{}` does not hold: {}", judged.objective.name, sentence(judged)))
         .collect();
     let beside = if judge.blue_is_broken() {
         "; blue is broken too, and green is proven neither better nor worse"

@@ -43,7 +43,7 @@ impl Run {
         Some(WatchReport {
             windows: watching.window,
             false_rollback: watching.judge.rates().false_rollback,
-            objectives: ObjectiveReport::all(&watching.judge, self.now),
+            objectives: ObjectiveReport::all(&watching.judge),
             veto: watching.veto.as_ref().map(|veto| veto.reason.clone()),
             would_have_vetoed: watching.would_have_vetoed,
             ended: watching.ended.clone(),
@@ -68,7 +68,7 @@ impl Run {
             objective: decision.and_then(|decision| decision.objective.clone()),
             delivery: self.delivery.clone(),
             counterfactual: decision.and_then(|decision| decision.counterfactual.clone()),
-            objectives: judge.map(|judge| ObjectiveReport::all(judge, end)).unwrap_or_default(),
+            objectives: judge.map(ObjectiveReport::all).unwrap_or_default(),
             duration_seconds: end.since(Moment::ZERO).as_secs_f64(),
             deadline_seconds: self.deadline().since(Moment::ZERO).as_secs_f64(),
             held: self.hold_report(),

@@ -186,8 +186,8 @@ impl Run {
         let standing = watching.judge.standing(self.now, self.silence, true);
         let Standing::Rollback { objective, basis } = standing else { return Vec::new() };
         let Some(judged) = watching.judge.objective(objective) else { return Vec::new() };
-        let reason = reason::broken(&watching.judge, judged, self.now);
-        let counterfactual = watching.judge.instead_of_rollback(judged, self.now, true);
+        let reason = reason::broken(&watching.judge, judged);
+        let counterfactual = watching.judge.instead_of_rollback(judged, true);
         let objective = Some(judged.objective.name.clone());
         let decision =
             Decision { answer: Answer::Rollback, basis, reason, objective, counterfactual };
