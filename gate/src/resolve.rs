@@ -6,13 +6,15 @@ mod addresses;
 mod codedeploy;
 mod function;
 mod service;
+mod turns;
 
 use std::sync::{Arc, OnceLock};
 
 use policies::{Blame, Deployment, Trouble};
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 
 pub(crate) use self::codedeploy::is_rollback;
+pub(crate) use self::turns::{AllTurns, Turns};
 use crate::ask::Subject;
 use crate::aws::Aws;
 
@@ -33,6 +35,9 @@ pub(crate) struct Resolver {
     subject: Subject,
     /// Seconds that the traffic shift takes by its configuration.
     shift_seconds: OnceLock<Option<u64>>,
+    turns: Arc<Turns>,
+    /// It was resolved before.
+    found: OnceLock<()>,
     /// What real traffic is measured by, of green as it was last resolved.
     pub(crate) dimensions: Dimensions,
 }
@@ -115,8 +120,19 @@ pub(crate) enum Purpose {
 }
 
 impl Resolver {
-    pub(crate) fn new(subject: Subject) -> Self {
-        Self { subject, shift_seconds: OnceLock::new(), dimensions: Dimensions::default() }
+    pub(crate) fn new(subject: Subject, turns: Arc<Turns>) -> Self {
+        Self {
+            subject,
+            shift_seconds: OnceLock::new(),
+            turns,
+            found: OnceLock::new(),
+            dimensions: Dimensions::default(),
+        }
+    }
+
+    /// Waits until it may ask the load balancers. What needs none of them, a rollback, never waits.
+    async fn turn(&self) -> Option<OwnedSemaphorePermit> {
+        self.turns.take(self.found.get().is_some()).await
     }
 
     /// What it resolves.
@@ -150,6 +166,7 @@ impl Resolver {
             }
         };
         self.dimensions.settle();
+        self.found.get_or_init(|| ());
         Ok(resolved)
     }
 }

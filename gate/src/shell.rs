@@ -9,7 +9,6 @@ mod outbox;
 mod probing;
 mod run;
 mod secrets;
-mod turns;
 pub(crate) mod vault;
 
 pub(crate) use cloud::{CloudCase, Memory, trouble};
@@ -19,7 +18,6 @@ pub(crate) use outbox::{Backlog, Outbox, Written};
 pub(crate) use probing::{Probing, Ticks};
 pub(crate) use run::{Conduct, Conducted, Overruled, conduct};
 pub(crate) use secrets::{References, sendable};
-pub(crate) use turns::Turns;
 pub(crate) use vault::{SECRET_LIFETIME, Vault, is_kept_by_aws, now};
 
 use std::fmt;

@@ -412,7 +412,11 @@ impl Run {
 
     fn resolved_again(&mut self, deployment: Deployment) -> Vec<Action> {
         let mut actions = Vec::new();
+        let before = self.deadline();
         self.waits(&deployment);
+        if self.phase < Phase::Answering && self.deadline() < before {
+            actions.push(Action::WakeAt(self.deadline()));
+        }
         if let Some(before) = &self.deployment {
             for arm in [Arm::Green, Arm::Blue] {
                 if let Some(text) = changes(arm.name(), before.arm(arm), deployment.arm(arm)) {

@@ -11,8 +11,8 @@ mod common;
 use std::time::Duration;
 
 use common::{at, deployment, question, resolved_to, tick, trouble};
-use policies::run::margin;
-use policies::{Action, Answer, Delivery, Deployment, Event, Outcome, Phase, Question, Run};
+use policies::run::{RESOLVE_EVERY, margin};
+use policies::{Action, Answer, Delivery, Deployment, Event, Outcome, Phase, Question, Run, Stage};
 
 const POLICY: &str = "
 gate: v1
@@ -161,4 +161,68 @@ fn a_decision_that_cannot_be_delivered_is_given_up_at_the_limit() {
     assert_eq!(names(&again), ["answer"]);
     assert_eq!(names(&run.step(undelivered(), at(3600))), ["close"]);
     assert!(matches!(run.report().delivery, Some(Delivery::TooLate { .. })));
+}
+
+#[test]
+fn of_a_pipeline_nobody_can_say_who_waits_so_none_is_answered_late() {
+    for stage in [Stage::Approval, Stage::Invoke] {
+        let asked = || Deployment { stage, ..deployment() };
+        let mut run = judging(question(), asked());
+        run.step(Event::Resumed, at(4000));
+        let ended = run.step(resolved_to(asked(), POLICY), at(4001));
+        assert_eq!(names(&ended), ["stop-probing", "close"], "{stage}");
+        assert_eq!(run.decision(), None, "{stage}");
+    }
+}
+
+#[test]
+fn a_fallback_without_a_measurement_says_that_there_was_none() {
+    let check = |mut run: Run, last: Event, seconds: u64, expected: [&str; 2]| {
+        run.step(last, at(seconds));
+        let decision = run.decision().unwrap();
+        assert_eq!([decision.basis.name(), decision.reason.as_str()], expected);
+    };
+    // By gate's own clock it comes too late, by AWS's it does not.
+    let mut late = Run::new(question());
+    late.step(Event::Resumed, at(4000));
+    check(
+        late,
+        resolved_to(deployment(), POLICY),
+        4001,
+        [
+            "unresolved",
+            "nothing was measured: gate came to it 6.7 min after its time by gate's own clock; answering rollback by the setting `unmatched`",
+        ],
+    );
+    // AWS throttled for as long as the policy gives.
+    let mut throttled = Run::new(question());
+    throttled.step(Event::Unresolved { trouble: trouble(false) }, at(1));
+    throttled.step(resolved_to(deployment(), &POLICY.replace("1h", "2m")), at(180));
+    check(
+        throttled,
+        Event::Woke,
+        180,
+        [
+            "gate-trouble",
+            "nothing was measured in 3 min: not one tick of probes ended by then; before, GetDeployment of d-1 failed: Some; answering rollback by the policy's `undecided` rule",
+        ],
+    );
+}
+
+#[test]
+fn an_answer_that_nobody_takes_is_let_go_of_after_days_where_nothing_says_who_waits() {
+    let mut run = judging(Question { limit: None, ..question() }, deployment());
+    run.step(Event::Woke, at(3600));
+    let days = 3 * 24 * 3600;
+    let undelivered = || Event::Undelivered { trouble: trouble(true) };
+    assert_eq!(names(&run.step(undelivered(), at(days))), ["answer"]);
+    assert_eq!(names(&run.step(undelivered(), at(3600 + days))), ["close"]);
+}
+
+#[test]
+fn a_wait_that_is_heard_of_while_it_is_judged_brings_the_deadline_forward() {
+    let mut run = judging(Question { limit: None, ..question() }, deployment());
+    let waits = Deployment { waits_seconds: Some(600), ..deployment() };
+    let actions = run.step(resolved_to(waits, POLICY), at(20));
+    assert_eq!(actions, [Action::WakeAt(at(500)), Action::Resolve { after: RESOLVE_EVERY }]);
 }

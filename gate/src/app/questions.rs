@@ -25,10 +25,9 @@ use crate::intake::{Keys, Tokens};
 use crate::journal::{Accepted, Journal, JournalError, Listed, State};
 use crate::library::Library;
 use crate::record::{self, Record};
-use crate::resolve::Resolver;
+use crate::resolve::{AllTurns, Resolver};
 use crate::shell::{
-    Backlog, CloudCase, Conduct, Conducted, Memory, Notifier, Outbox, Probing, Turns, Vault,
-    conduct,
+    Backlog, CloudCase, Conduct, Conducted, Memory, Notifier, Outbox, Probing, Vault, conduct,
 };
 use crate::signals::Desks;
 use crate::telemetry::Metrics;
@@ -80,7 +79,7 @@ pub(crate) struct Gate {
     accepting: Accepting,
     backlog: Backlog,
     desks: Arc<Desks>,
-    turns: Arc<Turns>,
+    turns: AllTurns,
     tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
 }
@@ -140,7 +139,7 @@ impl Gate {
             accepting: Accepting::default(),
             backlog: Backlog::default(),
             desks: Arc::default(),
-            turns: Arc::default(),
+            turns: AllTurns::default(),
             tasks,
             stop,
         }
@@ -275,10 +274,11 @@ impl Gate {
             otel.kind = "server"
         );
         let lost = outbox.lost.clone();
+        let turns = self.turns.at(&accepted.asked.place);
         let case = Arc::new(CloudCase {
             accepted,
             clouds: self.clouds.clone(),
-            resolver: Resolver::new(subject),
+            resolver: Resolver::new(subject, turns),
             outbox,
             shares: self.shares(),
             library: Arc::clone(&self.library),
@@ -286,7 +286,6 @@ impl Gate {
             notifier: self.notifier.clone(),
             metrics: Arc::clone(&self.metrics),
             desks: Arc::clone(&self.desks),
-            turns: Arc::clone(&self.turns),
             memory: Mutex::new(Memory::after(run_decision)),
             began: Notify::new(),
         });

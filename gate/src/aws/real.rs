@@ -105,16 +105,16 @@ impl RealAws {
         if let Some(endpoint) = endpoint {
             loader = loader.endpoint_url(endpoint);
         }
-        Self::with(loader.load().await, None, share_percent, metrics)
+        let clock = identity::Clock::default();
+        Self::with(loader.load().await, None, (share_percent, clock), metrics)
     }
 
     fn with(
         config: SdkConfig,
         role: Option<String>,
-        share_percent: u32,
+        (share_percent, clock): (u32, identity::Clock),
         metrics: Arc<Metrics>,
     ) -> Self {
-        let clock = identity::Clock::default();
         /// A client of one service, whose answers are looked at for the time.
         macro_rules! client {
             ($service:ident) => {
@@ -169,8 +169,9 @@ impl RealAws {
                 aws_credential_types::provider::SharedCredentialsProvider::new(provider),
             );
         }
-        let share = self.budgets.share_percent();
-        Self::with(config.build(), role.map(str::to_owned), share, Arc::clone(&self.metrics))
+        // The time is the same everywhere: what one region said of it holds for the next, before it has said anything.
+        let common = (self.budgets.share_percent(), self.clock.clone());
+        Self::with(config.build(), role.map(str::to_owned), common, Arc::clone(&self.metrics))
     }
 
     /// Counts the call and puts a failure into our words.

@@ -148,6 +148,7 @@ async fn arms(
     target: &EcsTarget,
     deployment: &mut Deployment,
 ) -> Result<(), Trouble> {
+    let _turn = resolver.turn().await;
     let Some(green) = group(aws, target, "Green").await? else {
         if deployment.stage == Stage::Unknown {
             return Ok(());

@@ -108,6 +108,7 @@ async fn arms(
                 .to_owned(),
         );
     }
+    let _turn = resolver.turn().await;
     let green_facts = aws.target_group(&green_group).await.map_err(|error| trouble(&error))?;
     let blue_facts = match &blue_group {
         Some(group) => Some(aws.target_group(group).await.map_err(|error| trouble(&error))?),

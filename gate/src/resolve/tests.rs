@@ -24,7 +24,7 @@ async fn check_of(
 ) {
     let mut aws = FakeAws::new();
     change(&mut aws);
-    let shown = match Resolver::new(subject).resolve(&aws, purpose).await {
+    let shown = match Resolver::new(subject, Arc::default()).resolve(&aws, purpose).await {
         Ok(Resolved::Deployment(deployment)) => {
             let ids = |targets: &[Target]| {
                 let ids: Vec<&str> = targets.iter().map(|target| target.id.as_str()).collect();
@@ -124,7 +124,7 @@ async fn a_listener_is_asked_for_a_host_that_its_rule_takes() {
         for listener in aws.listeners.values_mut() {
             listener.hosts = vec![pattern.into(), "other.example.com".into()];
         }
-        let resolver = Resolver::new(Subject::CodeDeploy { id: "d-1".into() });
+        let resolver = Resolver::new(Subject::CodeDeploy { id: "d-1".into() }, Arc::default());
         let Ok(Resolved::Deployment(found)) = resolver.resolve(&aws, Purpose::Question).await
         else {
             panic!("not resolved");
@@ -392,7 +392,7 @@ async fn what_cloudwatch_calls_green_and_blue_comes_with_each_platform() {
         }
     };
     let measured = async |subject, aws: FakeAws| {
-        let resolver = Resolver::new(subject);
+        let resolver = Resolver::new(subject, Arc::default());
         resolver.resolve(&aws, Purpose::Question).await.unwrap();
         resolver.dimensions.now()
     };

@@ -4,13 +4,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use policies::{
-    Answer, Blame, Decision, Delivery, Deployment, Event, Moment, PolicyInForce, Report, Trouble,
+    Answer, Blame, Decision, Delivery, Deployment, Event, Moment, PolicyInForce, Report, Stage,
+    Trouble,
 };
 use probes::Invoker;
 use tokio::sync::Notify;
 use tracing::{debug, warn};
 
-use super::{Case, Doing, Notifier, Outbox, Turns, Vault, Written, sendable};
+use super::{Case, Doing, Notifier, Outbox, Vault, Written, sendable};
 use crate::ask::{Ask, Subject};
 use crate::aws::codedeploy::{NOT_READY, READY};
 use crate::aws::pipelines::Approval;
@@ -26,6 +27,9 @@ use crate::telemetry::Metrics;
 /// A decision that another gate could come to as well waits this long to be written before it is sent. What cannot be
 /// written at all is answered all the same: AWS takes the first answer alone, and silence would cost more.
 const DECISION_PATIENCE: Duration = Duration::from_secs(6);
+/// Before an answer is sent, or once it was not taken, it is looked for so long how things stand: the next try must not wait
+/// behind the reads of every other question.
+const LOOK_PATIENCE: Duration = Duration::from_secs(5);
 /// Whoever polls for an answer is taken to have gone if it has not come back after so long.
 const POLL_PATIENCE: Duration = Duration::from_secs(15 * 60);
 
@@ -44,8 +48,6 @@ pub(crate) struct CloudCase {
     pub(crate) metrics: Arc<Metrics>,
     /// Shared by all questions.
     pub(crate) desks: Arc<Desks>,
-    /// Shared by all questions.
-    pub(crate) turns: Arc<Turns>,
     pub(crate) memory: Mutex<Memory>,
     /// Told when probing begins.
     pub(crate) began: Notify,
@@ -65,6 +67,8 @@ pub(crate) struct Memory {
     answering: bool,
     /// AWS has begun to stop the deployment for us.
     stopping: bool,
+    /// The deployment was seen to wait for somebody to let it go on.
+    waited: bool,
 }
 
 impl Memory {
@@ -82,8 +86,8 @@ impl CloudCase {
     /// Once probing has begun, the same resolution again is a short fact: every ten seconds, for hours.
     fn or_unchanged(&self, resolved: Event) -> Event {
         let memory = self.memory();
-        let known = memory.probing && memory.resolution.as_ref() == Some(&resolved);
-        if known { Event::Unchanged } else { resolved }
+        let known = memory.resolution.as_ref().is_some_and(|known| says_the_same(known, &resolved));
+        if memory.probing && known { Event::Unchanged } else { resolved }
     }
 
     /// The policy for this deployment: as the folder is now, and later as it was then.
@@ -148,7 +152,9 @@ impl CloudCase {
             Err(error) if error.failure == Failure::Completed && self.memory().stopping => {
                 Ok(Event::Delivered { delivery: Delivery::Stopped })
             }
-            Err(error) if self.goes_back_already(aws.as_ref(), &error).await => {
+            Err(error)
+                if in_time(self.goes_back_already(aws.as_ref(), &error)).await == Some(true) =>
+            {
                 Ok(Event::Delivered { delivery: Delivery::AlreadyCompleted })
             }
             Err(error) if error.failure == Failure::Passing => Ok(undelivered(&error)),
@@ -225,8 +231,8 @@ impl CloudCase {
                     told => told,
                 }
             }
-            Ask::CodedeployReady { .. } => {
-                return self.stop().await.unwrap_or_else(|error| undelivered(&error));
+            Ask::CodedeployReady { deployment_id } => {
+                return self.stop_waiting(aws.as_ref(), deployment_id).await;
             }
             Ask::EcsPause { deployment_arn, hook_id, .. } => {
                 let told = aws.answer_pause(deployment_arn, hook_id, proceed).await;
@@ -276,6 +282,36 @@ impl CloudCase {
         undelivered(Blame::Aws, "whoever asked has not come back for the answer")
     }
 
+    /// Takes back a release that waits. One that does not wait any more was let go on by somebody else: stopping it would
+    /// undo what a person did.
+    async fn stop_waiting(&self, aws: &dyn Aws, deployment_id: &str) -> Event {
+        if !self.memory().stopping {
+            match in_time(aws.deployment(deployment_id)).await {
+                Some(Ok(found)) if found.status == READY => {}
+                Some(Ok(_goes_on)) => {
+                    return Event::Delivered { delivery: Delivery::AlreadyCompleted };
+                }
+                Some(Err(error)) => return undelivered(&error),
+                None => {
+                    let what = format!("GetDeployment of {deployment_id}: no answer in time");
+                    let trouble = Trouble { blame: Blame::Aws, lasting: false, what };
+                    return Event::Undelivered { trouble };
+                }
+            }
+        }
+        self.stop().await.unwrap_or_else(|error| undelivered(&error))
+    }
+
+    /// The status of a deployment that waited, and does not wait any more.
+    async fn waited(&self, aws: &dyn Aws) -> Option<String> {
+        let Ask::CodedeployReady { deployment_id } = &self.accepted.asked.ask else { return None };
+        if !self.memory().waited {
+            return None;
+        }
+        let found = aws.deployment(deployment_id).await.ok()?;
+        (found.status != READY).then_some(found.status)
+    }
+
     /// ECS has no error of its own for a pause that is over: the deployment is read again to find out.
     async fn pause_answered(&self, aws: &dyn Aws, told: Result<(), AwsError>) -> Event {
         let Ask::EcsPause { deployment_arn, hook_id, .. } = &self.accepted.asked.ask else {
@@ -288,7 +324,10 @@ impl CloudCase {
         if error.failure == Failure::Denied {
             return undelivered(&error);
         }
-        match aws.service_deployment(deployment_arn).await {
+        let Some(read) = in_time(aws.service_deployment(deployment_arn)).await else {
+            return Event::Undelivered { trouble: trouble(&error) };
+        };
+        match read {
             Ok(found) => {
                 let hook = found.hooks.iter().find(|hook| hook.id == *hook_id);
                 if !found.is_over() && hook.is_some_and(crate::aws::ecs::HookFacts::waits) {
@@ -313,17 +352,26 @@ impl Case for CloudCase {
             // While it is watched, a deployment is between its hooks most of the time.
             let watched = !self.accepted.asked.ask.waits() || self.memory().answering;
             let purpose = if watched { Purpose::Watch } else { Purpose::Question };
-            let known = self.memory().resolution.is_some();
-            let _turn = self.turns.take(known).await;
             let aws = self.aws().await;
-            match self.resolver.resolve(aws.as_ref(), purpose).await {
+            let resolved = self.resolver.resolve(aws.as_ref(), purpose).await;
+            let waits = matches!(&resolved, Ok(Resolved::Deployment(d)) if d.stage == Stage::Ready);
+            self.memory().waited |= waits;
+            if let (Purpose::Question, false, Some(status)) =
+                (purpose, waits, self.waited(aws.as_ref()).await)
+            {
+                return Event::Ended { status };
+            }
+            match resolved {
                 Ok(Resolved::Deployment(mut deployment)) => {
-                    // A wait that is known by its length alone began when it was announced.
+                    // A wait that is known by its length alone began when it was announced, also for a gate that
+                    // was restarted since.
                     if let (Ask::CodedeployReady { .. }, Some(waits)) =
                         (&self.accepted.asked.ask, deployment.waits_seconds.as_mut())
                     {
-                        let age = self.accepted.asked.age(self.accepted.accepted_unix_millis);
-                        *waits = waits.saturating_sub(age.as_secs());
+                        let now = aws.unix_millis();
+                        let since = self.accepted.asked.asked_unix_millis;
+                        let since = since.unwrap_or(self.accepted.accepted_unix_millis);
+                        *waits = waits.saturating_sub(now.saturating_sub(since) / 1000);
                     }
                     match self.policy(&deployment).await {
                         Ok(policy) => self.or_unchanged(Event::Resolved { deployment, policy }),
@@ -419,6 +467,22 @@ impl Case for CloudCase {
             crash::at("closed-written");
         })
     }
+}
+
+async fn in_time<T>(looking: impl Future<Output = T>) -> Option<T> {
+    tokio::time::timeout(LOOK_PATIENCE, looking).await.ok()
+}
+
+/// Whether two resolutions differ by nothing but how long whoever asks waits: that is less each time, and was said.
+fn says_the_same(one: &Event, other: &Event) -> bool {
+    let without_wait = |event: &Event| {
+        let mut event = event.clone();
+        if let Event::Resolved { deployment, .. } = &mut event {
+            deployment.waits_seconds = None;
+        }
+        event
+    };
+    without_wait(one) == without_wait(other)
 }
 
 /// CodeDeploy will not end a wait: somebody else has, unless the deployment waits all the same.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::Run;
 use super::judging::other_rule;
+use super::watching::WATCH_MAX;
 use crate::decision::{Answer, Basis, Decision};
 use crate::event::{Action, Delivery, Trouble};
 use crate::moment::Moment;
@@ -112,7 +113,8 @@ impl Run {
         }
         let reason = trouble.what.clone();
         self.trouble = Some(trouble);
-        if self.is_out_of_patience() {
+        // Where nothing says how long whoever asked waits, nobody waits for days.
+        if self.is_out_of_patience() || self.now.since(self.decided_at) >= WATCH_MAX {
             return self.delivered(Delivery::TooLate { reason });
         }
         self.failures = self.failures.saturating_add(1);

@@ -170,6 +170,10 @@ impl Run {
             (_, None) => return self.give_up_resolving(),
         };
         let answer = policy.decide.undecided;
+        if self.next_tick == 0 {
+            let reason = reason::unmeasured(self.trouble.as_ref(), self.now, answer);
+            return self.decide(answer, Basis::GateTrouble, reason);
+        }
         let basis = if self.trouble_ticks > self.judged_ticks {
             Basis::GateTrouble
         } else {

@@ -4,9 +4,12 @@
 use std::time::Duration;
 
 use super::Run;
+use crate::decision::Basis;
+use crate::deployment::Stage;
 use crate::event::{Action, Delivery, Event};
 use crate::moment::Moment;
 use crate::phase::Phase;
+use crate::units::spell;
 
 /// AWS is asked for so long whether anybody waits, where it gives no answer.
 pub(super) const LATE_PATIENCE: Duration = Duration::from_secs(10 * 60);
@@ -34,9 +37,23 @@ impl Run {
             Event::Resolved { deployment, policy } if deployment.is_rollback => {
                 self.resolved(*deployment, policy)
             }
+            // Of a pipeline nothing is read, so that nothing says who waits.
+            Event::Resolved { deployment, .. }
+                if matches!(deployment.stage, Stage::Approval | Stage::Invoke) =>
+            {
+                self.ended("unknown to gate")
+            }
             Event::Resolved { .. } | Event::Unchanged => {
                 self.timeline.note(self.now, "it waits all the same: by AWS's clock there is time");
-                self.out_of_time()
+                if self.policy.is_some() {
+                    return self.out_of_time();
+                }
+                let late = self.late_by().unwrap_or_default();
+                let reason = self.fallback_to_unmatched(&format!(
+                    "nothing was measured: gate came to it {} after its time by gate's own clock",
+                    spell(late)
+                ));
+                self.decide(self.question.unmatched, Basis::Unresolved, reason)
             }
             Event::Unresolved { trouble } => {
                 if trouble.lasting || self.is_out_of_patience() {

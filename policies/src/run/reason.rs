@@ -159,6 +159,16 @@ pub(super) fn no_targets(waited: Duration, answer: Answer, nameless: bool) -> St
     )
 }
 
+/// Its time was up before a tick: the deployment was resolved too late, most likely.
+pub(super) fn unmeasured(trouble: Option<&Trouble>, now: Moment, answer: Answer) -> String {
+    let cause = trouble.map_or_else(String::new, |trouble| format!("; before, {}", trouble.what));
+    format!(
+        "nothing was measured in {}: not one tick of probes ended by then{cause}; {}",
+        spell(now.since(Moment::ZERO)),
+        undecided_rule(answer)
+    )
+}
+
 /// The deployment could not be resolved.
 pub(super) fn unresolved(trouble: Option<&Trouble>, now: Moment, answer: Answer) -> String {
     let cause = trouble.map_or(

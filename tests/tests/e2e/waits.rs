@@ -38,6 +38,31 @@ async fn a_deployment_that_is_ready_goes_on_or_is_stopped() {
 }
 
 #[tokio::test]
+async fn a_release_that_a_person_let_go_on_is_not_stopped() {
+    // Nothing is proven by its end, and the fallback is rollback.
+    let policy = "gate: v1
+probe: { http: { path: / }, rate: 2/s }
+objectives: [ { errors: { at-most: 1% } } ]
+decide: { at-least: 30s, deadline: 40s }
+";
+    let site = heard("let-go", &READY).await;
+    let gate = listening(Gate::new(&AWS.endpoint, "let-go").policy(policy), &site).await;
+    let id = site.deploy_with_hooks(&[], "").await;
+    let judged = eventually(LIMIT, async || {
+        gate.evaluation(&id).await.filter(|seen| seen["phase"] == "judging")
+    });
+    judged.await.unwrap_or_else(|| panic!("it is not judged: {}", gate.logged()));
+    let on = json!({ "deploymentId": id, "deploymentWaitType": "READY_WAIT" });
+    AWS.call("codedeploy", "ContinueDeployment", on).await;
+    let outcome = gate.outcome(&id, LIMIT).await;
+    assert!(outcome["decision"].is_null(), "nobody waits: {outcome:#}");
+    assert_eq!(outcome["delivery"]["delivery"], "too-late", "{outcome:#}");
+    let deployment = AWS.until(&id, &ENDED, LIMIT).await;
+    assert_eq!(deployment["status"], "Succeeded", "{deployment:#}");
+    assert!(AWS.requests("StopDeployment", "let-go").await.is_empty());
+}
+
+#[tokio::test]
 async fn without_events_a_ready_deployment_is_found_by_looking() {
     let site = AWS.site("found", "http://127.0.0.1:1", &[], &READY).await;
     let settings = "intake: { poll: [ { application: found, group: found-group } ] }\n";

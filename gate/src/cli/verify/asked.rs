@@ -59,7 +59,7 @@ impl Found {
             Ok(Ok(()) | Err(_)) | Err(_) => {}
         }
         Ok(Self {
-            resolver: Resolver::new(subject),
+            resolver: Resolver::new(subject, Arc::default()),
             clouds,
             place,
             aws,

@@ -44,7 +44,12 @@ fn aws(address: SocketAddr) -> RealAws {
         .credentials_provider(SharedCredentialsProvider::new(credentials))
         .endpoint_url(format!("http://{address}"))
         .build();
-    RealAws::with(config, None, 100, Arc::new(Metrics::new().unwrap()))
+    RealAws::with(
+        config,
+        None,
+        (100, super::super::identity::Clock::default()),
+        Arc::new(Metrics::new().unwrap()),
+    )
 }
 
 #[tokio::test]

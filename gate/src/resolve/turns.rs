@@ -1,32 +1,55 @@
 //! How many deployments are looked up at the same time: hundreds that begin together would each make its first call of
 //! AWS before any makes its last, and none would be probed before the budget had paid for all of them.
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
-/// Deployments that are looked up for the first time. Each makes about four calls of the load balancers' quota, of which gate
-/// takes 5 a second: a call waits 10 s for its token then, and never so long that it is given up.
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::aws::Place;
+
+/// Deployments whose targets are looked up for the first time, in one region and account. Each makes up to ten calls of the
+/// load balancers' quota, of which gate takes 5 a second: with [`AGAIN_MAX`] beside them a call waits 13 s for its token,
+/// and none so long that it is given up.
 const FIRST_MAX: usize = 48;
 /// Deployments that are looked at again, a quarter of all: who is new does not wait for them, nor they for ever.
 const AGAIN_MAX: usize = 16;
 
+/// The turns of every region and account.
+#[derive(Debug, Default)]
+pub(crate) struct AllTurns(Mutex<BTreeMap<Place, Arc<Turns>>>);
+
+impl AllTurns {
+    /// Those of one: what cannot be reached keeps nobody waiting elsewhere.
+    pub(crate) fn at(&self, place: &Place) -> Arc<Turns> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Nobody waits where nobody else has them.
+        all.retain(|_, turns| Arc::strong_count(turns) > 1);
+        Arc::clone(all.entry(place.clone()).or_default())
+    }
+}
+
 /// Turns, first come, first served.
 #[derive(Debug)]
 pub(crate) struct Turns {
-    first: Semaphore,
-    again: Semaphore,
+    first: Arc<Semaphore>,
+    again: Arc<Semaphore>,
 }
 
 impl Default for Turns {
     fn default() -> Self {
-        Self { first: Semaphore::new(FIRST_MAX), again: Semaphore::new(AGAIN_MAX) }
+        Self {
+            first: Arc::new(Semaphore::new(FIRST_MAX)),
+            again: Arc::new(Semaphore::new(AGAIN_MAX)),
+        }
     }
 }
 
 impl Turns {
     /// Waits for a turn, which lasts until it is dropped. `None` is never seen: turns are not closed.
-    pub(crate) async fn take(&self, known: bool) -> Option<SemaphorePermit<'_>> {
+    pub(super) async fn take(&self, known: bool) -> Option<OwnedSemaphorePermit> {
         let turns = if known { &self.again } else { &self.first };
-        turns.acquire().await.ok()
+        Arc::clone(turns).acquire_owned().await.ok()
     }
 }
 
