@@ -9,6 +9,7 @@ mod codedeploy;
 mod ecs;
 mod functions;
 mod identity;
+mod known;
 mod measurements;
 mod messages;
 mod pipelines;
@@ -85,6 +86,7 @@ pub(crate) struct RealAws {
     budgets: Budgets,
     budgets_since: Instant,
     jitter: Jitter,
+    balancers: balancing::Balancers,
 }
 
 impl RealAws {
@@ -143,6 +145,7 @@ impl RealAws {
             budgets: Budgets::new(share_percent),
             budgets_since: Instant::now(),
             jitter: Jitter::default(),
+            balancers: balancing::Balancers::default(),
         }
     }
 

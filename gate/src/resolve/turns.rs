@@ -9,7 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::aws::Place;
 
 /// Deployments whose targets are looked up for the first time, in one region and account. Each makes up to ten calls of the
-/// load balancers' quota, of which gate takes 5 a second: with [`AGAIN_MAX`] beside them a call waits 13 s for its token,
+/// load balancers' quota at first, of which gate takes 5 a second: with [`AGAIN_MAX`] beside them a call waits 13 s for its token,
 /// and none so long that it is given up.
 const FIRST_MAX: usize = 48;
 /// Deployments that are looked at again, a quarter of all: who is new does not wait for them, nor they for ever.

@@ -8,14 +8,69 @@ use aws_sdk_elasticloadbalancingv2::types::{
 
 use super::super::balancing::{Balancing, Forward, Listener, Registered, TargetGroup};
 use super::super::{AwsError, Call, Reply};
+use super::known::Known;
 use super::tries::turn;
 use super::{PAGES_MAX, RealAws, absent, text};
 
+/// What is known of load balancers.
+#[derive(Debug, Default)]
+pub(super) struct Balancers {
+    /// By name or ARN, once one is in use: its load balancer is part of it.
+    groups: Known<TargetGroup>,
+    listeners: Known<Entrance>,
+    /// DNS names.
+    names: Known<String>,
+}
+
+/// What stays the same of a listener, whatever it leads to.
+#[derive(Clone, Debug)]
+struct Entrance {
+    balancer: String,
+    port: u16,
+    protocol: String,
+}
+
 impl RealAws {
+    /// A listener, and its default actions where they had to be read: of an application load balancer its rules name them,
+    /// too.
+    async fn entrance(&self, arn: &str) -> Result<(Entrance, Vec<Action>), AwsError> {
+        const CALL: Call = Call::DescribeListeners;
+        if let (Some(known), false) = (self.balancers.listeners.of(arn), is_of_network(arn)) {
+            return Ok((known, Vec::new()));
+        }
+        let call = self.elb.describe_listeners().listener_arns(arn);
+        let reply = self.ask(CALL, arn, || call.clone().send()).await?;
+        let listener = reply.listeners.unwrap_or_default().into_iter().next();
+        let listener = listener.ok_or_else(|| absent(CALL, arn, "Listeners"))?;
+        let balancer = listener.load_balancer_arn;
+        let port = listener.port.and_then(|port| u16::try_from(port).ok());
+        let entrance = Entrance {
+            balancer: balancer.ok_or_else(|| absent(CALL, arn, "LoadBalancerArn"))?,
+            port: port.ok_or_else(|| absent(CALL, arn, "Port"))?,
+            protocol: text!(listener.protocol).unwrap_or_default(),
+        };
+        self.balancers.listeners.learn(arn, &entrance);
+        Ok((entrance, listener.default_actions.unwrap_or_default()))
+    }
+
+    async fn dns_name(&self, balancer: &str) -> Result<String, AwsError> {
+        const CALL: Call = Call::DescribeLoadBalancers;
+        if let Some(known) = self.balancers.names.of(balancer) {
+            return Ok(known);
+        }
+        let call = self.elb.describe_load_balancers().load_balancer_arns(balancer);
+        let described = self.ask(CALL, balancer, || call.clone().send()).await?;
+        let found = described.load_balancers.unwrap_or_default().into_iter().next();
+        let name = found.and_then(|balancer| balancer.dns_name);
+        let name = name.ok_or_else(|| absent(CALL, balancer, "DNSName"))?;
+        self.balancers.names.learn(balancer, &name);
+        Ok(name)
+    }
+
     /// The rules of a listener, its default among them, or one of them.
     async fn rules(&self, arn: &str, is_rule: bool) -> Result<Vec<Rule>, AwsError> {
         // A network load balancer reads no requests: it has nothing to tell them apart by.
-        if arn.contains(":listener/net/") {
+        if is_of_network(arn) {
             return Ok(Vec::new());
         }
         let call = self.elb.describe_rules();
@@ -37,19 +92,26 @@ impl Balancing for RealAws {
     fn target_group<'a>(&'a self, name: &'a str) -> Reply<'a, TargetGroup> {
         const CALL: Call = Call::DescribeTargetGroups;
         Box::pin(async move {
+            if let Some(known) = self.balancers.groups.of(name) {
+                return Ok(known);
+            }
             let call = self.elb.describe_target_groups();
             let is_arn = name.starts_with("arn:");
             let call = if is_arn { call.target_group_arns(name) } else { call.names(name) };
             let reply = self.ask(CALL, name, || call.clone().send()).await?;
             let group = reply.target_groups.unwrap_or_default().into_iter().next();
             let group = group.ok_or_else(|| absent(CALL, name, "TargetGroups"))?;
-            Ok(TargetGroup {
+            let group = TargetGroup {
                 target_type: text!(group.target_type).unwrap_or_default(),
                 protocol: text!(group.protocol).unwrap_or_default(),
                 protocol_version: group.protocol_version.unwrap_or_else(|| "HTTP1".to_owned()),
                 load_balancer: group.load_balancer_arns.unwrap_or_default().into_iter().next(),
                 arn: group.target_group_arn.ok_or_else(|| absent(CALL, name, "TargetGroupArn"))?,
-            })
+            };
+            if group.load_balancer.is_some() {
+                self.balancers.groups.learn(name, &group);
+            }
+            Ok(group)
         })
     }
 
@@ -78,35 +140,23 @@ impl Balancing for RealAws {
     }
 
     fn listener<'a>(&'a self, arn: &'a str) -> Reply<'a, Listener> {
-        const CALL: Call = Call::DescribeListeners;
         Box::pin(async move {
             let whole = listener_of(arn);
-            let call = self.elb.describe_listeners().listener_arns(&whole);
-            let reply = self.ask(CALL, &whole, || call.clone().send()).await?;
-            let listener = reply.listeners.unwrap_or_default().into_iter().next();
-            let listener = listener.ok_or_else(|| absent(CALL, &whole, "Listeners"))?;
-            let balancer = listener.load_balancer_arn.clone();
-            let balancer = balancer.ok_or_else(|| absent(CALL, &whole, "LoadBalancerArn"))?;
-            let call = self.elb.describe_load_balancers().load_balancer_arns(&balancer);
-            let send = || call.clone().send();
-            let described = self.ask(Call::DescribeLoadBalancers, &balancer, send).await?;
-            let dns_name = described.load_balancers.unwrap_or_default().into_iter().next();
-            let dns_name = dns_name.and_then(|balancer| balancer.dns_name);
+            let (entrance, default) = self.entrance(&whole).await?;
+            let dns_name = self.dns_name(&entrance.balancer).await?;
             let is_rule = whole != arn;
             let rules = self.rules(arn, is_rule).await?;
-            let default = if is_rule { None } else { listener.default_actions };
-            let (forwards_to, hosts) = led(&rules, &default.unwrap_or_default());
-            let port = listener.port.and_then(|port| u16::try_from(port).ok());
-            Ok(Listener {
-                dns_name: dns_name
-                    .ok_or_else(|| absent(Call::DescribeLoadBalancers, &balancer, "DNSName"))?,
-                port: port.ok_or_else(|| absent(CALL, &whole, "Port"))?,
-                protocol: text!(listener.protocol).unwrap_or_default(),
-                forwards_to,
-                hosts,
-            })
+            let default = if is_rule { Vec::new() } else { default };
+            let (forwards_to, hosts) = led(&rules, &default);
+            let Entrance { port, protocol, .. } = entrance;
+            Ok(Listener { dns_name, port, protocol, forwards_to, hosts })
         })
     }
+}
+
+/// Whether a listener is a network load balancer's.
+fn is_of_network(arn: &str) -> bool {
+    arn.contains(":listener/net/")
 }
 
 /// The listener that a rule belongs to: `listener-rule/app/web/1/2/9` is of `listener/app/web/1/2`.
