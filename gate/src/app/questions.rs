@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, error, info, info_span, warn};
 
-use super::accepting::Accepting;
+use super::accepting::{Accepting, Turn};
 use crate::ask::{Ask, Asked};
 use crate::aws::Clouds;
 use crate::clock::Clock;
@@ -384,6 +384,16 @@ impl Gate {
         if runs.get(id).is_some_and(|now| Arc::ptr_eq(&now.case, &live.case)) {
             runs.remove(id);
         }
+    }
+
+    /// The turn of a question that nobody writes down at this moment.
+    pub(super) fn turn_now(&self, id: &str) -> Option<Turn<'_>> {
+        self.accepting.turn_now(id)
+    }
+
+    /// Whether a question has a run here.
+    pub(super) fn has_run(&self, id: &str) -> bool {
+        self.lock().contains_key(id)
     }
 
     /// Runs under way.
