@@ -25,7 +25,7 @@ use crate::clock::SinceBoot;
 
 pub(crate) use embedded::Embedded;
 pub(crate) use questions::record::Entry;
-pub(crate) use shared::{Left, RENEW_EVERY, SWEEP_EVERY, Shared, Swept};
+pub(crate) use shared::{Left, RENEW_EVERY, SWEEP_EVERY, Shared, Swept, Watcher};
 use sqlite::Sqlite;
 
 /// A question with all that is needed to take it up again.

@@ -2,6 +2,7 @@
 
 mod overrides;
 mod resuming;
+mod watches;
 
 use std::collections::HashMap;
 use std::pin::pin;
@@ -231,28 +232,6 @@ impl Gate {
             live.case.resolver.subject().id() == subject.id() && live.conducted.lock().may_watch()
         };
         runs.values().find(judges).map(|live| live.case.accepted.question.id.clone())
-    }
-
-    /// A further question of a deployment takes over its watch, once it measures something itself and its policy
-    /// would have it watch on.
-    async fn take_over_from_earlier(&self, live: &Live) {
-        if !live.conducted.lock().may_watch() {
-            return;
-        }
-        let order = |live: &Live| {
-            let accepted = &live.case.accepted;
-            (accepted.accepted_unix_millis, accepted.question.id.clone())
-        };
-        let (subject, own) = (live.case.resolver.subject().id(), order(live));
-        let earlier: Vec<Conducted> = {
-            let runs = self.lock();
-            let of =
-                |other: &&Live| other.case.resolver.subject().id() == subject && order(other) < own;
-            runs.values().filter(of).map(|other| other.conducted.clone()).collect()
-        };
-        for conducted in earlier {
-            conducted.tell(Event::TakenOver).await;
-        }
     }
 
     fn begin(

@@ -61,6 +61,7 @@ impl Gate {
             }
             self.take_over(shared, &left).await;
         }
+        self.look_at_watches(shared).await;
     }
 
     /// Claims a question that was left, and begins to judge it before the next one is claimed: what goes wrong with one of them

@@ -9,6 +9,7 @@ mod items;
 mod sweeping;
 #[cfg(test)]
 mod tests;
+mod watches;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -25,6 +26,7 @@ use crate::aws::table::{Change, Expected, Indexed, Key, Table, Value};
 use crate::clock::Clock;
 
 pub(crate) use sweeping::{Left, Swept};
+pub(crate) use watches::Watcher;
 
 /// A gate says so often that it lives.
 pub(crate) const RENEW_EVERY: Duration = Duration::from_secs(5);

@@ -11,10 +11,17 @@ use super::{AWS, LIMIT, POLICY, accepted, finished, shell};
 
 /// Two gates that share a table of this name.
 async fn two(name: &str) -> [Gate; 2] {
-    Person::of(&AWS.endpoint).make_table(name).await;
-    let gate = || Gate::new(&AWS.endpoint, name).policy(POLICY).shared(name).start();
-    [gate().await, gate().await]
+    two_with(name, POLICY, "").await
 }
+
+async fn two_with(name: &str, policy: &str, settings: &str) -> [Gate; 2] {
+    Person::of(&AWS.endpoint).make_table(name).await;
+    let gate = || Gate::new(&AWS.endpoint, name).policy(policy).settings(settings).shared(name);
+    let token = |gate: Gate| gate.env("TEAM_TOKEN", TOKEN).start();
+    [token(gate()).await, token(gate()).await]
+}
+
+const TOKEN: &str = "a token of the whole team";
 
 fn ticks(seen: &Value) -> Vec<u64> {
     let series = seen["series"].as_array().unwrap();
@@ -73,6 +80,37 @@ async fn whoever_polls_may_come_to_any_gate() {
         let outcome = gate.outcome(id, LIMIT).await;
         assert_eq!(outcome["delivery"]["delivery"], "confirmed", "{outcome:#}");
         assert_eq!(gate.evaluations().await.len(), 1, "it is one question");
+    }
+    balancing.abort();
+}
+
+#[tokio::test]
+async fn a_further_question_that_another_gate_judges_takes_over_the_watch() {
+    let policy = format!("{POLICY}watch: {{ until: end-of-deployment, window: 60s }}\n");
+    let gates = two_with("watched", &policy, "").await;
+    let (balancing, url) = balancer(&gates).await;
+    let site = AWS.site("watched", &url, &[], &[]).await;
+    let deployment =
+        site.deploy_with_hooks(&[], "AfterAllowTestTraffic,BeforeAllowTraffic").await;
+    AWS.until(&deployment, &super::ENDED, LIMIT).await;
+    let ends = eventually(LIMIT, async || {
+        let mut ends = Vec::new();
+        for listed in gates[0].evaluations().await {
+            let url = format!("{}/evaluations/{}", gates[0].url(), listed["id"].as_str()?);
+            let seen = tests::http::get(&url).await?.json();
+            ends.push(seen["watch"]["ended"].as_str()?.to_owned());
+        }
+        (ends.len() == 2).then_some(ends)
+    });
+    let mut ends = ends.await.expect("both watches end");
+    ends.sort();
+    assert_eq!(
+        ends,
+        ["another question of the deployment took over", "the deployment is Succeeded"]
+    );
+    for gate in &gates {
+        let judged = gate.logged().matches("question accepted").count();
+        assert_eq!(judged, 1, "each judges one: {}", gate.logged());
     }
     balancing.abort();
 }

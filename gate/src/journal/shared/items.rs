@@ -9,6 +9,7 @@ use policies::{Decision, Delivery, Moment};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::Watcher;
 use super::super::{Accepted, Entry, JournalError, Listed, Stored};
 use crate::aws::table::{Change, ENTRY, Expected, Item, Key, QUESTION, Shape, Value};
 
@@ -41,6 +42,8 @@ const KEPT_SECONDS: u64 = 90 * 24 * 3600;
 const LEASES_KEPT_SECONDS: u64 = 24 * 3600;
 /// A signature is kept for longer than it is good: clocks differ.
 const SIGNATURES_KEPT_SECONDS: u64 = 2 * 300;
+/// Who watches a deployment is known for so long: longer than any is under way.
+const WATCHES_KEPT_SECONDS: u64 = 4 * 24 * 3600;
 /// Entries beyond this are compressed: DynamoDB's unit of writing.
 const PACKED_FROM_BYTES: usize = 1024;
 /// The largest entry, packed: an item of DynamoDB's holds 400 KB, names and keys included.
@@ -97,6 +100,36 @@ pub(super) fn signature(signature: &str, by: (&str, u64), good_until_seconds: u6
     let key = Key::new(&format!("signature/{signature}"), HEADER);
     let until = good_until_seconds + SIGNATURES_KEPT_SECONDS;
     Item::new(key).with(BY, by.0).with(WRITE, by.1).with(EXPIRES, until)
+}
+
+pub(super) fn watch_key(deployment: &str) -> Key {
+    Key::new(&format!("watch/{deployment}"), HEADER)
+}
+
+/// Gives a watch to `own`, where it is still `from`'s.
+pub(super) fn watch(
+    deployment: &str,
+    own: &Watcher,
+    from: Option<&Watcher>,
+    now_seconds: u64,
+) -> Change {
+    Change {
+        key: watch_key(deployment),
+        expected: vec![from.map_or(Expected::Absent("id"), |from| {
+            Expected::Is("id", Value::Text(from.id.clone()))
+        })],
+        set: vec![
+            ("id", Value::Text(own.id.clone())),
+            (ACCEPTED, own.accepted_unix_millis.into()),
+            (EXPIRES, (now_seconds + WATCHES_KEPT_SECONDS).into()),
+        ],
+        remove: Vec::new(),
+    }
+}
+
+pub(super) fn watcher(item: &Item) -> Option<Watcher> {
+    let (accepted_unix_millis, id) = (item.number(ACCEPTED)?, item.text("id")?.to_owned());
+    Some(Watcher { accepted_unix_millis, id })
 }
 
 /// A new question of this gate's.

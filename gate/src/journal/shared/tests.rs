@@ -240,6 +240,29 @@ async fn whoever_polls_may_come_to_any_gate() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_latest_question_of_a_deployment_has_its_watch_whichever_gate_says_so_first() {
+    let (table, one, other) = two().await;
+    let watcher = |accepted_unix_millis, id: &str| Watcher { accepted_unix_millis, id: id.into() };
+    let (earlier, later, latest) = (watcher(1, "b"), watcher(2, "a"), watcher(2, "b"));
+    let has = async |whose: Option<&Watcher>| {
+        assert_eq!(other.watcher("d-1").await.unwrap().as_ref(), whose);
+    };
+    has(None).await;
+    one.watch("d-1", &later).await.unwrap();
+    other.watch("d-1", &earlier).await.unwrap();
+    has(Some(&later)).await;
+    let (first, second) = tokio::join!(one.watch("d-1", &latest), other.watch("d-1", &later));
+    first.and(second).unwrap();
+    has(Some(&latest)).await;
+    // Its answer is lost, and the next look finds that it is there.
+    table.break_writes(&[Some(Write::Retried)]);
+    one.watch("d-2", &earlier).await.unwrap();
+    table.break_writes(&[Some(Write::Refused)]);
+    one.watch("d-2", &later).await.unwrap_err();
+    assert_eq!(other.watcher("d-2").await.unwrap(), Some(earlier));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_signature_is_new_once_whichever_gate_it_comes_to() {
     let (table, one, other) = two().await;
     table.break_writes(&[Some(Write::Retried)]);
