@@ -3,6 +3,7 @@
 mod overrides;
 mod resuming;
 mod watches;
+mod words;
 
 use std::collections::HashMap;
 use std::pin::pin;
@@ -36,6 +37,7 @@ use crate::telemetry::Metrics;
 
 pub(crate) use overrides::Overridden;
 use resuming::replay;
+pub(super) use words::LISTEN_EVERY;
 
 /// Runs at once. Beyond it whoever asks is told to come back: never accepted and dropped.
 pub(super) const RUNS_MAX: usize = 1000;

@@ -7,7 +7,7 @@ use policies::Delivery;
 use tokio::time::{Instant, sleep};
 use tracing::{error, warn};
 
-use super::questions::{Gate, RUNS_MAX};
+use super::questions::{Gate, LISTEN_EVERY, RUNS_MAX};
 use crate::ask::Ask;
 use crate::journal::{JournalError, Left, RENEW_EVERY, SWEEP_EVERY, Shared, Swept};
 
@@ -36,7 +36,15 @@ impl Gate {
                 sleep(SWEEP_EVERY).await;
             }
         };
-        tokio::join!(renewing, sweeping);
+        let listening = async {
+            loop {
+                sleep(LISTEN_EVERY).await;
+                if !self.stop.is_cancelled() {
+                    self.listen(shared).await;
+                }
+            }
+        };
+        tokio::join!(renewing, sweeping, listening);
     }
 
     pub(super) async fn sweep(self: &Arc<Self>, shared: &Shared) {

@@ -10,6 +10,7 @@ mod sweeping;
 #[cfg(test)]
 mod tests;
 mod watches;
+mod words;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -27,6 +28,7 @@ use crate::clock::Clock;
 
 pub(crate) use sweeping::{Left, Swept};
 pub(crate) use watches::Watcher;
+pub(crate) use words::{Judge, Outcome, Word};
 
 /// A gate says so often that it lives.
 pub(crate) const RENEW_EVERY: Duration = Duration::from_secs(5);

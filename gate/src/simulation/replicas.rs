@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use policies::{Answer, Question};
+use policies::{Answer, Override, Question};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::Policies;
 use super::life;
 use super::world::{Climate, Green, Kind, Shared, asked};
-use crate::app::Gate;
+use crate::app::{Gate, Overridden};
 use crate::aws::fake::table::FakeTable;
 use crate::aws::table::Table;
 use crate::clock::{Clock, MachineClock};
@@ -83,6 +83,49 @@ impl Place {
             sleep(Duration::from_secs(1)).await;
         }
     }
+}
+
+fn hold() -> Override {
+    Override::new("hold", "bob", "a look", Some("5m")).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_override_is_taken_through_any_gate_and_refused_in_the_words_of_the_one_that_judges() {
+    let place = Place::new("through", 1);
+    let (judging, asked) = (place.journal().await, place.journal().await);
+    let ids = place.leave_all(&judging).await;
+    let _judge = place.gate(&judging).await;
+    let gate = place.gate(&asked).await;
+    sleep(Duration::from_secs(12)).await;
+    let said = |action| Override::new(action, "bob", "a look", None).unwrap();
+    let told = gate.overridden(&ids[0], said("hold")).await;
+    let Overridden::Taken(report) = told else { panic!("{told:?}") };
+    assert_eq!(report.held.as_ref().map(|held| held.by.as_str()), Some("bob"), "{report:?}");
+    let told = gate.overridden(&ids[0], said("continue")).await;
+    let Overridden::Taken(report) = told else { panic!("{told:?}") };
+    assert_eq!(report.decision, Some("continue"), "{report:?}");
+    place.answered().await;
+    let told = gate.overridden(&ids[0], said("hold")).await;
+    assert!(matches!(&told, Overridden::Refused(why) if why.contains("decided")), "{told:?}");
+    let told = gate.overridden("nobody-asked", said("hold")).await;
+    assert!(matches!(told, Overridden::Unknown), "{told:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_override_for_a_gate_that_does_not_answer_is_withdrawn_and_counts_never() {
+    let place = Place::new("withdrawn", 1);
+    let (paused, asked) = (place.journal().await, place.journal().await);
+    let ids = place.leave_all(&paused).await;
+    let gate = place.gate(&asked).await;
+    let began = Instant::now();
+    let told = gate.overridden(&ids[0], hold()).await;
+    assert!(matches!(told, Overridden::Unanswered), "{told:?}");
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+    assert!(paused.words().await.unwrap().is_empty(), "it wakes up, and takes nothing");
+    // By then this gate has taken it over, and takes it itself.
+    sleep(Duration::from_secs(20)).await;
+    let told = gate.overridden(&ids[0], hold()).await;
+    assert!(matches!(told, Overridden::Taken(_)), "{told:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -115,6 +115,41 @@ async fn a_further_question_that_another_gate_judges_takes_over_the_watch() {
     balancing.abort();
 }
 
+/// Says something of a question to this gate: status and body of what is answered.
+async fn say(gate: &Gate, id: &str, said: &Value) -> (u16, Value) {
+    let url = format!("{}/evaluations/{id}/override", gate.url());
+    let bearer = format!("Bearer {TOKEN}");
+    let headers = [("content-type", "application/json"), ("authorization", &*bearer)];
+    let answer = tests::http::send("POST", &url, &headers, &said.to_string()).await;
+    let answer = answer.expect("an answer");
+    (answer.status, answer.json())
+}
+
+#[tokio::test]
+async fn an_override_told_to_a_gate_that_does_not_judge_is_in_force_at_the_one_that_does() {
+    let tokens = "overrides: { tokens: [ { secret: 'env:TEAM_TOKEN' } ] }\n";
+    let [one, other] = two_with("through", POLICY, tokens).await;
+    let site = AWS.site("through", &one.url(), &[], &[]).await;
+    let deployment = site.deploy(&[]).await;
+    let seen = eventually(LIMIT, async || other.evaluation(&deployment).await).await;
+    let id = seen.expect("it is asked")["id"].as_str().unwrap().to_owned();
+    let hold = json!({ "action": "hold", "by": "bob", "reason": "a look", "for": "10m" });
+    let (status, held) = say(&other, &id, &hold).await;
+    assert_eq!((status, &held["held"]["by"]), (200, &json!("bob")), "{held:#}");
+    let seen = one.evaluation(&deployment).await.expect("it is judged there");
+    assert_eq!(seen["held"]["reason"], "a look", "{seen:#}");
+    let page = format!("{}/evaluations/{id}/override", other.url());
+    let form = format!("action=rollback&by=bob&reason=the+wrong+branch&for=&token={TOKEN}");
+    let headers = [("content-type", "application/x-www-form-urlencoded")];
+    let sent = tests::http::send("POST", &page, &headers, &form.replace(' ', "+")).await.unwrap();
+    assert_eq!(sent.status, 303, "{}", sent.text);
+    let (outcome, deployed) = finished(&one, &deployment).await;
+    assert_eq!((&outcome["basis"], &deployed["status"]), (&json!("overridden"), &json!("Failed")));
+    assert_eq!(accepted(&deployed).len(), 1, "{deployed:#}");
+    let (status, late) = say(&other, &id, &hold).await;
+    assert_eq!((status, &late["error"]), (409, &json!("it is decided already: rollback")));
+}
+
 /// What a start says that ends with exit code 2.
 async fn refused(table: &str) -> String {
     let folder = Folder::new("no-table");

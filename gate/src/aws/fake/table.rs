@@ -149,6 +149,13 @@ impl Table for FakeTable {
         Box::pin(async { found })
     }
 
+    fn newest<'a>(&'a self, _table: &'a str, question: &'a str, most: u32) -> Reply<'a, Vec<Item>> {
+        let items = lock(&self.items);
+        let of = items.values().rev().filter(|item| item.key.question == question);
+        let found = of.take(usize::try_from(most).unwrap_or(usize::MAX)).cloned().collect();
+        Box::pin(async { Ok(found) })
+    }
+
     fn indexed<'a>(&'a self, _table: &'a str, asked: &'a Indexed) -> Reply<'a, Vec<Item>> {
         let items = lock(&self.items);
         let holds = |item: &&Item| item.text(asked.index) == Some(asked.of);

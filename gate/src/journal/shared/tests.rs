@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use policies::{Answer, Basis, Decision, Event, Question};
+use policies::{Answer, Basis, Decision, Event, Override, Question};
 use tokio::time::advance;
 
 use super::*;
@@ -260,6 +260,51 @@ async fn the_latest_question_of_a_deployment_has_its_watch_whichever_gate_says_s
     table.break_writes(&[Some(Write::Refused)]);
     one.watch("d-2", &later).await.unwrap_err();
     assert_eq!(other.watcher("d-2").await.unwrap(), Some(earlier));
+}
+
+fn hold() -> Override {
+    Override::new("hold", "bob", "a look", Some("5m")).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_word_for_another_gate_is_taken_once_and_answered() {
+    let (table, one, other) = two().await;
+    one.accept(question("one")).await.unwrap();
+    assert_eq!(one.judge("one").await.unwrap(), Judge::HereOrSoon);
+    assert_eq!(one.judge("two").await.unwrap(), Judge::Nobody);
+    let Judge::Other(owner) = other.judge("one").await.unwrap() else { panic!("it is another's") };
+    table.break_writes(&[Some(Write::Retried)]);
+    let word = other.leave_word(&owner, "one", &hold()).await.unwrap();
+    assert!(other.words().await.unwrap().is_empty(), "it is not for this one");
+    let found = one.words().await.unwrap();
+    assert_eq!((found.len(), found[0].id.as_str(), &found[0].said), (1, "one", &hold()));
+    assert_eq!(other.heard(&word).await.unwrap(), None);
+    // The answer to taking it is lost, and it is taken all the same: by this gate, and once.
+    table.break_writes(&[Some(Write::Retried)]);
+    assert!(one.take_word(&found[0]).await.unwrap());
+    assert!(!one.take_word(&found[0]).await.unwrap());
+    assert!(one.words().await.unwrap().is_empty());
+    assert!(!other.withdraw(&word).await.unwrap(), "it is too late for that");
+    let refused = Outcome::Refused("it is over".into());
+    one.answer_word(&found[0], &refused).await.unwrap();
+    assert_eq!(other.heard(&word).await.unwrap(), Some(refused));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_word_that_was_withdrawn_is_never_taken_and_of_many_the_newest_hundred_are_looked_at() {
+    let (table, one, other) = two().await;
+    one.accept(question("one")).await.unwrap();
+    let Judge::Other(owner) = other.judge("one").await.unwrap() else { panic!("it is another's") };
+    let word = other.leave_word(&owner, "one", &hold()).await.unwrap();
+    let found = one.words().await.unwrap();
+    table.break_writes(&[Some(Write::Retried)]);
+    assert!(other.withdraw(&word).await.unwrap());
+    assert!(one.words().await.unwrap().is_empty());
+    assert!(!one.take_word(&found[0]).await.unwrap());
+    for number in 0..120 {
+        other.leave_word(&owner, &number.to_string(), &hold()).await.unwrap();
+    }
+    assert_eq!(one.words().await.unwrap().len(), 100);
 }
 
 #[tokio::test(start_paused = true)]
