@@ -217,8 +217,7 @@ impl Gate {
                 self.begin(accepted, run, first, origin, outbox);
                 Intake::Accepted(id)
             }
-            // Known, and over: there is nothing to take up.
-            Ok(false) => Intake::Joined(id),
+            Ok(false) => self.known_before(accepted).await,
             Err(error) => Intake::Unwritten(error),
         }
     }

@@ -7,7 +7,7 @@ use policies::{Event, Phase, Run};
 use tokio::time::{Instant, timeout};
 use tracing::{error, info, warn};
 
-use super::Gate;
+use super::{Gate, Intake};
 use crate::crash;
 use crate::journal::{Accepted, Entry, JournalError, Stored};
 
@@ -37,6 +37,42 @@ impl Gate {
             }
         }
         Ok(())
+    }
+
+    /// What becomes of a delivery of a question that was written down before, and has no run here: it is over, or another gate
+    /// judges it, or it could not be taken up when gate started. Of that one this delivery may be the last that is heard.
+    pub(super) async fn known_before(self: &Arc<Self>, delivered: Accepted) -> Intake {
+        let id = delivered.question.id.clone();
+        // What no gate judges, the next sweep takes up.
+        if self.shares() {
+            return Intake::Joined(id);
+        }
+        match self.journal.unfinished_ids().await {
+            Ok(open) if open.contains(&id) => {}
+            Ok(_open) => return Intake::Joined(id),
+            Err(error) => return Intake::Unwritten(error),
+        }
+        let found = match self.journal.load(&id).await {
+            Err(JournalError::Damaged { .. } | JournalError::Entry { .. }) => {
+                match self.journal.mend(delivered).await {
+                    Ok(true) => {
+                        warn!(evaluation = id, "damaged, and written once more as it was delivered");
+                        self.journal.load(&id).await
+                    }
+                    Ok(false) => Err(JournalError::Damaged { id: id.clone() }),
+                    Err(error) => Err(error),
+                }
+            }
+            found => found,
+        };
+        match found {
+            Ok(Some(stored)) => {
+                self.take_up(stored).await;
+                Intake::Joined(id)
+            }
+            Ok(None) => Intake::Unwritten(JournalError::Damaged { id }),
+            Err(error) => Intake::Unwritten(error),
+        }
     }
 
     /// Time since acceptance, but never before the newest entry: by the machine's uptime, or where it has been
