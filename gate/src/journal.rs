@@ -25,7 +25,9 @@ use crate::clock::SinceBoot;
 
 pub(crate) use embedded::Embedded;
 pub(crate) use questions::record::Entry;
-pub(crate) use shared::{Judge, Left, Outcome, RENEW_EVERY, SWEEP_EVERY, Shared, Swept, Watcher, Word};
+pub(crate) use shared::{
+    Judge, Left, Outcome, RENEW_EVERY, SWEEP_EVERY, Shared, Swept, Watcher, Word,
+};
 use sqlite::Sqlite;
 
 /// A question with all that is needed to take it up again.

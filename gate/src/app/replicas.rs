@@ -94,7 +94,10 @@ impl Gate {
             // Nobody may begin its run between these two.
             let Some(_turn) = self.turn_now(&id) else { continue };
             if !self.has_run(&id) && shared.let_go(&id) {
-                warn!(evaluation = id, "a question of this gate's has no run; it is taken up again");
+                warn!(
+                    evaluation = id,
+                    "a question of this gate's has no run; it is taken up again"
+                );
             }
         }
     }

@@ -172,7 +172,11 @@ impl Override {
         let status = status.as_u16();
         // What a daemon that shares its journal says of an override for another one.
         let known = why.starts_with("not ");
-        let why = if known { format!("{why} ({status})") } else { format!("not taken ({status}): {why}") };
+        let why = if known {
+            format!("{why} ({status})")
+        } else {
+            format!("not taken ({status}): {why}")
+        };
         Err((code, why))
     }
 

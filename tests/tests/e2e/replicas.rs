@@ -1,5 +1,8 @@
 //! Several gates on one table: to whoever asks they are one.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use serde_json::{Value, json};
 use tests::place::{self, Folder};
 use tests::{Gate, Person, eventually};
@@ -28,15 +31,18 @@ fn ticks(seen: &Value) -> Vec<u64> {
     series.iter().map(|point| point["tick"].as_u64().unwrap()).collect()
 }
 
-/// A load balancer before two gates: one connection to each in turn.
-async fn balancer(gates: &[Gate; 2]) -> (JoinHandle<()>, String) {
+/// A load balancer before two gates: it is told of each connection which of them has it.
+async fn balancer(
+    gates: &[Gate; 2],
+    mut choose: impl FnMut() -> usize + Send + 'static,
+) -> (JoinHandle<()>, String) {
     let listener = TcpListener::bind((place::address(), 8080)).await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let behind: Vec<String> = gates.iter().map(|gate| gate.url().replace("http://", "")).collect();
     let serving = tokio::spawn(async move {
-        for address in behind.iter().cycle() {
+        loop {
             let (mut client, _) = listener.accept().await.unwrap();
-            let address = address.clone();
+            let address = behind[choose() % 2].clone();
             tokio::spawn(async move {
                 let Ok(mut gate) = TcpStream::connect(address).await else { return };
                 drop(copy_bidirectional(&mut client, &mut gate).await);
@@ -71,7 +77,8 @@ async fn a_gate_that_stops_gives_its_question_to_another_with_the_evidence() {
 #[tokio::test]
 async fn whoever_polls_may_come_to_any_gate() {
     let gates = two("balanced").await;
-    let (balancing, url) = balancer(&gates).await;
+    let turns = AtomicUsize::new(0);
+    let (balancing, url) = balancer(&gates, move || turns.fetch_add(1, Ordering::Relaxed)).await;
     let service = AWS.hooked_service("balanced", (&url, "POST_TEST_TRAFFIC_SHIFT"), &[]).await;
     let deployed = AWS.service_deployed(&service.first, LIMIT).await;
     assert_eq!(deployed["status"], "SUCCESSFUL", "{deployed:#}");
@@ -88,10 +95,14 @@ async fn whoever_polls_may_come_to_any_gate() {
 async fn a_further_question_that_another_gate_judges_takes_over_the_watch() {
     let policy = format!("{POLICY}watch: {{ until: end-of-deployment, window: 60s }}\n");
     let gates = two_with("watched", &policy, "").await;
-    let (balancing, url) = balancer(&gates).await;
+    let chosen = Arc::new(AtomicUsize::new(0));
+    let choice = Arc::clone(&chosen);
+    let (balancing, url) = balancer(&gates, move || choice.load(Ordering::Relaxed)).await;
     let site = AWS.site("watched", &url, &[], &[]).await;
-    let deployment =
-        site.deploy_with_hooks(&[], "AfterAllowTestTraffic,BeforeAllowTraffic").await;
+    let deployment = site.deploy_with_hooks(&[], "AfterAllowTestTraffic,BeforeAllowTraffic").await;
+    let asked = eventually(LIMIT, async || gates[0].evaluation(&deployment).await).await;
+    asked.expect("the first question is asked");
+    chosen.store(1, Ordering::Relaxed);
     AWS.until(&deployment, &super::ENDED, LIMIT).await;
     let ends = eventually(LIMIT, async || {
         let mut ends = Vec::new();

@@ -74,7 +74,9 @@ impl Gate {
                     Some(decision) if run.report().watch.is_none() => {
                         Overridden::Refused(Refusal::Decided(decision.answer).to_string())
                     }
-                    _ if run.phase() == Phase::Done => Overridden::Refused(Refusal::Over.to_string()),
+                    _ if run.phase() == Phase::Done => {
+                        Overridden::Refused(Refusal::Over.to_string())
+                    }
                     _ => match run.refuses(said, policies::Moment::ZERO) {
                         Some(refusal) => Overridden::Refused(refusal.to_string()),
                         None => Overridden::Stopping,

@@ -36,9 +36,8 @@ impl Gate {
         let own = live.watcher();
         let earlier: Vec<Live> = {
             let runs = self.lock();
-            let of = |other: &&Live| {
-                other.deployment() == live.deployment() && other.watcher() < own
-            };
+            let of =
+                |other: &&Live| other.deployment() == live.deployment() && other.watcher() < own;
             runs.values().filter(of).cloned().collect()
         };
         for earlier in earlier {

@@ -9,8 +9,8 @@ use policies::{Decision, Delivery, Moment, Override};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Outcome, Watcher};
 use super::super::{Accepted, Entry, JournalError, Listed, Stored};
+use super::{Outcome, Watcher};
 use crate::aws::table::{Change, ENTRY, Expected, Item, Key, QUESTION, Shape, Value};
 
 /// Version of what is written here. A gate leaves questions of a newer one alone.

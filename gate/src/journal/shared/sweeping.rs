@@ -82,8 +82,7 @@ impl Shared {
         for id in unsure {
             match self.header(&id).await {
                 Ok(header) => {
-                    let mine =
-                        header.is_some_and(|header| items::is_open_of(&header, &self.owner));
+                    let mine = header.is_some_and(|header| items::is_open_of(&header, &self.owner));
                     if !mine && self.let_go(&id) {
                         swept.lost.push(id);
                     }

@@ -97,8 +97,7 @@ impl Shared {
 
     /// Words for this gate that nobody took.
     pub(crate) async fn words(&self) -> Result<Vec<Word>, JournalError> {
-        let newest =
-            self.table.newest(&self.name, &items::words_of(&self.owner), WORDS_MAX).await;
+        let newest = self.table.newest(&self.name, &items::words_of(&self.owner), WORDS_MAX).await;
         let found = newest.map_err(failed("look for words of other gates"))?;
         let now = self.now_seconds();
         let waiting = found.into_iter().filter_map(|item| {
