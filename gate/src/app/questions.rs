@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use policies::{Decision, Delivery, Event, Phase, Question, Report, Run};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -81,6 +81,8 @@ pub(crate) struct Gate {
     notifier: Notifier,
     runs: Mutex<HashMap<String, Live>>,
     accepting: Accepting,
+    /// How many questions are still to be taken up after a start.
+    resuming: watch::Sender<usize>,
     backlog: Backlog,
     desks: Arc<Desks>,
     turns: Arc<Turns>,
@@ -141,6 +143,7 @@ impl Gate {
             vault,
             runs: Mutex::default(),
             accepting: Accepting::default(),
+            resuming: watch::Sender::new(0),
             backlog: Backlog::default(),
             desks: Arc::default(),
             turns: Arc::default(),
@@ -189,8 +192,10 @@ impl Gate {
                 return Some(Intake::Joined(id.clone()));
             }
             // A run that begins is counted twice for a moment, which errs on the safe side.
-            let runs = self.lock().len() + accepting;
-            (self.stop.is_cancelled() || runs >= RUNS_MAX).then_some(Intake::Full)
+            let runs = self.lock().len() + accepting + self.resuming();
+            // Which deployments are judged already is not known before all are taken up.
+            let early = announced && self.resuming() > 0;
+            (self.stop.is_cancelled() || early || runs >= RUNS_MAX).then_some(Intake::Full)
         });
         let _turn = match turn.await {
             Ok(turn) => turn,

@@ -37,6 +37,10 @@ impl Place {
         life::gate_on(journal, &self.world, self.policies.0.clone(), stop).await
     }
 
+    fn id(&self) -> String {
+        asked(0, &self.world.lock().questions[0]).ask.evaluation_id()
+    }
+
     async fn deliver(&self, gate: &Arc<Gate>) -> Intake {
         let question = self.world.lock().questions[0].clone();
         gate.accept(asked(0, &question)).await
@@ -93,6 +97,26 @@ async fn an_open_question_without_a_run_is_taken_up_by_its_next_delivery() {
 #[tokio::test]
 async fn a_damaged_one_is_written_once_more_and_answered() {
     check("damaged", "UPDATE questions SET body = replace(body, 'token', 'tokem')").await;
+}
+
+#[tokio::test]
+async fn a_delivery_while_gate_resumes_begins_the_run_once() {
+    let place = Place::new("resuming");
+    place.left().await;
+    let gate = place.gate().await;
+    let left = gate.look_for_open().await.unwrap();
+    assert_eq!((left.len(), gate.resuming()), (1, 1), "not ready before it is taken up");
+    let (taken, ()) = tokio::join!(place.deliver(&gate), gate.resume_all(left));
+    assert!(matches!(taken, Intake::Joined(_)), "{taken:?}");
+    gate.resumed().await;
+    assert_eq!((gate.questions_waiting(), gate.resuming()), (1, 0));
+    let facts = gate.record(&place.id()).await.unwrap().expect("it is in the journal");
+    let resumed = serde_json::to_string(&facts).unwrap().matches("resumed").count();
+    assert_eq!(resumed, 1, "begun once");
+    assert_eq!(place.answers().await, 1);
+    gate.stop.cancel();
+    assert!(gate.drained(Duration::from_secs(15)).await);
+    gate.end_journal().await;
 }
 
 #[tokio::test]
