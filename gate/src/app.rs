@@ -1,4 +1,4 @@
-//! The daemon put together: `build` binds and resumes, `Bound::wait` serves until told to stop.
+//! The daemon put together: `build` binds, `Bound::wait` resumes and serves until told to stop.
 //!
 //! A sidecar that nobody may ask has no [`Gate`]: no journal, no AWS, no socket but that for operators.
 
@@ -55,19 +55,29 @@ pub(crate) enum StartError {
     Thread(&'static str, #[source] io::Error),
 }
 
+/// Where somebody may ask.
+#[derive(Debug)]
+struct Asked {
+    gate: Arc<Gate>,
+    hooks: TcpListener,
+    tls: Option<Tls>,
+    /// Questions that an earlier gate left unfinished.
+    left: Vec<String>,
+}
+
 /// The daemon with its sockets bound, before it serves.
 #[derive(Debug)]
 pub(crate) struct Bound {
     /// `None` where nobody may ask.
     pub(crate) hooks_address: Option<SocketAddr>,
     pub(crate) admin_address: SocketAddr,
-    asked: Option<(Arc<Gate>, TcpListener, Option<Tls>)>,
+    asked: Option<Asked>,
     /// Ends all probing when it goes.
     _prober: Arc<Prober>,
     stop: CancellationToken,
 }
 
-/// Binds the sockets, opens the journal, and takes up what an earlier gate left unfinished. AWS is reached
+/// Binds the sockets, opens the journal, and looks what an earlier gate left unfinished. AWS is reached
 /// where somebody may ask.
 pub(crate) async fn build(
     config: Checked,
@@ -126,13 +136,13 @@ pub(crate) async fn build(
             };
             let gate = Arc::new(Gate::new(parts));
             gate.look_at_policies().await;
-            gate.resume().await?;
-            Some((gate, hooks, tls))
+            let left = gate.look_for_open().await?;
+            Some(Asked { gate, hooks, tls, left })
         }
         None => None,
     };
     let sidecar = Sidecar::begin(targets, &prober, &metrics, &vault, observe, &stop).await?;
-    let gate = asked.as_ref().map(|(gate, ..)| Arc::clone(gate));
+    let gate = asked.as_ref().map(|asked| Arc::clone(&asked.gate));
     serve_admin(admin, Operators { metrics, sidecar, gate, task, stop: stop.clone() })?;
     Ok(Bound { hooks_address, admin_address, asked, _prober: prober, stop })
 }
@@ -191,11 +201,17 @@ impl Bound {
     /// Serves until told to stop; then hooks are refused, runs put down, and what is unfinished is left
     /// to the next start.
     pub(crate) async fn wait(self) {
-        let Some((gate, hooks, tls)) = self.asked else {
+        let Some(Asked { gate, hooks, tls, left }) = self.asked else {
             // What a sidecar has seen is nowhere to be put down.
             return self.stop.cancelled().await;
         };
         let router = intake::router(Arc::clone(&gate)).merge(web::pages(Arc::clone(&gate)));
+        // Beside hooks and health: hundreds of long runs are not replayed in a moment, and whoever looks whether gate lives would
+        // end it again and again before it is done.
+        let resuming = {
+            let gate = Arc::clone(&gate);
+            tokio::spawn(async move { gate.resume_all(left).await })
+        };
         let fetching = intake::fetch(&gate);
         tokio::spawn(prune(Arc::clone(&gate)));
         let sharing = tokio::spawn(Arc::clone(&gate).share());
@@ -206,8 +222,11 @@ impl Bound {
         server::serve(hooks, tls, router, Arc::clone(&gate.metrics), self.stop).await;
         // What was fetched and not yet answered goes back to its queue. An AWS that does not answer must not
         // keep gate longer than ECS waits.
-        let (returned, drained) =
-            tokio::join!(timeout(DRAIN_TIMEOUT, fetching.end()), gate.drained(DRAIN_TIMEOUT),);
+        let (returned, drained, _at_its_question) = tokio::join!(
+            timeout(DRAIN_TIMEOUT, fetching.end()),
+            gate.drained(DRAIN_TIMEOUT),
+            timeout(DRAIN_TIMEOUT, resuming),
+        );
         if returned.is_err() {
             warn!("not all messages went back to the queue in time; it shows them again by itself");
         }

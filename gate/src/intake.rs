@@ -35,7 +35,15 @@ impl Fetching {
 pub(crate) fn fetch(gate: &Arc<Gate>) -> Fetching {
     let tasks = TaskTracker::new();
     if let Some(url) = gate.settings.intake.queue.clone() {
-        tasks.spawn(queue::take(Arc::clone(gate), url, tasks.clone()));
+        let (gate, more) = (Arc::clone(gate), tasks.clone());
+        tasks.spawn(async move {
+            // What waits there can wait; what was accepted before comes first.
+            tokio::select! {
+                () = gate.resumed() => {}
+                () = gate.stop.cancelled() => return,
+            }
+            queue::take(gate, url, more).await;
+        });
     }
     tasks.spawn(gate.keys.clone().watch(gate.stop.clone()));
     gate.tokens.watch(&tasks, &gate.stop);

@@ -25,7 +25,9 @@ use crate::clock::SinceBoot;
 
 pub(crate) use embedded::Embedded;
 pub(crate) use questions::record::Entry;
-pub(crate) use shared::{RENEW_EVERY, SWEEP_EVERY, Shared, Swept};
+pub(crate) use shared::{
+    Judge, Left, Outcome, RENEW_EVERY, SWEEP_EVERY, Shared, Swept, Watcher, Word,
+};
 use sqlite::Sqlite;
 
 /// A question with all that is needed to take it up again.
@@ -169,6 +171,11 @@ pub(crate) trait Journal: Send + Sync + fmt::Debug {
             let unfinished = self.unfinished().await?;
             Ok(unfinished.into_iter().map(|stored| stored.accepted.question.id).collect())
         })
+    }
+    /// Writes a question down once more that is open and not as it was written, as it is delivered again: what happened to it stays.
+    /// False where there is no such question.
+    fn mend(&self, _accepted: Accepted) -> Written<'_, bool> {
+        Box::pin(async { Ok(false) })
     }
     /// Lets go of a little of what is over and old. Called again for as long as there is more.
     fn prune(&self, _retention: Retention, _now_unix_millis: u64) -> Written<'_, Pruned> {
@@ -330,6 +337,12 @@ pub(crate) fn read(path: &Path, id: Option<&str>) -> Result<Vec<Stored>, Journal
     };
     let all = archive.ids(None)?.into_iter();
     Ok(all.filter_map(|id| archive.load(&id).inspect_err(report).ok().flatten()).collect())
+}
+
+/// Runs a statement behind the journal's back, as somebody with `sqlite3` could.
+#[cfg(test)]
+pub(crate) fn change_behind(path: &Path, sql: &str) {
+    sqlite::execute(path, sql).unwrap();
 }
 
 #[cfg(test)]

@@ -8,6 +8,8 @@ mod deadlines;
 mod dice;
 mod disk;
 mod life;
+mod open;
+mod replicas;
 mod targets;
 mod world;
 

@@ -67,6 +67,11 @@ async fn ready(State(operators): State<Arc<Operators>>) -> Response {
     if operators.stop.is_cancelled() {
         return (StatusCode::SERVICE_UNAVAILABLE, "stopping: hooks are refused\n").into_response();
     }
+    let left = operators.gate.as_ref().map_or(0, |gate| gate.resuming());
+    if left > 0 {
+        let text = format!("resuming: {left} questions are still to be taken up\n");
+        return (StatusCode::SERVICE_UNAVAILABLE, text).into_response();
+    }
     match operators.gate.as_ref().and_then(|gate| gate.journal().0.trouble) {
         Some(trouble) => {
             let text = format!(

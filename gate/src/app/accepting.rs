@@ -59,6 +59,17 @@ impl Accepting {
             done.await;
         }
     }
+
+    /// The turn of a question that nobody writes down at this moment; `None` where somebody does.
+    pub(super) fn turn_now(&self, id: &str) -> Option<Turn<'_>> {
+        let mut questions = self.lock();
+        if questions.contains_key(id) {
+            return None;
+        }
+        // Which deployment it is about is not known, so that no announcement waits for it.
+        questions.insert(id.to_owned(), String::new());
+        Some(Turn { accepting: self, id: id.to_owned() })
+    }
 }
 
 #[cfg(test)]
@@ -92,6 +103,11 @@ mod tests {
         drop(first);
         assert!(turn(&accepting, "one", "d-1", false).await.is_some());
         assert!(turn(&accepting, "announced", "d-1", true).await.is_some());
+        let now = accepting.turn_now("three").unwrap();
+        assert!(accepting.turn_now("three").is_none());
+        assert!(turn(&accepting, "three", "d-3", false).await.is_none());
+        drop(now);
+        assert!(turn(&accepting, "three", "d-3", false).await.is_some());
         let full = accepting.turn("one", "d-1", false, Some).await;
         assert_eq!(full.unwrap_err(), 0);
     }

@@ -2,6 +2,8 @@
 
 mod overrides;
 mod resuming;
+mod watches;
+mod words;
 
 use std::collections::HashMap;
 use std::pin::pin;
@@ -9,13 +11,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use policies::{Decision, Delivery, Event, Phase, Question, Report, Run};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, error, info, info_span, warn};
 
-use super::accepting::Accepting;
+use super::accepting::{Accepting, Turn};
 use crate::ask::{Ask, Asked};
 use crate::aws::Clouds;
 use crate::clock::Clock;
@@ -34,6 +36,7 @@ use crate::telemetry::Metrics;
 
 pub(crate) use overrides::Overridden;
 use resuming::replay;
+pub(super) use words::LISTEN_EVERY;
 
 /// Runs at once. Beyond it whoever asks is told to come back: never accepted and dropped.
 pub(super) const RUNS_MAX: usize = 1000;
@@ -77,6 +80,8 @@ pub(crate) struct Gate {
     notifier: Notifier,
     runs: Mutex<HashMap<String, Live>>,
     accepting: Accepting,
+    /// How many questions are still to be taken up after a start.
+    resuming: watch::Sender<usize>,
     backlog: Backlog,
     desks: Arc<Desks>,
     turns: AllTurns,
@@ -137,6 +142,7 @@ impl Gate {
             vault,
             runs: Mutex::default(),
             accepting: Accepting::default(),
+            resuming: watch::Sender::new(0),
             backlog: Backlog::default(),
             desks: Arc::default(),
             turns: AllTurns::default(),
@@ -185,8 +191,10 @@ impl Gate {
                 return Some(Intake::Joined(id.clone()));
             }
             // A run that begins is counted twice for a moment, which errs on the safe side.
-            let runs = self.lock().len() + accepting;
-            (self.stop.is_cancelled() || runs >= RUNS_MAX).then_some(Intake::Full)
+            let runs = self.lock().len() + accepting + self.resuming();
+            // Which deployments are judged already is not known before all are taken up.
+            let early = announced && self.resuming() > 0;
+            (self.stop.is_cancelled() || early || runs >= RUNS_MAX).then_some(Intake::Full)
         });
         let _turn = match turn.await {
             Ok(turn) => turn,
@@ -213,8 +221,7 @@ impl Gate {
                 self.begin(accepted, run, first, origin, outbox);
                 Intake::Accepted(id)
             }
-            // Known, and over: there is nothing to take up.
-            Ok(false) => Intake::Joined(id),
+            Ok(false) => self.known_before(accepted).await,
             Err(error) => Intake::Unwritten(error),
         }
     }
@@ -230,28 +237,6 @@ impl Gate {
             live.case.resolver.subject().id() == subject.id() && live.conducted.lock().may_watch()
         };
         runs.values().find(judges).map(|live| live.case.accepted.question.id.clone())
-    }
-
-    /// A further question of a deployment takes over its watch, once it measures something itself and its policy
-    /// would have it watch on.
-    async fn take_over_from_earlier(&self, live: &Live) {
-        if !live.conducted.lock().may_watch() {
-            return;
-        }
-        let order = |live: &Live| {
-            let accepted = &live.case.accepted;
-            (accepted.accepted_unix_millis, accepted.question.id.clone())
-        };
-        let (subject, own) = (live.case.resolver.subject().id(), order(live));
-        let earlier: Vec<Conducted> = {
-            let runs = self.lock();
-            let of =
-                |other: &&Live| other.case.resolver.subject().id() == subject && order(other) < own;
-            runs.values().filter(of).map(|other| other.conducted.clone()).collect()
-        };
-        for conducted in earlier {
-            conducted.tell(Event::TakenOver).await;
-        }
     }
 
     fn begin(
@@ -383,6 +368,16 @@ impl Gate {
         if runs.get(id).is_some_and(|now| Arc::ptr_eq(&now.case, &live.case)) {
             runs.remove(id);
         }
+    }
+
+    /// The turn of a question that nobody writes down at this moment.
+    pub(super) fn turn_now(&self, id: &str) -> Option<Turn<'_>> {
+        self.accepting.turn_now(id)
+    }
+
+    /// Whether a question has a run here.
+    pub(super) fn has_run(&self, id: &str) -> bool {
+        self.lock().contains_key(id)
     }
 
     /// Runs under way.

@@ -1,14 +1,18 @@
 //! A gate among others on one journal: it says that it lives, takes up what others leave, lets go of what others took.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use policies::Delivery;
-use tokio::time::sleep;
-use tracing::warn;
+use tokio::time::{Instant, sleep};
+use tracing::{error, warn};
 
-use super::questions::{Gate, RUNS_MAX};
+use super::questions::{Gate, LISTEN_EVERY, RUNS_MAX};
 use crate::ask::Ask;
-use crate::journal::{JournalError, RENEW_EVERY, SWEEP_EVERY, Shared, Swept};
+use crate::journal::{JournalError, Left, RENEW_EVERY, SWEEP_EVERY, Shared, Swept};
+
+/// One sweep takes over for so long at most: what became of this gate's own questions is looked at in between.
+const TAKING_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Gate {
     /// Looks after what this gate shares with others, for as long as it runs; nothing where it shares nothing.
@@ -32,11 +36,20 @@ impl Gate {
                 sleep(SWEEP_EVERY).await;
             }
         };
-        tokio::join!(renewing, sweeping);
+        let listening = async {
+            loop {
+                sleep(LISTEN_EVERY).await;
+                if !self.stop.is_cancelled() {
+                    self.listen(shared).await;
+                }
+            }
+        };
+        tokio::join!(renewing, sweeping, listening);
     }
 
-    async fn sweep(self: &Arc<Self>, shared: &Shared) {
-        let Swept { taken, lost, told } = match shared.sweep(self.room()).await {
+    pub(super) async fn sweep(self: &Arc<Self>, shared: &Shared) {
+        self.let_go_of_idle(shared);
+        let Swept { left, lost, told } = match shared.sweep().await {
             Ok(swept) => swept,
             Err(error) => {
                 let error: &dyn std::error::Error = &error;
@@ -49,8 +62,43 @@ impl Gate {
         for (id, delivery) in told {
             self.told_here(&id, delivery).await;
         }
-        for stored in taken {
-            self.take_up(stored).await;
+        let until = Instant::now() + TAKING_TIMEOUT;
+        for left in left {
+            if self.stop.is_cancelled() || self.room() == 0 || Instant::now() >= until {
+                break;
+            }
+            self.take_over(shared, &left).await;
+        }
+        self.look_at_watches(shared).await;
+    }
+
+    /// Claims a question that was left, and begins to judge it before the next one is claimed: what goes wrong with one of them
+    /// concerns no other.
+    async fn take_over(self: &Arc<Self>, shared: &Shared, left: &Left) {
+        // Whoever delivers it at this moment is told the same, now or by the next sweep.
+        let Some(_turn) = self.turn_now(&left.id) else { return };
+        match shared.take(left).await {
+            Ok(Some(stored)) => self.take_up(stored).await,
+            Ok(None) => {}
+            Err(error) => error!(
+                evaluation = left.id,
+                error = &error as &dyn std::error::Error,
+                "a question that was left cannot be taken over now; the next sweep tries again"
+            ),
+        }
+    }
+
+    /// A question that is this gate's and has no run here is held no longer, so that the sweep finds it.
+    fn let_go_of_idle(&self, shared: &Shared) {
+        for id in shared.kept() {
+            // Nobody may begin its run between these two.
+            let Some(_turn) = self.turn_now(&id) else { continue };
+            if !self.has_run(&id) && shared.let_go(&id) {
+                warn!(
+                    evaluation = id,
+                    "a question of this gate's has no run; it is taken up again"
+                );
+            }
         }
     }
 

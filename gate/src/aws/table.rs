@@ -23,6 +23,8 @@ pub(crate) trait Table: Send + Sync + fmt::Debug {
     fn item<'a>(&'a self, table: &'a str, key: &'a Key) -> Reply<'a, Option<Item>>;
     /// Every item of a question in order, as the newest write left them.
     fn question<'a>(&'a self, table: &'a str, question: &'a str) -> Reply<'a, Vec<Item>>;
+    /// The newest items of a partition, that with the greatest number first, as the newest write left them.
+    fn newest<'a>(&'a self, table: &'a str, question: &'a str, most: u32) -> Reply<'a, Vec<Item>>;
     /// Items that an index holds, which may be behind by a moment.
     fn indexed<'a>(&'a self, table: &'a str, asked: &'a Indexed) -> Reply<'a, Vec<Item>>;
 }

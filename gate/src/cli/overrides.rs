@@ -20,8 +20,9 @@ use crate::shell::Vault;
 use crate::signature;
 use crate::telemetry::Metrics;
 
-/// The daemon answers once the override is on disk: two seconds at most, and as many again for a secret.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
+/// The daemon answers once the override is on disk: two seconds at most, as many again for a secret, and half a minute where
+/// another gate judges.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(35);
 
 /// Hold a waiting question, release it, let it go on, or roll it back. Exit 0 if that was taken, 1 if it is too
 /// late for it, 2 if it was wrong or not allowed, 3 if the daemon was not reached.
@@ -168,7 +169,15 @@ impl Override {
             StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => USAGE,
             _ => NOT_PROVEN,
         };
-        Err((code, format!("not taken ({}): {why}", status.as_u16())))
+        let status = status.as_u16();
+        // What a daemon that shares its journal says of an override for another one.
+        let known = why.starts_with("not ");
+        let why = if known {
+            format!("{why} ({status})")
+        } else {
+            format!("not taken ({status}): {why}")
+        };
+        Err((code, why))
     }
 
     /// Operators' own address: there, no certificate of another name stands in the way.

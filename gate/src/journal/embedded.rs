@@ -134,6 +134,10 @@ impl Journal for Embedded {
         self.ask(|respond| Request::Write(Write::Accept(Box::new(accepted)), respond))
     }
 
+    fn mend(&self, accepted: Accepted) -> Written<'_, bool> {
+        self.ask(|respond| Request::Write(Write::Mend(Box::new(accepted)), respond))
+    }
+
     fn append<'a>(&'a self, id: &'a str, at: Moment, entry: Entry) -> Written<'a, ()> {
         let write = Write::Append(id.to_owned(), at, Box::new(entry));
         let writing = self.ask(|respond| Request::Write(write, respond));

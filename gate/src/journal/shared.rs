@@ -6,32 +6,34 @@
 //! finds out by its first write.
 
 mod items;
+mod sweeping;
 #[cfg(test)]
 mod tests;
+mod watches;
+mod words;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use policies::{Delivery, Moment};
 use tokio::time::{Instant, timeout};
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use super::{Accepted, Entry, Journal, JournalError, Listed, Stored, Written};
 use crate::aws::AwsError;
 use crate::aws::table::{Change, Expected, Indexed, Key, Table, Value};
 use crate::clock::Clock;
 
+pub(crate) use sweeping::{Left, Swept};
+pub(crate) use watches::Watcher;
+pub(crate) use words::{Judge, Outcome, Word};
+
 /// A gate says so often that it lives.
 pub(crate) const RENEW_EVERY: Duration = Duration::from_secs(5);
-/// Whoever has not said so for so long, by the clock of whoever looks, is gone: its questions are taken over. Four
-/// renewals may fail.
-const LEASE: Duration = Duration::from_secs(20);
 /// It is looked so often what others have left.
 pub(crate) const SWEEP_EVERY: Duration = Duration::from_secs(5);
-/// Open questions that are looked at in one sweep, the oldest first.
-const SWEPT_MAX: u32 = 5_000;
 /// Giving questions back on a stop may take so long; ECS kills 30 s after SIGTERM.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -65,17 +67,6 @@ struct Log {
 struct Watched {
     lease: Option<u64>,
     since: Instant,
-}
-
-/// What a sweep found.
-#[derive(Debug, Default)]
-pub(crate) struct Swept {
-    /// Questions that are this gate's from now on.
-    pub(crate) taken: Vec<Stored>,
-    /// Questions that are another gate's by now.
-    pub(crate) lost: Vec<String>,
-    /// Questions of this gate whose answer another gate has brought.
-    pub(crate) told: Vec<(String, Delivery)>,
 }
 
 /// What the table says of a question at once.
@@ -129,110 +120,6 @@ impl Shared {
         let lease = items::lease(&self.owner, number, self.now_seconds());
         self.table.change(&self.name, &lease).await.map_err(failed("renew its lease"))?;
         Ok(())
-    }
-
-    /// Looks what others have left, and takes over at most `room` questions.
-    pub(crate) async fn sweep(&self, room: usize) -> Result<Swept, JournalError> {
-        let asked =
-            Indexed { index: items::OPEN, of: items::YES, newest_first: false, most: SWEPT_MAX };
-        let rows = self.table.indexed(&self.name, &asked).await;
-        let rows: Vec<items::Open> =
-            rows.map_err(failed("look for open questions"))?.iter().map(items::Open::of).collect();
-        let others: BTreeSet<&str> = rows
-            .iter()
-            .filter_map(|row| row.owner.as_deref())
-            .filter(|o| *o != self.owner)
-            .collect();
-        let mut gone = BTreeMap::new();
-        for other in &others {
-            gone.insert(*other, self.is_gone(other).await?);
-        }
-        self.watched().retain(|owner, _| others.contains(owner.as_str()));
-        let mut swept = Swept::default();
-        let (held, mut unsure) = {
-            let held = self.held();
-            let kept = held.iter().filter(|(_, log)| log.kept.load(Ordering::Relaxed));
-            let unsure: BTreeSet<String> = kept.map(|(id, _log)| id.clone()).collect();
-            (held.keys().cloned().collect::<BTreeSet<String>>(), unsure)
-        };
-        for row in &rows {
-            let mine = row.owner.as_deref() == Some(&self.owner);
-            if mine && held.contains(&row.id) {
-                unsure.remove(&row.id);
-                swept.told.extend(row.told.clone().map(|told| (row.id.clone(), told)));
-                continue;
-            }
-            let free =
-                mine || row.owner.as_deref().is_none_or(|owner| gone.get(owner) == Some(&true));
-            if free && !held.contains(&row.id) && swept.taken.len() < room {
-                match self.take(&row.id, row.owner.as_deref()).await {
-                    Ok(taken) => swept.taken.extend(taken),
-                    // Its turn comes again; the others' must come now.
-                    Err(error) => error!(
-                        evaluation = row.id,
-                        error = &error as &dyn std::error::Error,
-                        "a question that was left cannot be taken over now"
-                    ),
-                }
-            }
-        }
-        // The index may be behind: the question itself says whose it is.
-        for id in unsure {
-            let header = self.header(&id).await?;
-            let mine = header.is_some_and(|header| items::is_open_of(&header, &self.owner));
-            if !mine && self.let_go(&id) {
-                swept.lost.push(id);
-            }
-        }
-        Ok(swept)
-    }
-
-    /// Whether a gate has not renewed its lease for too long. The first look only begins to watch it.
-    async fn is_gone(&self, owner: &str) -> Result<bool, JournalError> {
-        let found = self.table.item(&self.name, &items::lease_key(owner)).await;
-        let lease = found.map_err(failed("look at a lease"))?.and_then(|item| item.number("lease"));
-        let now = Instant::now();
-        let mut watched = self.watched();
-        let seen = watched.entry(owner.to_owned()).or_insert(Watched { lease, since: now });
-        if seen.lease != lease {
-            *seen = Watched { lease, since: now };
-        }
-        Ok(now.duration_since(seen.since) >= LEASE)
-    }
-
-    /// Takes a question over, where it is still as it was seen. `None` where another gate was first.
-    async fn take(&self, id: &str, from: Option<&str>) -> Result<Option<Stored>, JournalError> {
-        let Some(pending) = self.pending(id) else { return Ok(None) };
-        let Some(header) = self.header(id).await? else { return Ok(None) };
-        // What this gate cannot read is left to one that can.
-        items::accepted(&header)?;
-        let owned = match from {
-            Some(from) => Expected::Is(items::OWNER, from.into()),
-            None => Expected::Absent(items::OWNER),
-        };
-        let change = Change {
-            key: Key::new(id, items::HEADER),
-            expected: vec![Expected::Present(items::OPEN), owned],
-            set: vec![(items::OWNER, Value::Text(self.owner.clone()))],
-            remove: Vec::new(),
-        };
-        let changed = self.table.change(&self.name, &change).await;
-        if !changed.map_err(failed("take a question over"))? {
-            // An earlier try of the same call may have got through.
-            let header = self.header(id).await?;
-            if !header.is_some_and(|header| items::is_open_of(&header, &self.owner)) {
-                return Ok(None);
-            }
-        }
-        let all = self.table.question(&self.name, id).await;
-        let all = all.map_err(failed("read the entries of a question"))?;
-        *pending.log.next.lock().await = all.last().map_or(1, |last| last.key.entry + 1);
-        let stored = items::stored(all)?;
-        if stored.is_some() {
-            pending.keep();
-            info!(evaluation = id, from, "taken over");
-        }
-        Ok(stored)
     }
 
     /// What the table says of a question; `None` where nobody accepted it.

@@ -1,6 +1,7 @@
 //! The journal's database: the only place that speaks SQL.
 
 mod care;
+mod mend;
 mod reading;
 mod sums;
 mod tables;
@@ -43,6 +44,7 @@ pub(super) struct Sqlite {
 #[derive(Debug)]
 pub(super) enum Write {
     Accept(Box<Accepted>),
+    Mend(Box<Accepted>),
     Append(String, Moment, Box<Entry>),
     Close(String),
     FirstSeen(String, u64),
@@ -52,6 +54,7 @@ impl Write {
     const fn attempt(&self) -> &'static str {
         match self {
             Self::Accept(_) => "accept a question",
+            Self::Mend(_) => "write a question down once more",
             Self::Append(..) => "append an entry",
             Self::Close(_) => "close a question",
             Self::FirstSeen(..) => "note a signature",
@@ -330,6 +333,7 @@ fn one_of(
 fn apply(writing: &Savepoint<'_>, write: &Write) -> Result<bool, Fault> {
     match write {
         Write::Accept(accepted) => accept(writing, accepted),
+        Write::Mend(accepted) => mend::mend(writing, accepted),
         Write::Append(id, at, entry) => append(writing, id, *at, entry).map(|()| true),
         Write::Close(id) => Ok(close(writing, id).map(|()| true)?),
         Write::FirstSeen(signature, until) => Ok(first_seen(writing, signature, *until)?),

@@ -275,6 +275,11 @@ impl Conductor {
         let taken = match self.conduct.case.record(at, &fact).await {
             Written::OnDisk => Overruled::Taken,
             Written::Kept => Overruled::Kept,
+            // Another gate judges the question by now: that one may take it.
+            Written::Dropped if self.conduct.lost.is_cancelled() => {
+                drop(told.send(Overruled::Gone));
+                return true;
+            }
             Written::Dropped => {
                 drop(told.send(Overruled::Unwritten));
                 return false;

@@ -16,6 +16,7 @@ use crate::app::{Gate, Heard, Intake, Parts};
 use crate::aws::{Clouds, OnDemand};
 use crate::config::Settings;
 use crate::intake::{Keys, Tokens};
+use crate::journal::Journal;
 use crate::shell::Vault;
 use crate::telemetry::Metrics;
 
@@ -159,6 +160,16 @@ async fn process(world: Shared, policies: PathBuf) -> End {
 }
 
 async fn gate(world: &Shared, policies: PathBuf, stop: CancellationToken) -> Arc<Gate> {
+    gate_on(Arc::new(world.clone()), world, policies, stop).await
+}
+
+/// A gate that keeps its journal elsewhere.
+pub(super) async fn gate_on(
+    journal: Arc<dyn Journal>,
+    world: &Shared,
+    policies: PathBuf,
+    stop: CancellationToken,
+) -> Arc<Gate> {
     let metrics = Arc::new(Metrics::new().unwrap());
     let clouds = Clouds::only(Arc::new(SimAws::new(world.clone())));
     let vault =
@@ -167,7 +178,7 @@ async fn gate(world: &Shared, policies: PathBuf, stop: CancellationToken) -> Arc
     Arc::new(Gate::new(Parts {
         settings,
         clouds,
-        journal: Arc::new(world.clone()),
+        journal,
         prober: Arc::new(world.clone()),
         clock: Arc::new(world.clone()),
         metrics,

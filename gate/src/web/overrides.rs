@@ -72,7 +72,7 @@ pub(super) async fn take(
             Overridden::Taken(report) => Ok((StatusCode::OK, report)),
             Overridden::Kept(report) => Ok((StatusCode::ACCEPTED, report)),
             Overridden::Refused(refusal) => {
-                Err(NotTaken::new("refused", StatusCode::CONFLICT, refusal.to_string()))
+                Err(NotTaken::new("refused", StatusCode::CONFLICT, refusal))
             }
             Overridden::Unknown => Err(NotTaken::new(
                 "unknown",
@@ -88,6 +88,16 @@ pub(super) async fn take(
                 "stopping",
                 StatusCode::SERVICE_UNAVAILABLE,
                 "gate is stopping; ask again when it is back",
+            )),
+            Overridden::Unanswered => Err(NotTaken::new(
+                "unanswered",
+                StatusCode::SERVICE_UNAVAILABLE,
+                "not taken: the gate that judges does not answer; others take over within 25 s: ask again",
+            )),
+            Overridden::Unsure => Err(NotTaken::new(
+                "unsure",
+                StatusCode::SERVICE_UNAVAILABLE,
+                "not known whether it was taken: look at its page",
             )),
             Overridden::Unread(error) => {
                 error!(error = &error as &dyn std::error::Error, "the journal cannot be read");

@@ -1,5 +1,8 @@
 //! Several gates on one table: to whoever asks they are one.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use serde_json::{Value, json};
 use tests::place::{self, Folder};
 use tests::{Gate, Person, eventually};
@@ -11,25 +14,35 @@ use super::{AWS, LIMIT, POLICY, accepted, finished, shell};
 
 /// Two gates that share a table of this name.
 async fn two(name: &str) -> [Gate; 2] {
-    Person::of(&AWS.endpoint).make_table(name).await;
-    let gate = || Gate::new(&AWS.endpoint, name).policy(POLICY).shared(name).start();
-    [gate().await, gate().await]
+    two_with(name, POLICY, "").await
 }
+
+async fn two_with(name: &str, policy: &str, settings: &str) -> [Gate; 2] {
+    Person::of(&AWS.endpoint).make_table(name).await;
+    let gate = || Gate::new(&AWS.endpoint, name).policy(policy).settings(settings).shared(name);
+    let token = |gate: Gate| gate.env("TEAM_TOKEN", TOKEN).start();
+    [token(gate()).await, token(gate()).await]
+}
+
+const TOKEN: &str = "a token of the whole team";
 
 fn ticks(seen: &Value) -> Vec<u64> {
     let series = seen["series"].as_array().unwrap();
     series.iter().map(|point| point["tick"].as_u64().unwrap()).collect()
 }
 
-/// A load balancer before two gates: one connection to each in turn.
-async fn balancer(gates: &[Gate; 2]) -> (JoinHandle<()>, String) {
+/// A load balancer before two gates: it is told of each connection which of them has it.
+async fn balancer(
+    gates: &[Gate; 2],
+    mut choose: impl FnMut() -> usize + Send + 'static,
+) -> (JoinHandle<()>, String) {
     let listener = TcpListener::bind((place::address(), 8080)).await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let behind: Vec<String> = gates.iter().map(|gate| gate.url().replace("http://", "")).collect();
     let serving = tokio::spawn(async move {
-        for address in behind.iter().cycle() {
+        loop {
             let (mut client, _) = listener.accept().await.unwrap();
-            let address = address.clone();
+            let address = behind[choose() % 2].clone();
             tokio::spawn(async move {
                 let Ok(mut gate) = TcpStream::connect(address).await else { return };
                 drop(copy_bidirectional(&mut client, &mut gate).await);
@@ -64,7 +77,8 @@ async fn a_gate_that_stops_gives_its_question_to_another_with_the_evidence() {
 #[tokio::test]
 async fn whoever_polls_may_come_to_any_gate() {
     let gates = two("balanced").await;
-    let (balancing, url) = balancer(&gates).await;
+    let turns = AtomicUsize::new(0);
+    let (balancing, url) = balancer(&gates, move || turns.fetch_add(1, Ordering::Relaxed)).await;
     let service = AWS.hooked_service("balanced", (&url, "POST_TEST_TRAFFIC_SHIFT"), &[]).await;
     let deployed = AWS.service_deployed(&service.first, LIMIT).await;
     assert_eq!(deployed["status"], "SUCCESSFUL", "{deployed:#}");
@@ -75,6 +89,76 @@ async fn whoever_polls_may_come_to_any_gate() {
         assert_eq!(gate.evaluations().await.len(), 1, "it is one question");
     }
     balancing.abort();
+}
+
+#[tokio::test]
+async fn a_further_question_that_another_gate_judges_takes_over_the_watch() {
+    let policy = format!("{POLICY}watch: {{ until: end-of-deployment, window: 60s }}\n");
+    let gates = two_with("watched", &policy, "").await;
+    let chosen = Arc::new(AtomicUsize::new(0));
+    let choice = Arc::clone(&chosen);
+    let (balancing, url) = balancer(&gates, move || choice.load(Ordering::Relaxed)).await;
+    let site = AWS.site("watched", &url, &[], &[]).await;
+    let deployment = site.deploy_with_hooks(&[], "AfterAllowTestTraffic,BeforeAllowTraffic").await;
+    let asked = eventually(LIMIT, async || gates[0].evaluation(&deployment).await).await;
+    asked.expect("the first question is asked");
+    chosen.store(1, Ordering::Relaxed);
+    AWS.until(&deployment, &super::ENDED, LIMIT).await;
+    let ends = eventually(LIMIT, async || {
+        let mut ends = Vec::new();
+        for listed in gates[0].evaluations().await {
+            let url = format!("{}/evaluations/{}", gates[0].url(), listed["id"].as_str()?);
+            let seen = tests::http::get(&url).await?.json();
+            ends.push(seen["watch"]["ended"].as_str()?.to_owned());
+        }
+        (ends.len() == 2).then_some(ends)
+    });
+    let mut ends = ends.await.expect("both watches end");
+    ends.sort();
+    assert_eq!(
+        ends,
+        ["another question of the deployment took over", "the deployment is Succeeded"]
+    );
+    for gate in &gates {
+        let judged = gate.logged().matches("question accepted").count();
+        assert_eq!(judged, 1, "each judges one: {}", gate.logged());
+    }
+    balancing.abort();
+}
+
+/// Says something of a question to this gate: status and body of what is answered.
+async fn say(gate: &Gate, id: &str, said: &Value) -> (u16, Value) {
+    let url = format!("{}/evaluations/{id}/override", gate.url());
+    let bearer = format!("Bearer {TOKEN}");
+    let headers = [("content-type", "application/json"), ("authorization", &*bearer)];
+    let answer = tests::http::send("POST", &url, &headers, &said.to_string()).await;
+    let answer = answer.expect("an answer");
+    (answer.status, answer.json())
+}
+
+#[tokio::test]
+async fn an_override_told_to_a_gate_that_does_not_judge_is_in_force_at_the_one_that_does() {
+    let tokens = "overrides: { tokens: [ { secret: 'env:TEAM_TOKEN' } ] }\n";
+    let [one, other] = two_with("through", POLICY, tokens).await;
+    let site = AWS.site("through", &one.url(), &[], &[]).await;
+    let deployment = site.deploy(&[]).await;
+    let seen = eventually(LIMIT, async || other.evaluation(&deployment).await).await;
+    let id = seen.expect("it is asked")["id"].as_str().unwrap().to_owned();
+    let hold = json!({ "action": "hold", "by": "bob", "reason": "a look", "for": "10m" });
+    let (status, held) = say(&other, &id, &hold).await;
+    assert_eq!((status, &held["held"]["by"]), (200, &json!("bob")), "{held:#}");
+    let seen = one.evaluation(&deployment).await.expect("it is judged there");
+    assert_eq!(seen["held"]["reason"], "a look", "{seen:#}");
+    let page = format!("{}/evaluations/{id}/override", other.url());
+    let form = format!("action=rollback&by=bob&reason=the+wrong+branch&for=&token={TOKEN}");
+    let headers = [("content-type", "application/x-www-form-urlencoded")];
+    let sent = tests::http::send("POST", &page, &headers, &form.replace(' ', "+")).await.unwrap();
+    assert_eq!(sent.status, 303, "{}", sent.text);
+    let (outcome, deployed) = finished(&one, &deployment).await;
+    assert_eq!((&outcome["basis"], &deployed["status"]), (&json!("overridden"), &json!("Failed")));
+    assert_eq!(accepted(&deployed).len(), 1, "{deployed:#}");
+    let (status, late) = say(&other, &id, &hold).await;
+    assert_eq!((status, &late["error"]), (409, &json!("it is decided already: rollback")));
 }
 
 /// What a start says that ends with exit code 2.

@@ -15,22 +15,36 @@ pub(crate) enum Overridden {
     /// It is in force, and will be on disk once the disk lets it: the question as it stands now.
     Kept(Box<Report>),
     /// It changes nothing any more, or not yet.
-    Refused(Refusal),
+    Refused(String),
     /// No such question.
     Unknown,
     /// It could not be written down, so it does not count.
     Unwritten,
     /// Gate is stopping: the next start takes the question up again.
     Stopping,
+    /// Another gate judges the question and does not answer, so it does not count.
+    Unanswered,
+    /// Another gate was told, and has not said whether it counts.
+    Unsure,
     /// The journal cannot be read.
     Unread(JournalError),
 }
 
 impl Gate {
-    /// Has a question held, released, continued or rolled back by a person.
+    /// Has a question held, released, continued or rolled back by a person, whichever gate judges it.
     pub(crate) async fn overridden(&self, id: &str, said: Override) -> Overridden {
+        match (self.overridden_here(id, &said).await, self.journal.shared()) {
+            (Overridden::Stopping, Some(shared)) if !self.stop.is_cancelled() => {
+                self.overridden_elsewhere(shared, id, &said).await
+            }
+            (told, _) => told,
+        }
+    }
+
+    /// The same, where it has a run here.
+    pub(super) async fn overridden_here(&self, id: &str, said: &Override) -> Overridden {
         let live = self.lock().get(id).cloned();
-        let Some(live) = live else { return self.too_late(id, &said).await };
+        let Some(live) = live else { return self.too_late(id, said).await };
         let (by, action) = (said.by.clone(), said.wish.name());
         match live.conducted.overrule(said.clone()).await {
             taken @ (Overruled::Taken | Overruled::Kept) => {
@@ -42,10 +56,10 @@ impl Gate {
                     Overridden::Kept(report)
                 }
             }
-            Overruled::Refused(refusal) => Overridden::Refused(refusal),
+            Overruled::Refused(refusal) => Overridden::Refused(refusal.to_string()),
             Overruled::Unwritten => Overridden::Unwritten,
             // It ended this moment.
-            Overruled::Gone => self.too_late(id, &said).await,
+            Overruled::Gone => self.too_late(id, said).await,
         }
     }
 
@@ -58,11 +72,13 @@ impl Gate {
                 let (run, _) = replay(stored);
                 match run.decision() {
                     Some(decision) if run.report().watch.is_none() => {
-                        Overridden::Refused(Refusal::Decided(decision.answer))
+                        Overridden::Refused(Refusal::Decided(decision.answer).to_string())
                     }
-                    _ if run.phase() == Phase::Done => Overridden::Refused(Refusal::Over),
+                    _ if run.phase() == Phase::Done => {
+                        Overridden::Refused(Refusal::Over.to_string())
+                    }
                     _ => match run.refuses(said, policies::Moment::ZERO) {
-                        Some(refusal) => Overridden::Refused(refusal),
+                        Some(refusal) => Overridden::Refused(refusal.to_string()),
                         None => Overridden::Stopping,
                     },
                 }

@@ -1,5 +1,6 @@
 //! Questions taken up where a restart, or another gate, left them: the same facts lead to the same state.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use policies::{Event, Phase, Run};
 use tokio::time::{Instant, timeout};
 use tracing::{error, info, warn};
 
-use super::Gate;
+use super::{Gate, Intake};
 use crate::crash;
 use crate::journal::{Accepted, Entry, JournalError, Stored};
 
@@ -15,28 +16,110 @@ use crate::journal::{Accepted, Entry, JournalError, Stored};
 const CLOCK_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Gate {
-    /// Takes up every question whose run is not over: the same facts lead to the same state, evidence
-    /// included, and what was under way goes on.
+    /// Takes up every question whose run is not over, all at once.
+    #[cfg(test)]
     pub(crate) async fn resume(self: &Arc<Self>) -> Result<(), JournalError> {
+        let left = self.look_for_open().await?;
+        self.resume_all(left).await;
+        Ok(())
+    }
+
+    /// What the last start left open. From then on it is resuming.
+    pub(crate) async fn look_for_open(&self) -> Result<Vec<String>, JournalError> {
+        let left = self.journal.unfinished_ids().await?;
+        self.resuming.send_replace(left.len());
+        Ok(left)
+    }
+
+    /// Takes these up, one after the other: the same facts lead to the same state, evidence included, and what was under way
+    /// goes on. Whoever delivers one of them meanwhile has it taken up at once.
+    pub(crate) async fn resume_all(self: &Arc<Self>, left: Vec<String>) {
         let mut is_clock_asked = false;
-        for id in self.journal.unfinished_ids().await? {
-            match self.journal.load(&id).await {
-                Ok(Some(stored)) => {
-                    if !is_clock_asked && self.since_acceptance(&stored.accepted).is_none() {
-                        is_clock_asked = true;
-                        self.ask_the_time().await;
-                    }
-                    self.take_up(stored).await;
+        for id in left {
+            if !self.stop.is_cancelled() {
+                self.resume_one(&id, &mut is_clock_asked).await;
+            }
+            self.resuming.send_modify(|left| *left = left.saturating_sub(1));
+            // What is replayed takes the processor; whoever asks meanwhile comes in between.
+            tokio::task::yield_now().await;
+        }
+    }
+
+    async fn resume_one(self: &Arc<Self>, id: &str, is_clock_asked: &mut bool) {
+        let turn: Result<_, Infallible> = self.accepting.turn(id, "", false, |_| None).await;
+        let Ok(_turn) = turn;
+        if self.has_run(id) {
+            return;
+        }
+        match self.journal.load(id).await {
+            Ok(Some(stored)) => {
+                if !*is_clock_asked && self.since_acceptance(&stored.accepted).is_none() {
+                    *is_clock_asked = true;
+                    self.ask_the_time().await;
                 }
-                Ok(None) => {}
-                Err(error) => {
-                    self.metrics.lost("journal-question");
-                    let error = &error as &dyn std::error::Error;
-                    error!(error, evaluation = id, "a question cannot be read; it is not answered");
-                }
+                self.take_up(stored).await;
+            }
+            Ok(None) => {}
+            Err(error) => {
+                self.metrics.lost("journal-question");
+                let error = &error as &dyn std::error::Error;
+                error!(
+                    error,
+                    evaluation = id,
+                    "a question cannot be read; it is not answered until it is delivered again"
+                );
             }
         }
-        Ok(())
+    }
+
+    /// How many questions are still to be taken up after a start.
+    pub(crate) fn resuming(&self) -> usize {
+        *self.resuming.borrow()
+    }
+
+    /// Waits until all are.
+    pub(crate) async fn resumed(&self) {
+        // Its sender is here.
+        drop(self.resuming.subscribe().wait_for(|left| *left == 0).await);
+    }
+
+    /// What becomes of a delivery of a question that was written down before, and has no run here: it is over, or another gate
+    /// judges it, or it could not be taken up when gate started. Of that one this delivery may be the last that is heard.
+    pub(super) async fn known_before(self: &Arc<Self>, delivered: Accepted) -> Intake {
+        let id = delivered.question.id.clone();
+        // What no gate judges, the next sweep takes up.
+        if self.shares() {
+            return Intake::Joined(id);
+        }
+        match self.journal.unfinished_ids().await {
+            Ok(open) if open.contains(&id) => {}
+            Ok(_open) => return Intake::Joined(id),
+            Err(error) => return Intake::Unwritten(error),
+        }
+        let found = match self.journal.load(&id).await {
+            Err(JournalError::Damaged { .. } | JournalError::Entry { .. }) => {
+                match self.journal.mend(delivered).await {
+                    Ok(true) => {
+                        warn!(
+                            evaluation = id,
+                            "damaged, and written once more as it was delivered"
+                        );
+                        self.journal.load(&id).await
+                    }
+                    Ok(false) => Err(JournalError::Damaged { id: id.clone() }),
+                    Err(error) => Err(error),
+                }
+            }
+            found => found,
+        };
+        match found {
+            Ok(Some(stored)) => {
+                self.take_up(stored).await;
+                Intake::Joined(id)
+            }
+            Ok(None) => Intake::Unwritten(JournalError::Damaged { id }),
+            Err(error) => Intake::Unwritten(error),
+        }
     }
 
     /// Time since acceptance, but never before the newest entry: by the machine's uptime, or where it has been

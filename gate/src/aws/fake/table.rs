@@ -23,6 +23,8 @@ pub(crate) struct FakeTable {
     items: Mutex<BTreeMap<Key, Item>>,
     /// What becomes of the next writes; they succeed after these.
     next: Mutex<Vec<Option<Write>>>,
+    /// Whether the next reads by key fail; they succeed after these.
+    next_reads: Mutex<Vec<bool>>,
 }
 
 fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -33,6 +35,25 @@ impl FakeTable {
     /// Has the next writes go wrong so, in order; `None` is one that does not.
     pub(crate) fn break_writes(&self, how: &[Option<Write>]) {
         lock(&self.next).extend(how.iter().rev());
+    }
+
+    /// Takes a question off the index of open ones, as whoever closes it does.
+    pub(crate) fn close(&self, question: &str) {
+        if let Some(item) = lock(&self.items).get_mut(&Key::new(question, 0)) {
+            item.values.remove("open");
+        }
+    }
+
+    /// Has the next reads by key fail where this says so, in order.
+    pub(crate) fn break_reads(&self, which: &[bool]) {
+        lock(&self.next_reads).extend(which.iter().rev());
+    }
+
+    fn read<T>(&self, call: Call, read: impl FnOnce() -> T) -> Result<T, AwsError> {
+        if lock(&self.next_reads).pop() == Some(true) {
+            return Err(unavailable(call));
+        }
+        Ok(read())
     }
 
     fn written(&self, call: Call, write: impl FnOnce() -> bool) -> Result<bool, AwsError> {
@@ -116,13 +137,22 @@ impl Table for FakeTable {
     }
 
     fn item<'a>(&'a self, _table: &'a str, key: &'a Key) -> Reply<'a, Option<Item>> {
-        let found = lock(&self.items).get(key).cloned();
-        Box::pin(async { Ok(found) })
+        let found = self.read(Call::GetItem, || lock(&self.items).get(key).cloned());
+        Box::pin(async { found })
     }
 
     fn question<'a>(&'a self, _table: &'a str, question: &'a str) -> Reply<'a, Vec<Item>> {
+        let found = self.read(Call::Query, || {
+            let items = lock(&self.items);
+            items.values().filter(|item| item.key.question == question).cloned().collect()
+        });
+        Box::pin(async { found })
+    }
+
+    fn newest<'a>(&'a self, _table: &'a str, question: &'a str, most: u32) -> Reply<'a, Vec<Item>> {
         let items = lock(&self.items);
-        let found = items.values().filter(|item| item.key.question == question).cloned().collect();
+        let of = items.values().rev().filter(|item| item.key.question == question);
+        let found = of.take(usize::try_from(most).unwrap_or(usize::MAX)).cloned().collect();
         Box::pin(async { Ok(found) })
     }
 

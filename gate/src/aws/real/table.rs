@@ -227,6 +227,23 @@ impl Table for RealAws {
         })
     }
 
+    fn newest<'a>(&'a self, table: &'a str, question: &'a str, most: u32) -> Reply<'a, Vec<Item>> {
+        Box::pin(async move {
+            let call = self
+                .dynamodb
+                .query()
+                .table_name(table)
+                .consistent_read(true)
+                .key_condition_expression("#n0 = :v0")
+                .expression_attribute_names("#n0", QUESTION)
+                .expression_attribute_values(":v0", AttributeValue::S(question.to_owned()))
+                .scan_index_forward(false)
+                .limit(i32::try_from(most).unwrap_or(i32::MAX));
+            let reply = self.ask(Call::Query, table, || call.clone().send()).await?;
+            Ok(reply.items.unwrap_or_default().into_iter().filter_map(item).collect())
+        })
+    }
+
     fn indexed<'a>(&'a self, table: &'a str, asked: &'a Indexed) -> Reply<'a, Vec<Item>> {
         Box::pin(async move {
             let most = usize::try_from(asked.most).unwrap_or(usize::MAX);

@@ -5,11 +5,12 @@ use std::io::{Read, Write};
 use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
-use policies::{Decision, Delivery, Moment};
+use policies::{Decision, Delivery, Moment, Override};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::super::{Accepted, Entry, JournalError, Listed, Stored};
+use super::{Outcome, Watcher};
 use crate::aws::table::{Change, ENTRY, Expected, Item, Key, QUESTION, Shape, Value};
 
 /// Version of what is written here. A gate leaves questions of a newer one alone.
@@ -41,6 +42,18 @@ const KEPT_SECONDS: u64 = 90 * 24 * 3600;
 const LEASES_KEPT_SECONDS: u64 = 24 * 3600;
 /// A signature is kept for longer than it is good: clocks differ.
 const SIGNATURES_KEPT_SECONDS: u64 = 2 * 300;
+/// Who watches a deployment is known for so long: longer than any is under way.
+const WATCHES_KEPT_SECONDS: u64 = 4 * 24 * 3600;
+/// A word is good for so long: whoever left it withdraws it before.
+const WORDS_KEPT_SECONDS: u64 = 60;
+/// Words that are left in the same millisecond are told apart by so many bits.
+const WORD_BITS: u32 = 12;
+/// The write that took a word, or [`WITHDRAWN`].
+pub(super) const TAKEN: &str = "taken";
+/// Whoever left it wants it no more.
+pub(super) const WITHDRAWN: &str = "withdrawn";
+/// What became of a word.
+pub(super) const HEARD: &str = "heard";
 /// Entries beyond this are compressed: DynamoDB's unit of writing.
 const PACKED_FROM_BYTES: usize = 1024;
 /// The largest entry, packed: an item of DynamoDB's holds 400 KB, names and keys included.
@@ -97,6 +110,71 @@ pub(super) fn signature(signature: &str, by: (&str, u64), good_until_seconds: u6
     let key = Key::new(&format!("signature/{signature}"), HEADER);
     let until = good_until_seconds + SIGNATURES_KEPT_SECONDS;
     Item::new(key).with(BY, by.0).with(WRITE, by.1).with(EXPIRES, until)
+}
+
+pub(super) fn watch_key(deployment: &str) -> Key {
+    Key::new(&format!("watch/{deployment}"), HEADER)
+}
+
+/// Gives a watch to `own`, where it is still `from`'s.
+pub(super) fn watch(
+    deployment: &str,
+    own: &Watcher,
+    from: Option<&Watcher>,
+    now_seconds: u64,
+) -> Change {
+    Change {
+        key: watch_key(deployment),
+        expected: vec![from.map_or(Expected::Absent("id"), |from| {
+            Expected::Is("id", Value::Text(from.id.clone()))
+        })],
+        set: vec![
+            ("id", Value::Text(own.id.clone())),
+            (ACCEPTED, own.accepted_unix_millis.into()),
+            (EXPIRES, (now_seconds + WATCHES_KEPT_SECONDS).into()),
+        ],
+        remove: Vec::new(),
+    }
+}
+
+pub(super) fn watcher(item: &Item) -> Option<Watcher> {
+    let (accepted_unix_millis, id) = (item.number(ACCEPTED)?, item.text("id")?.to_owned());
+    Some(Watcher { accepted_unix_millis, id })
+}
+
+/// Where other gates leave words for this one.
+pub(super) fn words_of(owner: &str) -> String {
+    format!("word/{owner}")
+}
+
+/// A word for another gate: the newest has the greatest number.
+pub(super) fn word(
+    owner: &str,
+    (id, said): (&str, &Override),
+    by: (&str, u64),
+    now_unix_millis: u64,
+) -> Result<Item, JournalError> {
+    let random = by.1 & ((1 << WORD_BITS) - 1);
+    let key = Key::new(&words_of(owner), (now_unix_millis << WORD_BITS) | random);
+    Ok(Item::new(key)
+        .with("id", id)
+        .with("body", written(said)?.as_str())
+        .with(BY, by.0)
+        .with(WRITE, by.1)
+        .with(EXPIRES, now_unix_millis / 1000 + WORDS_KEPT_SECONDS))
+}
+
+/// A word that nobody took, and that is still good: the question, and what is said of it.
+pub(super) fn waiting(item: &Item, now_seconds: u64) -> Option<(String, Override)> {
+    let good = item.number(EXPIRES).is_some_and(|until| now_seconds <= until);
+    if item.text(TAKEN).is_some() || !good {
+        return None;
+    }
+    Some((item.text("id")?.to_owned(), read(item.text("body")?).ok()?))
+}
+
+pub(super) fn heard(item: &Item) -> Option<Outcome> {
+    read(item.text(HEARD)?).ok()
 }
 
 /// A new question of this gate's.

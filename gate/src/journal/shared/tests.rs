@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use policies::{Answer, Basis, Decision, Event, Question};
+use policies::{Answer, Basis, Decision, Event, Override, Question};
 use tokio::time::advance;
 
 use super::*;
@@ -57,11 +57,20 @@ async fn entries(gate: &Shared) -> Vec<u64> {
     stored.entries.iter().map(|(at, _entry)| at.as_millis()).collect()
 }
 
-/// What each of two gates takes when both look again and again for so long.
+/// What a gate takes over that looks once.
+async fn taking(gate: &Shared) -> Vec<Stored> {
+    let mut taken = Vec::new();
+    for left in gate.sweep().await.unwrap().left {
+        taken.extend(gate.take(&left).await.unwrap());
+    }
+    taken
+}
+
+/// The same, again and again for so long.
 async fn looking(gate: &Shared, seconds: u64) -> Vec<Stored> {
     let mut taken = Vec::new();
     for _second in 0..=seconds {
-        taken.extend(gate.sweep(10).await.unwrap().taken);
+        taken.extend(taking(gate).await);
         advance(Duration::from_secs(1)).await;
     }
     taken
@@ -117,10 +126,10 @@ async fn a_gate_that_was_paused_learns_by_looking_what_it_lost() {
     }
     assert_eq!(looking(&other, 21).await.len(), 2);
     other.close("two").await.unwrap();
-    let swept = one.sweep(10).await.unwrap();
+    let swept = one.sweep().await.unwrap();
     assert_eq!(swept.lost, ["one", "two"], "open elsewhere, and over");
-    assert!(swept.taken.is_empty());
-    assert!(one.sweep(10).await.unwrap().lost.is_empty(), "it is told once");
+    assert!(swept.left.is_empty());
+    assert!(one.sweep().await.unwrap().lost.is_empty(), "it is told once");
 }
 
 #[tokio::test(start_paused = true)]
@@ -130,8 +139,8 @@ async fn of_two_gates_that_take_over_one_does() {
     gone.accept(question("one")).await.unwrap();
     let mut taken = 0;
     for _second in 0..25 {
-        let (first, second) = tokio::join!(one.sweep(10), other.sweep(10));
-        taken += first.unwrap().taken.len() + second.unwrap().taken.len();
+        let (first, second) = tokio::join!(taking(&one), taking(&other));
+        taken += first.len() + second.len();
         for gate in [&one, &other] {
             gate.renew().await.unwrap();
         }
@@ -146,8 +155,8 @@ async fn a_gate_that_stops_gives_back_at_once() {
     one.accept(question("one")).await.unwrap();
     append(&one, 1, woke()).await.unwrap();
     one.end().await.unwrap();
-    assert_eq!(other.sweep(0).await.unwrap().taken.len(), 0, "no room");
-    assert_eq!(other.sweep(10).await.unwrap().taken.len(), 1);
+    assert_eq!(other.sweep().await.unwrap().left.len(), 1);
+    assert_eq!(taking(&other).await.len(), 1, "looking took nothing");
     assert!(matches!(append(&one, 2, woke()).await, Err(JournalError::TakenOver)));
 }
 
@@ -178,14 +187,43 @@ async fn a_question_that_was_written_and_not_accepted_is_taken_up_by_the_gate_it
     table.break_writes(&[Some(Write::Unanswered)]);
     one.accept(question("one")).await.unwrap_err();
     assert!(!one.accept(question("one")).await.unwrap(), "it is there");
-    assert_eq!(one.sweep(10).await.unwrap().taken.len(), 1);
+    assert_eq!(taking(&one).await.len(), 1);
     append(&one, 1, woke()).await.unwrap();
     // Closed where nobody heard of it: over for good.
     table.break_writes(&[Some(Write::Refused)]);
     one.close("one").await.unwrap_err();
-    assert_eq!(one.sweep(10).await.unwrap().taken.len(), 1);
+    assert_eq!(taking(&one).await.len(), 1);
     one.close("one").await.unwrap();
-    assert_eq!(one.sweep(10).await.unwrap().taken.len(), 0);
+    assert_eq!(taking(&one).await.len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_could_not_be_read_once_is_found_by_the_next_look() {
+    let (table, one, other) = two().await;
+    for id in ["one", "two", "three"] {
+        one.accept(question(id)).await.unwrap();
+    }
+    other.accept(question("own")).await.unwrap();
+    assert!(looking(&other, 19).await.is_empty());
+    // Its own question is closed behind its back, so that each look has to read it.
+    table.close("own");
+    table.break_reads(&[false, true]);
+    let swept = other.sweep().await.unwrap();
+    assert!(swept.lost.is_empty(), "it is not known to be lost");
+    assert_eq!(swept.left.len(), 3, "the others are free all the same");
+    // Claimed, and its entries cannot be read.
+    table.break_reads(&[false, true]);
+    other.take(&swept.left[0]).await.unwrap_err();
+    assert_eq!(other.kept(), ["own"], "it is not held, for nobody judges it");
+    assert!(other.take(&swept.left[1]).await.unwrap().is_some(), "the next is not concerned");
+    // Whether the other gate lives cannot be read: only what is this gate's is free.
+    table.break_reads(&[true]);
+    let swept = other.sweep().await.unwrap();
+    assert_eq!(swept.lost, ["own"]);
+    assert_eq!(swept.left.len(), 1, "claimed before, and taken up by the next look");
+    let stored = other.take(&swept.left[0]).await.unwrap().unwrap();
+    assert_eq!(taking(&other).await.len(), 1, "and the third");
+    assert_eq!(other.kept().len(), 3, "{stored:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -196,9 +234,77 @@ async fn whoever_polls_may_come_to_any_gate() {
     assert!(other.known("one").await.unwrap().unwrap().decided);
     other.tell("one", &Delivery::Confirmed).await.unwrap();
     other.tell("one", &Delivery::AlreadyCompleted).await.unwrap();
-    let told = one.sweep(10).await.unwrap().told;
+    let told = one.sweep().await.unwrap().told;
     assert_eq!(told, [("one".to_owned(), Delivery::Confirmed)]);
-    assert!(other.sweep(10).await.unwrap().told.is_empty(), "it is not the other's");
+    assert!(other.sweep().await.unwrap().told.is_empty(), "it is not the other's");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_latest_question_of_a_deployment_has_its_watch_whichever_gate_says_so_first() {
+    let (table, one, other) = two().await;
+    let watcher = |accepted_unix_millis, id: &str| Watcher { accepted_unix_millis, id: id.into() };
+    let (earlier, later, latest) = (watcher(1, "b"), watcher(2, "a"), watcher(2, "b"));
+    let has = async |whose: Option<&Watcher>| {
+        assert_eq!(other.watcher("d-1").await.unwrap().as_ref(), whose);
+    };
+    has(None).await;
+    one.watch("d-1", &later).await.unwrap();
+    other.watch("d-1", &earlier).await.unwrap();
+    has(Some(&later)).await;
+    let (first, second) = tokio::join!(one.watch("d-1", &latest), other.watch("d-1", &later));
+    first.and(second).unwrap();
+    has(Some(&latest)).await;
+    // Its answer is lost, and the next look finds that it is there.
+    table.break_writes(&[Some(Write::Retried)]);
+    one.watch("d-2", &earlier).await.unwrap();
+    table.break_writes(&[Some(Write::Refused)]);
+    one.watch("d-2", &later).await.unwrap_err();
+    assert_eq!(other.watcher("d-2").await.unwrap(), Some(earlier));
+}
+
+fn hold() -> Override {
+    Override::new("hold", "bob", "a look", Some("5m")).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_word_for_another_gate_is_taken_once_and_answered() {
+    let (table, one, other) = two().await;
+    one.accept(question("one")).await.unwrap();
+    assert_eq!(one.judge("one").await.unwrap(), Judge::HereOrSoon);
+    assert_eq!(one.judge("two").await.unwrap(), Judge::Nobody);
+    let Judge::Other(owner) = other.judge("one").await.unwrap() else { panic!("it is another's") };
+    table.break_writes(&[Some(Write::Retried)]);
+    let word = other.leave_word(&owner, "one", &hold()).await.unwrap();
+    assert!(other.words().await.unwrap().is_empty(), "it is not for this one");
+    let found = one.words().await.unwrap();
+    assert_eq!((found.len(), found[0].id.as_str(), &found[0].said), (1, "one", &hold()));
+    assert_eq!(other.heard(&word).await.unwrap(), None);
+    // The answer to taking it is lost, and it is taken all the same: by this gate, and once.
+    table.break_writes(&[Some(Write::Retried)]);
+    assert!(one.take_word(&found[0]).await.unwrap());
+    assert!(!one.take_word(&found[0]).await.unwrap());
+    assert!(one.words().await.unwrap().is_empty());
+    assert!(!other.withdraw(&word).await.unwrap(), "it is too late for that");
+    let refused = Outcome::Refused("it is over".into());
+    one.answer_word(&found[0], &refused).await.unwrap();
+    assert_eq!(other.heard(&word).await.unwrap(), Some(refused));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_word_that_was_withdrawn_is_never_taken_and_of_many_the_newest_hundred_are_looked_at() {
+    let (table, one, other) = two().await;
+    one.accept(question("one")).await.unwrap();
+    let Judge::Other(owner) = other.judge("one").await.unwrap() else { panic!("it is another's") };
+    let word = other.leave_word(&owner, "one", &hold()).await.unwrap();
+    let found = one.words().await.unwrap();
+    table.break_writes(&[Some(Write::Retried)]);
+    assert!(other.withdraw(&word).await.unwrap());
+    assert!(one.words().await.unwrap().is_empty());
+    assert!(!one.take_word(&found[0]).await.unwrap());
+    for number in 0..120 {
+        other.leave_word(&owner, &number.to_string(), &hold()).await.unwrap();
+    }
+    assert_eq!(one.words().await.unwrap().len(), 100);
 }
 
 #[tokio::test(start_paused = true)]

@@ -50,6 +50,44 @@ async fn whatever_page_is_garbled_the_rest_is_read_and_taken_up() {
 }
 
 #[tokio::test]
+async fn a_damaged_question_is_written_once_more_from_its_next_delivery_with_all_its_entries() {
+    let place = Place::new("mended");
+    let journal = Embedded::open(&place.path()).unwrap();
+    for id in ["sound", "open", "over", "lost"] {
+        journal.accept(accepted(id)).await.unwrap();
+        for (at, entry) in entries() {
+            journal.append(id, at, entry).await.unwrap();
+        }
+    }
+    journal.close("over").await.unwrap();
+    let garble = "UPDATE questions SET body = replace(body, 'token', 'tokem') WHERE id != 'sound';
+                  UPDATE questions SET accepted_unix_millis = 5 WHERE id = 'lost';";
+    sqlite::execute(&place.path(), garble).unwrap();
+    let again = |id: &str| {
+        let mut again = accepted(id);
+        again.accepted_unix_millis += 60_000;
+        again.question.limit = Some(Duration::from_secs(100));
+        again
+    };
+    for (id, is_mended) in [("sound", false), ("over", false), ("nobody", false)] {
+        assert_eq!(journal.mend(again(id)).await.unwrap(), is_mended, "{id}");
+    }
+    for (id, seconds_before) in [("open", 60), ("lost", 0)] {
+        let damaged = journal.load(id).await;
+        assert!(matches!(damaged, Err(JournalError::Damaged { .. })), "{damaged:?}");
+        assert!(journal.mend(again(id)).await.unwrap());
+        let stored = journal.load(id).await.unwrap().unwrap();
+        assert_eq!((stored.entries.len(), stored.unreadable), (entries().len(), 0));
+        // Its end is where it was: the limit counts from the acceptance.
+        let then = again(id).accepted_unix_millis - seconds_before * 1000;
+        assert_eq!(stored.accepted.accepted_unix_millis, then, "{id}");
+        assert_eq!(stored.accepted.question.limit, Some(Duration::from_secs(100 + seconds_before)));
+        assert_eq!(stored.accepted.asked, accepted(id).asked);
+    }
+    journal.end().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_journal_that_is_cut_short_is_read_as_far_as_it_goes_or_refused() {
     let place = Place::new("cut");
     let sound = forty(&place).await;
