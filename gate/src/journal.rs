@@ -26,7 +26,7 @@ use crate::clock::SinceBoot;
 pub(crate) use embedded::Embedded;
 pub(crate) use questions::record::Entry;
 pub(crate) use shared::{RENEW_EVERY, SWEEP_EVERY, Shared, Swept};
-use sqlite::Sqlite;
+use sqlite::{Alone, Sqlite};
 
 /// A question with all that is needed to take it up again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -262,7 +262,7 @@ impl Archive {
     /// # Errors
     /// The file cannot be opened, is no journal, or was written by a newer gate.
     pub(crate) fn open(path: &Path) -> Result<Self, JournalError> {
-        Sqlite::read(path).map(Self)
+        Sqlite::read(path, Alone::Locked).map(Self)
     }
 
     /// Ids of all questions, or of those accepted since then, oldest first.

@@ -7,6 +7,7 @@ use policies::{Answer, ArmTick, Basis, Delivery, Event, Outcome, Sample, TargetT
 use sqlite::Write;
 
 mod damage;
+mod disks;
 
 /// A journal in a folder of its own, removed with it.
 struct Place(PathBuf);
