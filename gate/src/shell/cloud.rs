@@ -68,9 +68,9 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    /// What is known of a run that is taken up again: its decision is on disk.
-    pub(crate) fn after(decision: Option<Decision>) -> Self {
-        Self { answering: decision.is_some(), decision, ..Self::default() }
+    /// What is known of a run that is taken up again: the decision that was read, and whether it has come to one.
+    pub(crate) fn after(decision: Option<Decision>, answering: bool) -> Self {
+        Self { answering, decision, ..Self::default() }
     }
 }
 

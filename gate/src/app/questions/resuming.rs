@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use policies::{Event, Phase, Run};
+use policies::{Decision, Event, Phase, Run};
 use tokio::time::{Instant, timeout};
 use tracing::{error, info, warn};
 
@@ -76,7 +76,7 @@ impl Gate {
                 "entries cannot be read; resuming without them"
             );
         }
-        let (mut run, accepted) = replay(stored);
+        let Replayed { mut run, accepted, written } = replay(stored);
         let id = accepted.question.id.clone();
         if run.phase() == Phase::Done {
             if let Err(error) = self.journal.close(&id).await {
@@ -96,24 +96,36 @@ impl Gate {
         // being answered.
         outbox.keep(at, Entry::Fact { fact: Event::Resumed });
         crash::at("resumed-written");
-        self.begin(accepted, run, first, origin, outbox);
+        self.begin(accepted, (run, written), first, origin, outbox);
     }
 }
 
-/// A run brought to where its entries leave it. A decision on disk stands, whatever this version of
-/// gate would make of the same facts.
-pub(super) fn replay(stored: Stored) -> (Run, Accepted) {
+/// A run brought to where its entries leave it.
+pub(super) struct Replayed {
+    pub(super) run: Run,
+    pub(super) accepted: Accepted,
+    /// The decision that was read. What the facts alone lead to nobody may be told before it is written: another
+    /// version of gate could make something else of them.
+    pub(super) written: Option<Decision>,
+}
+
+/// A decision on disk stands, whatever this version of gate would make of the same facts.
+pub(super) fn replay(stored: Stored) -> Replayed {
     let Stored { accepted, entries, .. } = stored;
     let mut run = Run::new(accepted.question.clone());
+    let mut written = None;
     for (at, entry) in entries {
         match entry {
             Entry::Fact { fact } => drop(run.step(fact, at)),
-            Entry::Decided { decision } if run.decision() != Some(&decision) => {
-                warn!(evaluation = accepted.question.id, "the decision on disk differs and stands");
-                drop(run.settle(decision, at));
+            Entry::Decided { decision } => {
+                if run.decision() != Some(&decision) {
+                    let evaluation = &accepted.question.id;
+                    warn!(evaluation, "the decision on disk differs and stands");
+                    drop(run.settle(decision.clone(), at));
+                }
+                written = Some(decision);
             }
-            Entry::Decided { .. } => {}
         }
     }
-    (run, accepted)
+    Replayed { run, accepted, written }
 }
