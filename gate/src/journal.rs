@@ -217,6 +217,8 @@ impl Retention {
 pub(crate) struct Pruned {
     /// Runs that are gone.
     pub(crate) questions: u64,
+    /// Runs that are damaged, and cannot be let go of.
+    pub(crate) stuck: u64,
     /// There is more to do.
     pub(crate) more: bool,
 }

@@ -75,7 +75,7 @@ impl Embedded {
         };
         shared.set_open(database.is_some());
         *shared.reading() = Some(read(path, &shared)?);
-        let mut writer = Writer {
+        let writer = Writer {
             path: path.to_owned(),
             database,
             held,
@@ -83,7 +83,10 @@ impl Embedded {
             tried: None,
             damaged: None,
         };
-        writer.try_to_write();
+        // The writer finds out whether it can write: a disk that hangs must not keep gate from answering what is open.
+        if writer.database.is_some() {
+            shared.begin();
+        }
         let (requests, waiting) = mpsc::channel(REQUESTS_WAITING_MAX);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
         let runtime = runtime.map_err(JournalError::Thread)?;
@@ -220,6 +223,7 @@ struct Writer {
 impl Writer {
     /// Does what is asked, until everybody is gone or the journal is ended.
     fn serve(mut self, runtime: &tokio::runtime::Runtime, mut waiting: mpsc::Receiver<Request>) {
+        self.try_to_write();
         loop {
             let first = if self.shared.is_well() {
                 waiting.blocking_recv()

@@ -5,6 +5,7 @@ mod reading;
 mod sums;
 mod tables;
 
+use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::Path;
@@ -36,6 +37,8 @@ pub(super) struct Sqlite {
     version: i64,
     /// Held for as long as the journal is open to write, or read alone; gone with the process, however that ends.
     lock: Option<Lock>,
+    /// Runs that cannot be let go of: they are damaged.
+    stuck: BTreeSet<String>,
 }
 
 /// What keeps others from writing a file that is read where SQLite cannot see to it.
@@ -226,7 +229,7 @@ impl Sqlite {
             tables::migrate(&mut connection, found)
         };
         prepare().map_err(opened)?;
-        Ok(Self { connection, version: VERSION, lock: held.take() })
+        Ok(Self { connection, version: VERSION, lock: held.take(), stuck: BTreeSet::new() })
     }
 
     /// Closes it, and keeps its lock.
@@ -304,7 +307,7 @@ fn known(
     if version > VERSION {
         return Err(JournalError::Newer { path: path.to_owned(), found: version, known: VERSION });
     }
-    Ok(Sqlite { connection, version, lock })
+    Ok(Sqlite { connection, version, lock, stuck: BTreeSet::new() })
 }
 
 /// Opens a file that nobody writes, past all locks and without shared memory.
@@ -414,16 +417,24 @@ fn close(writing: &Connection, id: &str) -> rusqlite::Result<()> {
     mark(writing, id, 1, entries.unwrap_or(0))
 }
 
-/// Sets how far the life of a question has come.
+/// Sets how far the life of a question has come. One that is damaged stays so: with a sum that is right it would pass
+/// for sound.
 fn mark(writing: &Connection, id: &str, closed: i64, entries: i64) -> rusqlite::Result<()> {
-    let read = "SELECT accepted_unix_millis, version, body FROM questions WHERE id = ?1";
-    let found = writing
-        .query_row(read, [id], |row| Ok((row.get(0)?, row.get(1)?, row.get::<_, String>(2)?)));
-    let Some((accepted_unix_millis, version, body)) = found.optional()? else { return Ok(()) };
-    let entries = Some(entries);
-    let sums = sums::Question { id, accepted_unix_millis, closed, version, entries, body: &body };
+    let read = "SELECT id, accepted_unix_millis, closed, version, entries, body, checksum
+                FROM questions WHERE id = ?1";
+    let found = writing.query_row(read, [id], reading::QuestionRow::read).optional()?;
+    let Some(row) = found else { return Ok(()) };
+    let sums = sums::Question {
+        id,
+        accepted_unix_millis: row.accepted_unix_millis,
+        closed,
+        version: row.version,
+        entries: Some(entries),
+        body: &row.body,
+    };
+    let sum = if row.is_sound() { Some(sums.sum()) } else { row.checksum };
     let write = "UPDATE questions SET closed = ?2, entries = ?3, checksum = ?4 WHERE id = ?1";
-    writing.execute(write, params![id, closed, entries, sums.sum()])?;
+    writing.execute(write, params![id, closed, entries, sum])?;
     Ok(())
 }
 
@@ -477,6 +488,12 @@ pub(super) fn execute(path: &Path, sql: &str) -> Result<(), rusqlite::Error> {
 #[cfg(test)]
 pub(super) fn version(path: &Path) -> Result<i64, rusqlite::Error> {
     Connection::open(path)?.pragma_query_value(None, "user_version", |row| row.get(0))
+}
+
+/// Pages that are free, and could be given back.
+#[cfg(test)]
+pub(super) fn free_pages(path: &Path) -> Result<i64, rusqlite::Error> {
+    Connection::open(path)?.pragma_query_value(None, "freelist_count", |row| row.get(0))
 }
 
 /// Keeps others from writing, as a disk that hangs would.

@@ -35,7 +35,7 @@ pub(super) struct EntryRow {
 }
 
 impl QuestionRow {
-    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+    pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
             id: row.get(0)?,
             accepted_unix_millis: row.get(1)?,

@@ -110,3 +110,22 @@ fn a_journal_that_somebody_may_write_is_not_read_past_its_locks() {
     drop(held);
     assert!(Archive::open(&place.path()).is_ok());
 }
+
+#[tokio::test]
+async fn what_was_freed_is_given_back_hundreds_of_pages_at_a_time() {
+    let place = Place::new("freed");
+    let journal = Embedded::open(&place.path()).unwrap();
+    let long = Accepted {
+        question: Question { id: "x".repeat(4_000_000), ..accepted("long").question },
+        ..accepted("long")
+    };
+    let id = long.question.id.clone();
+    journal.accept(long).await.unwrap();
+    journal.close(&id).await.unwrap();
+    let all = Retention { keep: Some(Duration::ZERO), max_bytes: None };
+    assert!(journal.prune(all, u64::MAX).await.unwrap().more);
+    let before = sqlite::free_pages(&place.path()).unwrap();
+    assert!(before > 600, "{before}");
+    assert!(journal.prune(all, u64::MAX).await.unwrap().more);
+    assert_eq!(before - sqlite::free_pages(&place.path()).unwrap(), 256);
+}
