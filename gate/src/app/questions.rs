@@ -284,7 +284,6 @@ impl Gate {
             library: Arc::clone(&self.library),
             vault: self.vault.clone(),
             notifier: self.notifier.clone(),
-            metrics: Arc::clone(&self.metrics),
             desks: Arc::clone(&self.desks),
             turns: Arc::clone(&self.turns),
             memory: Mutex::new(memory),
@@ -335,7 +334,8 @@ impl Gate {
     }
 
     fn outbox(&self, id: &str) -> Outbox {
-        Outbox::new(id.to_owned(), Arc::clone(&self.journal), self.backlog.clone())
+        let (journal, metrics) = (Arc::clone(&self.journal), Arc::clone(&self.metrics));
+        Outbox::new(id.to_owned(), journal, self.backlog.clone(), metrics)
     }
 
     /// The answer to a question that somebody has come back for, once it is on disk.
@@ -446,6 +446,7 @@ impl Gate {
             match self.journal.prune(retention, self.clock.unix_millis()).await {
                 Ok(pruned) => {
                     self.metrics.pruned(pruned.questions);
+                    self.metrics.lost_many("journal-pruning", pruned.stuck);
                     if !pruned.more {
                         return;
                     }

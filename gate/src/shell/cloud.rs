@@ -21,7 +21,6 @@ use crate::journal::{Accepted, Entry};
 use crate::library::Library;
 use crate::resolve::{Purpose, Resolved, Resolver};
 use crate::signals::{Desks, Sources};
-use crate::telemetry::Metrics;
 
 /// A decision that another gate could come to as well waits this long to be written before it is sent. What cannot be
 /// written at all is answered all the same: AWS takes the first answer alone, and silence would cost more.
@@ -41,7 +40,6 @@ pub(crate) struct CloudCase {
     pub(crate) library: Arc<Library>,
     pub(crate) vault: Vault,
     pub(crate) notifier: Notifier,
-    pub(crate) metrics: Arc<Metrics>,
     /// Shared by all questions.
     pub(crate) desks: Arc<Desks>,
     /// Shared by all questions.
@@ -58,6 +56,8 @@ pub(crate) struct Memory {
     probing: bool,
     /// The newest resolution that is written down: the same again says nothing new.
     resolution: Option<Event>,
+    /// Refusals of the journal before it was written.
+    refusals: usize,
     /// The decision that is written down, or waits for a disk that is given no more time: sent again, it is not
     /// written again.
     decision: Option<Decision>,
@@ -82,7 +82,9 @@ impl CloudCase {
     /// Once probing has begun, the same resolution again is a short fact: every ten seconds, for hours.
     fn or_unchanged(&self, resolved: Event) -> Event {
         let memory = self.memory();
-        let known = memory.probing && memory.resolution.as_ref() == Some(&resolved);
+        // One that was kept for the disk may not be there after all.
+        let kept = memory.refusals == self.outbox.refusals();
+        let known = memory.probing && kept && memory.resolution.as_ref() == Some(&resolved);
         if known { Event::Unchanged } else { resolved }
     }
 
@@ -192,20 +194,6 @@ impl CloudCase {
                 self.put(decision).await
             }
         }
-    }
-
-    /// Writes it down, or has it kept. What cannot be written in time is still judged and answered: silence would cost
-    /// more than a gap.
-    async fn write(&self, at: Moment, entry: Entry) -> Written {
-        self.counted(self.outbox.write(at, entry).await)
-    }
-
-    /// Counts what never will be on disk, unless another gate writes it there.
-    fn counted(&self, written: Written) -> Written {
-        if written == Written::Dropped && !self.outbox.lost.is_cancelled() {
-            self.metrics.lost("journal-entry");
-        }
-        written
     }
 
     /// Brings the answer to whoever asked. One try.
@@ -384,12 +372,16 @@ impl Case for CloudCase {
     fn record<'a>(&'a self, at: Moment, fact: &'a Event) -> Doing<'a, Written> {
         Box::pin(async move {
             crash::at(crash::unwritten(fact));
-            let written = self.write(at, Entry::Fact { fact: fact.clone() }).await;
+            let refusals = self.outbox.refusals();
+            // What cannot be written in time is still judged and answered: silence would cost more than a gap.
+            let written = self.outbox.write(at, Entry::Fact { fact: fact.clone() }).await;
             crash::at(crash::written(fact));
             let kept = written != Written::Dropped;
             if matches!(fact, Event::Resolved { .. }) {
                 // One that never will be on disk must be told in full again.
-                self.memory().resolution = kept.then(|| fact.clone());
+                let mut memory = self.memory();
+                memory.resolution = kept.then(|| fact.clone());
+                memory.refusals = refusals;
             }
             written
         })
@@ -404,7 +396,7 @@ impl Case for CloudCase {
             let entry = Entry::Decided { decision: decision.clone() };
             let patience = if self.shares { DECISION_PATIENCE } else { Duration::ZERO };
             let written = self.outbox.decide(at, entry, patience).await;
-            if self.counted(written) != Written::Dropped {
+            if written != Written::Dropped {
                 crash::at("decision-written");
                 self.memory().decision = Some(decision.clone());
             }

@@ -10,9 +10,12 @@ use tracing::{error, info, warn};
 use super::Gate;
 use crate::crash;
 use crate::journal::{Accepted, Entry, JournalError, Stored};
+use crate::shell::ENTRY_LOST;
 
 /// AWS is asked for the time at a start for so long.
 const CLOCK_TIMEOUT: Duration = Duration::from_secs(5);
+/// Marking a run as over may take so long.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Gate {
     /// Takes up every question whose run is not over: the same facts lead to the same state, evidence
@@ -69,7 +72,8 @@ impl Gate {
     pub(in crate::app) async fn take_up(self: &Arc<Self>, stored: Stored) {
         let elapsed = self.elapsed(&stored);
         if stored.unreadable > 0 {
-            self.metrics.lost("journal-entry");
+            let unreadable = u64::try_from(stored.unreadable).unwrap_or(u64::MAX);
+            self.metrics.lost_many(ENTRY_LOST, unreadable);
             error!(
                 evaluation = stored.accepted.question.id,
                 entries = stored.unreadable,
@@ -79,11 +83,16 @@ impl Gate {
         let Replayed { mut run, accepted, written } = replay(stored);
         let id = accepted.question.id.clone();
         if run.phase() == Phase::Done {
-            if let Err(error) = self.journal.close(&id).await {
-                // The next start finds it so again.
-                let error = &error as &dyn std::error::Error;
-                warn!(error, evaluation = id, "a run is over, but not marked so");
-            }
+            let journal = Arc::clone(&self.journal);
+            // Not waited for: others are to be answered. The next start finds what is not marked so again.
+            self.tasks.spawn(async move {
+                let why = match timeout(CLOSE_TIMEOUT, journal.close(&id)).await {
+                    Ok(Ok(())) => return,
+                    Ok(Err(error)) => crate::cli::story(&error),
+                    Err(_elapsed) => "the journal does not answer in time".to_owned(),
+                };
+                warn!(why, evaluation = id, "a run is over, but not marked so");
+            });
             return;
         }
         info!(evaluation = id, phase = run.phase().name(), "resuming");
