@@ -139,7 +139,7 @@ impl Table for RealAws {
                     Some(ProjectionType::Include | ProjectionType::KeysOnly) => {
                         projected.map(|projected| projected.non_key_attributes().to_vec())
                     }
-                    _all => None,
+                    Some(_) | None => None,
                 };
                 let keys = names(index.key_schema());
                 Some((index.index_name()?.to_owned(), Index { keys, attributes }))

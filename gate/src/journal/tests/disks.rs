@@ -103,12 +103,12 @@ fn a_journal_that_somebody_may_write_is_not_read_past_its_locks() {
     let place = Place::new("past");
     drop(Sqlite::open(&place.path(), &mut None).unwrap());
     bar(&place, "-shm");
-    assert!(Archive::open(&place.path()).is_ok());
+    drop(Archive::open(&place.path()).unwrap());
     let held = sqlite::Lock::to_read(&place.path()).unwrap();
     let refused = Archive::open(&place.path()).unwrap_err();
     assert!(matches!(refused, JournalError::Open { .. }), "{refused}");
     drop(held);
-    assert!(Archive::open(&place.path()).is_ok());
+    drop(Archive::open(&place.path()).unwrap());
 }
 
 #[tokio::test]
