@@ -28,7 +28,7 @@ pub(crate) use questions::record::Entry;
 pub(crate) use shared::{
     Judge, Left, Outcome, RENEW_EVERY, SWEEP_EVERY, Shared, Swept, Watcher, Word,
 };
-use sqlite::Sqlite;
+use sqlite::{Alone, Sqlite};
 
 /// A question with all that is needed to take it up again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -224,6 +224,8 @@ impl Retention {
 pub(crate) struct Pruned {
     /// Runs that are gone.
     pub(crate) questions: u64,
+    /// Runs that are damaged, and cannot be let go of.
+    pub(crate) stuck: u64,
     /// There is more to do.
     pub(crate) more: bool,
 }
@@ -269,7 +271,7 @@ impl Archive {
     /// # Errors
     /// The file cannot be opened, is no journal, or was written by a newer gate.
     pub(crate) fn open(path: &Path) -> Result<Self, JournalError> {
-        Sqlite::read(path).map(Self)
+        Sqlite::read(path, Alone::Locked).map(Self)
     }
 
     /// Ids of all questions, or of those accepted since then, oldest first.

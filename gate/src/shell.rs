@@ -14,7 +14,7 @@ pub(crate) mod vault;
 pub(crate) use cloud::{CloudCase, Memory, trouble};
 pub(crate) use notify::Notifier;
 pub(crate) use orders::Orders;
-pub(crate) use outbox::{Backlog, Outbox, Written};
+pub(crate) use outbox::{Backlog, ENTRY_LOST, Outbox, Written};
 pub(crate) use probing::{Probing, Ticks};
 pub(crate) use run::{Conduct, Conducted, Overruled, conduct};
 pub(crate) use secrets::{References, sendable};

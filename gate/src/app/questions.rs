@@ -35,7 +35,7 @@ use crate::signals::Desks;
 use crate::telemetry::Metrics;
 
 pub(crate) use overrides::Overridden;
-use resuming::replay;
+use resuming::{Replayed, replay};
 pub(super) use words::LISTEN_EVERY;
 
 /// Runs at once. Beyond it whoever asks is told to come back: never accepted and dropped.
@@ -218,7 +218,7 @@ impl Gate {
                 let run = Run::new(accepted.question.clone());
                 let first = run.start();
                 let outbox = self.outbox(&id);
-                self.begin(accepted, run, first, origin, outbox);
+                self.begin(accepted, (run, None), first, origin, outbox);
                 Intake::Accepted(id)
             }
             Ok(false) => self.known_before(accepted).await,
@@ -242,13 +242,13 @@ impl Gate {
     fn begin(
         self: &Arc<Self>,
         accepted: Accepted,
-        run: Run,
+        (run, written): (Run, Option<Decision>),
         first: Vec<policies::Action>,
         origin: Instant,
         outbox: Outbox,
     ) {
         let id = accepted.question.id.clone();
-        let run_decision = run.decision().cloned();
+        let memory = Memory::after(written, run.decision().is_some());
         let conducted = Conducted::new(run, accepted.accepted_unix_millis);
         let subject = accepted.asked.ask.subject();
         let span = info_span!(
@@ -269,9 +269,8 @@ impl Gate {
             library: Arc::clone(&self.library),
             vault: self.vault.clone(),
             notifier: self.notifier.clone(),
-            metrics: Arc::clone(&self.metrics),
             desks: Arc::clone(&self.desks),
-            memory: Mutex::new(Memory::after(run_decision)),
+            memory: Mutex::new(memory),
             began: Notify::new(),
         });
         let live =
@@ -319,7 +318,8 @@ impl Gate {
     }
 
     fn outbox(&self, id: &str) -> Outbox {
-        Outbox::new(id.to_owned(), Arc::clone(&self.journal), self.backlog.clone())
+        let (journal, metrics) = (Arc::clone(&self.journal), Arc::clone(&self.metrics));
+        Outbox::new(id.to_owned(), journal, self.backlog.clone(), metrics)
     }
 
     /// The answer to a question that somebody has come back for, once it is on disk.
@@ -330,10 +330,13 @@ impl Gate {
         }
         let Some(stored) = self.journal.load(id).await? else { return Ok(Heard::Waiting) };
         let readable = stored.unreadable == 0;
-        let (run, _) = replay(stored);
-        Ok(match run.decision() {
-            Some(decision) => Heard::Decided(decision.clone()),
-            None if readable && run.phase() == Phase::Done => Heard::Ended,
+        let Replayed { run, written, .. } = replay(stored);
+        let over = readable && run.phase() == Phase::Done;
+        // Of a run that goes on, whoever judges it may still come to another decision than the facts by themselves.
+        let decision = written.or_else(|| over.then(|| run.decision().cloned())?);
+        Ok(match decision {
+            Some(decision) => Heard::Decided(decision),
+            None if over => Heard::Ended,
             // Put down by a stop, to be taken up again.
             None => Heard::Waiting,
         })
@@ -437,6 +440,7 @@ impl Gate {
             match self.journal.prune(retention, self.clock.unix_millis()).await {
                 Ok(pruned) => {
                     self.metrics.pruned(pruned.questions);
+                    self.metrics.lost_many("journal-pruning", pruned.stuck);
                     if !pruned.more {
                         return;
                     }
@@ -481,7 +485,7 @@ impl Gate {
         let stored = self.journal.load(id).await?;
         Ok(stored.map(|stored| {
             let accepted_at = stored.accepted.accepted_unix_millis;
-            (replay(stored).0.report(), accepted_at)
+            (replay(stored).run.report(), accepted_at)
         }))
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use policies::Delivery;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tracing::{error, warn};
 
 use super::questions::{Gate, LISTEN_EVERY, RUNS_MAX};
@@ -20,12 +20,19 @@ impl Gate {
         let Some(shared) = self.journal.shared() else { return };
         // Leases are renewed until the journal is ended: a run that is put down on a stop is still this gate's.
         let renewing = async {
+            let mut due = interval(RENEW_EVERY);
+            due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            // At once it is done by whoever opens the journal.
+            due.tick().await;
             loop {
-                sleep(RENEW_EVERY).await;
-                if let Err(error) = shared.renew().await {
-                    let error: &dyn std::error::Error = &error;
-                    warn!(error, "the lease is not renewed; others may take over");
-                }
+                due.tick().await;
+                // One that is slow must not cost the lease: the next is tried in its turn.
+                let why = match timeout(RENEW_EVERY, shared.renew()).await {
+                    Ok(Ok(())) => continue,
+                    Ok(Err(error)) => crate::cli::story(&error),
+                    Err(_elapsed) => "DynamoDB does not answer in time".to_owned(),
+                };
+                warn!(why, "the lease is not renewed; others may take over");
             }
         };
         let sweeping = async {

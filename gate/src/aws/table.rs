@@ -140,6 +140,15 @@ pub(crate) struct Shape {
     pub(crate) active: bool,
     /// Its keys with their types (`S`, `N`), the partition's first.
     pub(crate) keys: Vec<(String, String)>,
-    /// Its indexes with the names of their keys.
-    pub(crate) indexes: BTreeMap<String, Vec<String>>,
+    /// Its indexes by name.
+    pub(crate) indexes: BTreeMap<String, Index>,
+}
+
+/// What an index is like, as far as gate cares.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Index {
+    /// The names of its keys, the partition's first.
+    pub(crate) keys: Vec<String>,
+    /// The other attributes that it carries; `None` where those are all.
+    pub(crate) attributes: Option<Vec<String>>,
 }

@@ -4,7 +4,7 @@
 //! run delays no write.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,9 @@ use policies::Moment;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info};
 
-use super::sqlite::{Failure, Lock, Sqlite, Write, is_damage, is_for_all, told};
+use super::sqlite::{
+    Alone, Failure, Lock, Sqlite, Write, is_damage, is_for_all, is_read_only, told,
+};
 use super::state::Shared;
 use super::{
     Accepted, Entry, Journal, JournalError, Listed, Pruned, Retention, State, Stored, Written,
@@ -71,25 +73,26 @@ impl Embedded {
             }
             Err(error) => return Err(error),
         };
-        let reader = Sqlite::read(path)?;
-        let mut writer =
-            Writer { path: path.to_owned(), database, held, shared, tried: None, damaged: None };
+        shared.set_open(database.is_some());
+        *shared.reading() = Some(read(path, &shared)?);
+        let writer = Writer {
+            path: path.to_owned(),
+            database,
+            held,
+            shared: Arc::clone(&shared),
+            tried: None,
+            damaged: None,
+        };
+        // The writer finds out whether it can write: a disk that hangs must not keep gate from answering what is open.
         if writer.database.is_some() {
-            writer.shared.opened();
-            writer.try_to_write();
+            shared.begin();
         }
-        let shared = Arc::clone(&writer.shared);
         let (requests, waiting) = mpsc::channel(REQUESTS_WAITING_MAX);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
         let runtime = runtime.map_err(JournalError::Thread)?;
         start("journal", move || writer.serve(&runtime, waiting))?;
         let (looks, looking) = mpsc::channel(REQUESTS_WAITING_MAX);
-        let reader = Reader {
-            path: path.to_owned(),
-            database: reader,
-            times_opened: shared.times_opened(),
-            shared: Arc::clone(&shared),
-        };
+        let reader = Reader { path: path.to_owned(), shared: Arc::clone(&shared) };
         start("journal-reader", move || reader.serve(looking))?;
         Ok(Self { requests, looks, shared })
     }
@@ -110,6 +113,11 @@ impl Embedded {
     pub(super) fn commits(&self) -> u64 {
         self.shared.commits()
     }
+}
+
+/// Opens the file to read.
+fn read(path: &Path, shared: &Shared) -> Result<Sqlite, JournalError> {
+    Sqlite::read(path, if shared.is_open() { Alone::Never } else { Alone::Held })
 }
 
 fn start(name: &str, serve: impl FnOnce() + Send + 'static) -> Result<(), JournalError> {
@@ -219,6 +227,7 @@ struct Writer {
 impl Writer {
     /// Does what is asked, until everybody is gone or the journal is ended.
     fn serve(mut self, runtime: &tokio::runtime::Runtime, mut waiting: mpsc::Receiver<Request>) {
+        self.try_to_write();
         loop {
             let first = if self.shared.is_well() {
                 waiting.blocking_recv()
@@ -331,17 +340,17 @@ impl Writer {
         if self.database.is_some() {
             return self.try_to_write();
         }
-        // Whoever reads the file alone must not see it change.
-        let alone = self.shared.alone.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut reading = self.shared.reading();
+        *reading = None;
         match Sqlite::open(&self.path, &mut self.held) {
             Ok(database) => {
                 self.database = Some(database);
-                self.shared.opened();
-                drop(alone);
+                self.shared.set_open(true);
+                drop(reading);
                 self.try_to_write();
             }
             Err(error) => {
-                drop(alone);
+                drop(reading);
                 self.news(Some(crate::cli::story(&error)));
             }
         }
@@ -352,7 +361,14 @@ impl Writer {
         self.shared.begin();
         let tried = database.try_to_write();
         self.shared.set_bytes(database.bytes());
-        self.found(tried.err().as_ref());
+        self.found(tried.as_ref().err());
+        // Where the file is gone, another would be begun, without the questions that are open.
+        if tried.is_err_and(|error| is_read_only(&error)) && self.path.exists() {
+            let mut reading = self.shared.reading();
+            *reading = None;
+            self.shared.set_open(false);
+            self.held = self.database.take().and_then(Sqlite::close);
+        }
     }
 
     fn found(&mut self, failure: Option<&Failure>) {
@@ -376,36 +392,40 @@ impl Writer {
 /// The one who reads.
 struct Reader {
     path: PathBuf,
-    database: Sqlite,
-    /// How often the file had been opened to write when it was opened to read.
-    times_opened: u64,
     shared: Arc<Shared>,
 }
 
 impl Reader {
-    fn serve(mut self, mut looking: mpsc::Receiver<Look>) {
-        let shared = Arc::clone(&self.shared);
+    fn serve(self, mut looking: mpsc::Receiver<Look>) {
         while let Some(look) = looking.blocking_recv() {
-            let alone = (!self.database.is_shared())
-                .then(|| shared.alone.lock().unwrap_or_else(PoisonError::into_inner));
-            if self.times_opened != shared.times_opened()
-                && let Ok(database) = Sqlite::read(&self.path)
-            {
-                self.database = database;
-                self.times_opened = shared.times_opened();
-            }
             match look {
-                Look::Ids(respond) => drop(respond.send(self.database.ids(true))),
-                Look::Load(id, respond) => drop(respond.send(self.database.load(&id))),
-                Look::List(most, respond) => drop(respond.send(self.database.list(most))),
+                Look::Ids(respond) => drop(respond.send(self.look(|database| database.ids(true)))),
+                Look::Load(id, respond) => {
+                    drop(respond.send(self.look(|database| database.load(&id))));
+                }
+                Look::List(most, respond) => {
+                    drop(respond.send(self.look(|database| database.list(most))));
+                }
                 Look::End(respond) => {
-                    drop(alone);
-                    drop(self);
+                    *self.shared.reading() = None;
                     drop(respond.send(Ok(())));
                     return;
                 }
             }
-            drop(alone);
         }
+        *self.shared.reading() = None;
+    }
+
+    /// Opens the file where it is not open: whoever writes has dropped the connection.
+    fn look<T>(
+        &self,
+        look: impl FnOnce(&Sqlite) -> Result<T, JournalError>,
+    ) -> Result<T, JournalError> {
+        let mut reading = self.shared.reading();
+        let database = match reading.take() {
+            Some(database) => database,
+            None => read(&self.path, &self.shared)?,
+        };
+        look(reading.insert(database))
     }
 }

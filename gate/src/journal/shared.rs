@@ -36,6 +36,8 @@ pub(crate) const RENEW_EVERY: Duration = Duration::from_secs(5);
 pub(crate) const SWEEP_EVERY: Duration = Duration::from_secs(5);
 /// Giving questions back on a stop may take so long; ECS kills 30 s after SIGTERM.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
+/// A decision that is written waits so long to be listed before it is sent.
+const LISTING_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// A journal that other gates write, too.
 #[derive(Debug)]
@@ -61,6 +63,8 @@ struct Log {
     next: tokio::sync::Mutex<u64>,
     /// Not before it is certain that the question is this gate's.
     kept: AtomicBool,
+    /// A decision that is written, and could not be listed.
+    unlisted: Mutex<Option<policies::Decision>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -196,6 +200,11 @@ impl Shared {
                 self.let_go(id);
                 return Err(JournalError::TakenOver);
             }
+            if found.is_some_and(|found| items::says_the_same(&found, &item)) {
+                // It is written, and whoever wrote it was not told so; evidence must not count twice.
+                *next += 1;
+                return Ok(());
+            }
             // An entry that was given up on is written all the same; this one comes after it.
             *next += 1;
         }
@@ -213,8 +222,28 @@ impl Shared {
         changed.map_err(failed("note a decision")).map(|_changed| ())
     }
 
+    /// Whoever asks waits for the answer, and not for the list: closing lists it as well.
+    async fn list_decision(&self, id: &str, decision: &policies::Decision) {
+        let listing = timeout(LISTING_TIMEOUT, self.decided(id, decision));
+        let why = match listing.await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => crate::cli::story(&error),
+            Err(_elapsed) => "DynamoDB does not answer in time".to_owned(),
+        };
+        warn!(evaluation = id, why, "a decision is written, and not listed yet");
+        if let Some(log) = self.held().get(id) {
+            *log.unlisted.lock().unwrap_or_else(PoisonError::into_inner) = Some(decision.clone());
+        }
+    }
+
     async fn finish(&self, id: &str) -> Result<(), JournalError> {
-        let change = items::closing(id, &self.owner, items::expires(self.now_seconds()));
+        let log = self.held().get(id).cloned();
+        let unlisted =
+            log.and_then(|log| log.unlisted.lock().unwrap_or_else(PoisonError::into_inner).clone());
+        let mut change = items::closing(id, &self.owner, items::expires(self.now_seconds()));
+        if let Some(decision) = unlisted {
+            change.set.push((items::DECISION, Value::Text(items::written(&decision)?)));
+        }
         // Let go of whatever comes of it: what is still open is taken up again by the next sweep, and is over at once.
         let held = self.let_go(id);
         let closed = self.table.change(&self.name, &change).await;
@@ -247,7 +276,11 @@ impl Shared {
         if held.contains_key(id) {
             return None;
         }
-        let log = Arc::new(Log { next: tokio::sync::Mutex::new(1), kept: AtomicBool::new(false) });
+        let log = Arc::new(Log {
+            next: tokio::sync::Mutex::new(1),
+            kept: AtomicBool::new(false),
+            unlisted: Mutex::default(),
+        });
         held.insert(id.to_owned(), Arc::clone(&log));
         Some(Pending { shared: self, id: id.to_owned(), log })
     }
@@ -303,14 +336,8 @@ impl Journal for Shared {
     fn append<'a>(&'a self, id: &'a str, at: Moment, entry: Entry) -> Written<'a, ()> {
         Box::pin(async move {
             self.write(id, at, &entry).await?;
-            if let Entry::Decided { decision } = &entry
-                && let Err(error) = self.decided(id, decision).await
-            {
-                warn!(
-                    evaluation = id,
-                    error = &error as &dyn std::error::Error,
-                    "a decision is written, and not listed"
-                );
+            if let Entry::Decided { decision } = &entry {
+                self.list_decision(id, decision).await;
             }
             Ok(())
         })

@@ -6,13 +6,15 @@ mod reading;
 mod sums;
 mod tables;
 
-use std::fs::{File, TryLockError};
+use std::collections::BTreeSet;
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{
-    Connection, ErrorCode, OpenFlags, OptionalExtension, Savepoint, Transaction,
+    Connection, ErrorCode, MAIN_DB, OpenFlags, OptionalExtension, Savepoint, Transaction,
     TransactionBehavior, params,
 };
 
@@ -34,10 +36,21 @@ pub(super) struct Sqlite {
     connection: Connection,
     /// Which tables it has.
     version: i64,
-    /// Whether others may write what is read here.
-    shared: bool,
-    /// Held for as long as the journal is open to write; gone with the process, however that ends.
-    _lock: Option<Lock>,
+    /// Held for as long as the journal is open to write, or read alone; gone with the process, however that ends.
+    lock: Option<Lock>,
+    /// Runs that cannot be let go of: they are damaged.
+    stuck: BTreeSet<String>,
+}
+
+/// What keeps others from writing a file that is read where SQLite cannot see to it.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Alone {
+    /// It is read beside whoever writes it, or not at all.
+    Never,
+    /// This process has the journal's lock, and does not write.
+    Held,
+    /// The lock is taken for it, where nobody has it.
+    Locked,
 }
 
 /// One thing to write down.
@@ -161,8 +174,14 @@ fn of_the_disk(error: &rusqlite::Error) -> bool {
     )
 }
 
+/// Whether the file, or what SQLite keeps beside it, was open for reading alone: only opening it anew mends that.
+pub(super) fn is_read_only(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::ReadOnly)
+}
+
 impl Sqlite {
-    /// Opens or creates the journal to write. `held` is a lock from before.
+    /// Opens or creates the journal to write. `held` is a lock from before. No other connection of this process may be
+    /// open: what SQLite knows of a file is shared by all of them, and so are the locks that the kernel keeps.
     pub(super) fn open(path: &Path, held: &mut Option<Lock>) -> Result<Self, JournalError> {
         let there = std::fs::metadata(path).is_ok_and(|file| file.len() > 0);
         let created = |source| {
@@ -182,9 +201,9 @@ impl Sqlite {
                 JournalError::Open { path, source }
             }
         };
-        create_private(path).map_err(&created)?;
+        make_private(path).map_err(&created)?;
         if held.as_ref().is_none_or(|lock| !lock.beside) {
-            let beside = create_private(&path.with_added_extension("lock")).map_err(created)?;
+            let beside = open_private(&path.with_added_extension("lock")).map_err(&created)?;
             *held = Some(Lock::of(beside, true, path)?);
         }
         let open = || -> Result<(Connection, i64), rusqlite::Error> {
@@ -194,6 +213,10 @@ impl Sqlite {
             Ok((connection, version))
         };
         let (mut connection, found) = open().map_err(&opened)?;
+        // SQLite opens what it may not write for reading, and says nothing.
+        if connection.is_readonly(MAIN_DB).map_err(&opened)? {
+            return Err(created(io::ErrorKind::ReadOnlyFilesystem.into()));
+        }
         if found > VERSION {
             return Err(JournalError::Newer { path: path.to_owned(), found, known: VERSION });
         }
@@ -209,50 +232,35 @@ impl Sqlite {
             tables::migrate(&mut connection, found)
         };
         prepare().map_err(opened)?;
-        Ok(Self { connection, version: VERSION, shared: true, _lock: held.take() })
+        Ok(Self { connection, version: VERSION, lock: held.take(), stuck: BTreeSet::new() })
     }
 
-    /// Opens a journal to read, beside the daemon that may be writing it, or alone where nothing can be written.
-    pub(super) fn read(path: &Path) -> Result<Self, JournalError> {
-        let opened = |source: rusqlite::Error| JournalError::Open {
-            path: path.to_owned(),
-            source: Box::new(source),
+    /// Closes it, and keeps its lock.
+    pub(super) fn close(self) -> Option<Lock> {
+        self.lock
+    }
+
+    /// Opens a journal to read beside whoever writes it; where nothing can be written, alone.
+    pub(super) fn read(path: &Path, alone: Alone) -> Result<Self, JournalError> {
+        let plain = looked_at(Connection::open_with_flags(path, READING));
+        let error = match plain {
+            Ok((connection, version)) => return known(path, connection, version, None),
+            Err(error) => error,
         };
-        let plain = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let (connection, version, shared) =
-            match looked_at(Connection::open_with_flags(path, plain)) {
-                Ok((connection, version)) => (connection, version, true),
-                // What a log needs in shared memory cannot be made on such a disk: it is kept in memory instead, and nobody
-                // else may write meanwhile.
-                Err(error) if of_the_disk(&error) && path.exists() => {
-                    let alone = Connection::open_with_flags_and_vfs(path, plain, "unix-none")
-                        .and_then(|connection| {
-                            connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
-                            Ok(connection)
-                        });
-                    let alone = looked_at(alone).or_else(|_no_log| {
-                        let address = format!("file:{}?immutable=1", escaped(path));
-                        let flags = plain | OpenFlags::SQLITE_OPEN_URI;
-                        looked_at(Connection::open_with_flags(address, flags))
-                    });
-                    let (connection, version) = alone.map_err(|_also| error).map_err(opened)?;
-                    (connection, version, false)
-                }
-                Err(error) => return Err(opened(error)),
-            };
-        if version > VERSION {
-            return Err(JournalError::Newer {
-                path: path.to_owned(),
-                found: version,
-                known: VERSION,
-            });
+        let guard = match alone {
+            Alone::Never => None,
+            Alone::Held => Some(None),
+            Alone::Locked => Lock::to_read(path).ok().map(Some),
+        };
+        match guard {
+            // What a log needs in shared memory cannot be made on such a disk: it is kept in memory instead, and nobody
+            // else may write meanwhile.
+            Some(lock) if of_the_disk(&error) && path.exists() => match read_alone(path) {
+                Ok((connection, version)) => known(path, connection, version, lock),
+                Err(_also) => Err(unopened(path, error)),
+            },
+            Some(_) | None => Err(unopened(path, error)),
         }
-        Ok(Self { connection, version, shared, _lock: None })
-    }
-
-    /// Whether others may write what is read here.
-    pub(super) const fn is_shared(&self) -> bool {
-        self.shared
     }
 
     /// Writes all of these in one go, on disk when it returns. What is refused costs itself alone. An error is that of
@@ -283,6 +291,42 @@ impl Sqlite {
         writing.pragma_update(None, "user_version", self.version)?;
         writing.commit()
     }
+}
+
+/// How a journal is opened to read.
+const READING: OpenFlags = OpenFlags::SQLITE_OPEN_READ_ONLY.union(OpenFlags::SQLITE_OPEN_NO_MUTEX);
+
+fn unopened(path: &Path, source: rusqlite::Error) -> JournalError {
+    JournalError::Open { path: path.to_owned(), source: Box::new(source) }
+}
+
+/// A journal that was opened to read, if this gate can read it.
+fn known(
+    path: &Path,
+    connection: Connection,
+    version: i64,
+    lock: Option<Lock>,
+) -> Result<Sqlite, JournalError> {
+    if version > VERSION {
+        return Err(JournalError::Newer { path: path.to_owned(), found: version, known: VERSION });
+    }
+    Ok(Sqlite { connection, version, lock, stuck: BTreeSet::new() })
+}
+
+/// Opens a file that nobody writes, past all locks and without shared memory.
+fn read_alone(path: &Path) -> Result<(Connection, i64), rusqlite::Error> {
+    let logged = || {
+        let connection = Connection::open_with_flags_and_vfs(path, READING, "unix-none")?;
+        // Without locks it would take itself for the last one, and put away the log of whoever writes by then.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+        Ok(connection)
+    };
+    looked_at(logged()).or_else(|_no_log| {
+        let address = format!("file:{}?immutable=1", escaped(path));
+        let flags = READING | OpenFlags::SQLITE_OPEN_URI;
+        looked_at(Connection::open_with_flags(address, flags))
+    })
 }
 
 /// Opening succeeds on many things; reading shows what they are.
@@ -377,16 +421,24 @@ fn close(writing: &Connection, id: &str) -> rusqlite::Result<()> {
     mark(writing, id, 1, entries.unwrap_or(0))
 }
 
-/// Sets how far the life of a question has come.
+/// Sets how far the life of a question has come. One that is damaged stays so: with a sum that is right it would pass
+/// for sound.
 fn mark(writing: &Connection, id: &str, closed: i64, entries: i64) -> rusqlite::Result<()> {
-    let read = "SELECT accepted_unix_millis, version, body FROM questions WHERE id = ?1";
-    let found = writing
-        .query_row(read, [id], |row| Ok((row.get(0)?, row.get(1)?, row.get::<_, String>(2)?)));
-    let Some((accepted_unix_millis, version, body)) = found.optional()? else { return Ok(()) };
-    let entries = Some(entries);
-    let sums = sums::Question { id, accepted_unix_millis, closed, version, entries, body: &body };
+    let read = "SELECT id, accepted_unix_millis, closed, version, entries, body, checksum
+                FROM questions WHERE id = ?1";
+    let found = writing.query_row(read, [id], reading::QuestionRow::read).optional()?;
+    let Some(row) = found else { return Ok(()) };
+    let sums = sums::Question {
+        id,
+        accepted_unix_millis: row.accepted_unix_millis,
+        closed,
+        version: row.version,
+        entries: Some(entries),
+        body: &row.body,
+    };
+    let sum = if row.is_sound() { Some(sums.sum()) } else { row.checksum };
     let write = "UPDATE questions SET closed = ?2, entries = ?3, checksum = ?4 WHERE id = ?1";
-    writing.execute(write, params![id, closed, entries, sums.sum()])?;
+    writing.execute(write, params![id, closed, entries, sum])?;
     Ok(())
 }
 
@@ -400,11 +452,25 @@ fn first_seen(writing: &Connection, signature: &str, until_seconds: u64) -> rusq
     Ok(writing.execute(new, params![signature, until])? == 1)
 }
 
-/// Creates the file for the owner alone: it holds the tokens that answers must carry.
-fn create_private(path: &Path) -> io::Result<File> {
+/// Makes the file for the owner alone: it holds the tokens that answers must carry. One that is there is not opened: on
+/// closing it the kernel would let go of every lock SQLite has on it.
+fn make_private(path: &Path) -> io::Result<()> {
+    match private().create_new(true).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made.map(drop),
+    }
+}
+
+/// Opens or makes a file for the owner alone.
+fn open_private(path: &Path) -> io::Result<File> {
+    private().create(true).open(path)
+}
+
+fn private() -> OpenOptions {
     use std::os::unix::fs::OpenOptionsExt;
     let mut options = File::options();
-    options.create(true).append(true).mode(0o600).open(path)
+    options.append(true).mode(0o600);
+    options
 }
 
 fn write<T: serde::Serialize>(value: &T) -> Result<String, JournalError> {
@@ -426,6 +492,12 @@ pub(super) fn execute(path: &Path, sql: &str) -> Result<(), rusqlite::Error> {
 #[cfg(test)]
 pub(super) fn version(path: &Path) -> Result<i64, rusqlite::Error> {
     Connection::open(path)?.pragma_query_value(None, "user_version", |row| row.get(0))
+}
+
+/// Pages that are free, and could be given back.
+#[cfg(test)]
+pub(super) fn free_pages(path: &Path) -> Result<i64, rusqlite::Error> {
+    Connection::open(path)?.pragma_query_value(None, "freelist_count", |row| row.get(0))
 }
 
 /// Keeps others from writing, as a disk that hangs would.

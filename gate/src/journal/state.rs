@@ -1,10 +1,11 @@
 //! How the journal is: seen by everybody, and never waited for.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::State;
+use super::sqlite::Sqlite;
 
 /// A disk that has kept a write for longer than this hangs: nothing more is accepted until it is done.
 const STALLED_AFTER: Duration = Duration::from_secs(2);
@@ -15,10 +16,10 @@ pub(super) struct Shared {
     health: Mutex<Health>,
     bytes: AtomicU64,
     commits: AtomicU64,
-    /// Counts how often the file was opened to write.
-    opened: AtomicU64,
-    /// Held while a file is read that nobody may write meanwhile.
-    pub(super) alone: Mutex<()>,
+    /// The file is open to write.
+    open: AtomicBool,
+    /// The connection that reads, where there is one: whoever opens the file to write drops it first.
+    reading: Mutex<Option<Sqlite>>,
 }
 
 #[derive(Debug, Default)]
@@ -62,13 +63,18 @@ impl Shared {
         self.bytes.store(bytes, Ordering::Relaxed);
     }
 
-    /// The file is open to write, perhaps once more.
-    pub(super) fn opened(&self) {
-        self.opened.fetch_add(1, Ordering::Release);
+    /// Says whether the file is open to write. Whoever does holds [`Self::reading`] from before it is opened or closed.
+    pub(super) fn set_open(&self, open: bool) {
+        self.open.store(open, Ordering::Release);
     }
 
-    pub(super) fn times_opened(&self) -> u64 {
-        self.opened.load(Ordering::Acquire)
+    pub(super) fn is_open(&self) -> bool {
+        self.open.load(Ordering::Acquire)
+    }
+
+    /// The connection that reads, for as long as nobody else has it.
+    pub(super) fn reading(&self) -> MutexGuard<'_, Option<Sqlite>> {
+        self.reading.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     #[cfg(test)]

@@ -7,6 +7,7 @@ use policies::{Answer, ArmTick, Basis, Delivery, Event, Outcome, Sample, TargetT
 use sqlite::Write;
 
 mod damage;
+mod disks;
 
 /// A journal in a folder of its own, removed with it.
 struct Place(PathBuf);
@@ -406,7 +407,10 @@ async fn old_runs_that_are_over_go_and_open_ones_never_do() {
     };
     assert_eq!(prune(keep(90)).await.0, 0);
     // Of one that has many entries a part goes at a time, and it is not seen meanwhile.
-    assert_eq!(journal.prune(keep(20), now).await.unwrap(), Pruned { questions: 0, more: true });
+    assert_eq!(
+        journal.prune(keep(20), now).await.unwrap(),
+        Pruned { questions: 0, more: true, stuck: 0 }
+    );
     assert_eq!(ids(), ["open", "older", "young", "today"]);
     assert!(journal.load("old").await.unwrap().is_none());
     assert_eq!(journal.list(10).await.unwrap().len(), 4);

@@ -22,7 +22,6 @@ use crate::journal::{Accepted, Entry};
 use crate::library::Library;
 use crate::resolve::{Purpose, Resolved, Resolver};
 use crate::signals::{Desks, Sources};
-use crate::telemetry::Metrics;
 
 /// A decision that another gate could come to as well waits this long to be written before it is sent. What cannot be
 /// written at all is answered all the same: AWS takes the first answer alone, and silence would cost more.
@@ -45,7 +44,6 @@ pub(crate) struct CloudCase {
     pub(crate) library: Arc<Library>,
     pub(crate) vault: Vault,
     pub(crate) notifier: Notifier,
-    pub(crate) metrics: Arc<Metrics>,
     /// Shared by all questions.
     pub(crate) desks: Arc<Desks>,
     pub(crate) memory: Mutex<Memory>,
@@ -60,6 +58,8 @@ pub(crate) struct Memory {
     probing: bool,
     /// The newest resolution that is written down: the same again says nothing new.
     resolution: Option<Event>,
+    /// Refusals of the journal before it was written.
+    refusals: usize,
     /// The decision that is written down, or waits for a disk that is given no more time: sent again, it is not
     /// written again.
     decision: Option<Decision>,
@@ -72,9 +72,9 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    /// What is known of a run that is taken up again: its decision is on disk.
-    pub(crate) fn after(decision: Option<Decision>) -> Self {
-        Self { answering: decision.is_some(), decision, ..Self::default() }
+    /// What is known of a run that is taken up again: the decision that was read, and whether it has come to one.
+    pub(crate) fn after(decision: Option<Decision>, answering: bool) -> Self {
+        Self { answering, decision, ..Self::default() }
     }
 }
 
@@ -86,8 +86,10 @@ impl CloudCase {
     /// Once probing has begun, the same resolution again is a short fact: every ten seconds, for hours.
     fn or_unchanged(&self, resolved: Event) -> Event {
         let memory = self.memory();
+        // One that was kept for the disk may not be there after all.
+        let kept = memory.refusals == self.outbox.refusals();
         let known = memory.resolution.as_ref().is_some_and(|known| says_the_same(known, &resolved));
-        if memory.probing && known { Event::Unchanged } else { resolved }
+        if memory.probing && kept && known { Event::Unchanged } else { resolved }
     }
 
     /// The policy for this deployment: as the folder is now, and later as it was then.
@@ -198,20 +200,6 @@ impl CloudCase {
                 self.put(decision).await
             }
         }
-    }
-
-    /// Writes it down, or has it kept. What cannot be written in time is still judged and answered: silence would cost
-    /// more than a gap.
-    async fn write(&self, at: Moment, entry: Entry) -> Written {
-        self.counted(self.outbox.write(at, entry).await)
-    }
-
-    /// Counts what never will be on disk, unless another gate writes it there.
-    fn counted(&self, written: Written) -> Written {
-        if written == Written::Dropped && !self.outbox.lost.is_cancelled() {
-            self.metrics.lost("journal-entry");
-        }
-        written
     }
 
     /// Brings the answer to whoever asked. One try.
@@ -432,12 +420,16 @@ impl Case for CloudCase {
     fn record<'a>(&'a self, at: Moment, fact: &'a Event) -> Doing<'a, Written> {
         Box::pin(async move {
             crash::at(crash::unwritten(fact));
-            let written = self.write(at, Entry::Fact { fact: fact.clone() }).await;
+            let refusals = self.outbox.refusals();
+            // What cannot be written in time is still judged and answered: silence would cost more than a gap.
+            let written = self.outbox.write(at, Entry::Fact { fact: fact.clone() }).await;
             crash::at(crash::written(fact));
             let kept = written != Written::Dropped;
             if matches!(fact, Event::Resolved { .. }) {
                 // One that never will be on disk must be told in full again.
-                self.memory().resolution = kept.then(|| fact.clone());
+                let mut memory = self.memory();
+                memory.resolution = kept.then(|| fact.clone());
+                memory.refusals = refusals;
             }
             written
         })
@@ -452,7 +444,7 @@ impl Case for CloudCase {
             let entry = Entry::Decided { decision: decision.clone() };
             let patience = if self.shares { DECISION_PATIENCE } else { Duration::ZERO };
             let written = self.outbox.decide(at, entry, patience).await;
-            if self.counted(written) != Written::Dropped {
+            if written != Written::Dropped {
                 crash::at("decision-written");
                 self.memory().decision = Some(decision.clone());
             }

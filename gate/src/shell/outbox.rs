@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use crate::journal::{Entry, Journal, JournalError};
+use crate::telemetry::Metrics;
 
 /// A tick may wait this long for the disk; a disk that hangs must not keep an answer from being given.
 const JOURNAL_TIMEOUT: Duration = Duration::from_secs(2);
@@ -19,6 +20,9 @@ const JOURNAL_TIMEOUT: Duration = Duration::from_secs(2);
 const FACTS_KEPT_MAX: usize = 20_000;
 /// What could not be written is tried again so often.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
+
+/// How an entry that never will be on disk is counted.
+pub(crate) const ENTRY_LOST: &str = "journal-entry";
 
 /// How much waits for the disk, of all runs.
 #[derive(Clone, Debug, Default)]
@@ -51,6 +55,9 @@ pub(crate) struct Outbox {
     /// How much of this run waits.
     own: watch::Sender<usize>,
     backlog: Backlog,
+    /// How much was said to be kept, and never will be on disk: the journal would not have it.
+    refusals: Arc<AtomicUsize>,
+    metrics: Arc<Metrics>,
     /// Cancelled where another gate has taken the question over: nothing more is written, and nothing is to be said.
     pub(crate) lost: CancellationToken,
 }
@@ -70,11 +77,17 @@ enum What {
 
 impl Outbox {
     /// Begins to take entries of this question.
-    pub(crate) fn new(id: String, journal: Arc<dyn Journal>, backlog: Backlog) -> Self {
+    pub(crate) fn new(
+        id: String,
+        journal: Arc<dyn Journal>,
+        backlog: Backlog,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         let (items, waiting) = mpsc::unbounded_channel();
         let behind = Arc::<AtomicBool>::default();
         let own = watch::Sender::new(0);
         let lost = CancellationToken::new();
+        let refusals = Arc::<AtomicUsize>::default();
         let posting = Posting {
             id,
             journal,
@@ -82,9 +95,11 @@ impl Outbox {
             behind: Arc::clone(&behind),
             own: own.clone(),
             backlog: backlog.clone(),
+            refusals: Arc::clone(&refusals),
+            metrics: Arc::clone(&metrics),
         };
         tokio::spawn(posting.post(waiting));
-        Self { items, behind, own, backlog, lost }
+        Self { items, behind, own, backlog, refusals, metrics, lost }
     }
 
     /// Writes an entry down; waits for that, but not for long.
@@ -92,6 +107,9 @@ impl Outbox {
         // A decision is always kept: there is one for each run.
         let fact = matches!(entry, Entry::Fact { .. });
         if fact && self.backlog.waiting() >= FACTS_KEPT_MAX {
+            if !self.lost.is_cancelled() {
+                self.metrics.lost(ENTRY_LOST);
+            }
             return Written::Dropped;
         }
         self.put(What::Entry(at, Box::new(entry))).await
@@ -99,14 +117,21 @@ impl Outbox {
 
     /// Writes a decision down, and waits longer for it: so long, where it is not written at once.
     pub(crate) async fn decide(&self, at: Moment, entry: Entry, patience: Duration) -> Written {
+        let refusals = self.refusals();
         let written = self.write(at, entry).await;
         if written == Written::Kept
             && timeout(patience, self.written()).await.is_ok()
             && !self.lost.is_cancelled()
         {
-            return Written::OnDisk;
+            let refused = self.refusals() > refusals;
+            return if refused { Written::Dropped } else { Written::OnDisk };
         }
         written
+    }
+
+    /// How often something was said to be kept that the journal would not have in the end.
+    pub(crate) fn refusals(&self) -> usize {
+        self.refusals.load(Ordering::Acquire)
     }
 
     /// Has an entry written down, and does not wait for it.
@@ -160,6 +185,18 @@ struct Posting {
     behind: Arc<AtomicBool>,
     own: watch::Sender<usize>,
     backlog: Backlog,
+    refusals: Arc<AtomicUsize>,
+    metrics: Arc<Metrics>,
+}
+
+/// What became of an entry in the end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Posted {
+    OnDisk,
+    /// The journal will not have it.
+    Refused,
+    /// The journal has stopped, or the question is another gate's: who takes it up does so with what is on disk.
+    Ended,
 }
 
 impl Posting {
@@ -167,7 +204,20 @@ impl Posting {
     async fn post(self, mut waiting: mpsc::UnboundedReceiver<Item>) {
         let mut ended = false;
         while let Some(Item { what, done }) = waiting.recv().await {
-            ended = ended || !self.write(what, done).await;
+            let is_entry = matches!(what, What::Entry(..));
+            let posted = if ended { Posted::Ended } else { self.write(what, done).await };
+            // What another gate judges by now it writes down itself, and a run that is over is found so by the next start.
+            if posted != Posted::OnDisk && is_entry && !self.lost.is_cancelled() {
+                self.metrics.lost(ENTRY_LOST);
+                if posted == Posted::Ended && !ended {
+                    let entries = *self.own.borrow();
+                    error!(
+                        evaluation = self.id,
+                        entries, "the journal has stopped; what waits for it is lost"
+                    );
+                }
+            }
+            ended = posted == Posted::Ended;
             self.backlog.0.fetch_sub(1, Ordering::Relaxed);
             self.own.send_modify(|waiting| *waiting -= 1);
             if waiting.is_empty() && self.behind.swap(false, Ordering::AcqRel) && !ended {
@@ -176,9 +226,7 @@ impl Posting {
         }
     }
 
-    /// False once the journal has stopped, or the question is another gate's: who takes it up does so with what is on
-    /// disk.
-    async fn write(&self, what: What, done: oneshot::Sender<Written>) -> bool {
+    async fn write(&self, what: What, done: oneshot::Sender<Written>) -> Posted {
         let mut done = Some(done);
         loop {
             let written = match &what {
@@ -192,12 +240,12 @@ impl Posting {
                     if let Some(done) = done {
                         drop(done.send(Written::OnDisk));
                     }
-                    return true;
+                    return Posted::OnDisk;
                 }
-                Err(JournalError::Stopped) => return false,
+                Err(JournalError::Stopped) => return Posted::Ended,
                 Err(JournalError::TakenOver) => {
                     self.lost.cancel();
-                    return false;
+                    return Posted::Ended;
                 }
                 Err(error) => error,
             };
@@ -207,18 +255,20 @@ impl Posting {
                     | JournalError::Entry { .. }
                     | JournalError::TooLarge { .. }
             );
+            if refused {
+                let error = &error as &dyn std::error::Error;
+                error!(error, evaluation = self.id, "an entry is not written");
+                // Whoever was told that it is kept, or has given up waiting, must learn of it otherwise.
+                if done.is_none_or(|done| done.is_closed()) {
+                    self.refusals.fetch_add(1, Ordering::AcqRel);
+                }
+                return Posted::Refused;
+            }
             if let Some(done) = done.take() {
                 let error = &error as &dyn std::error::Error;
-                if refused {
-                    error!(error, evaluation = self.id, "an entry is not written");
-                } else {
-                    error!(error, evaluation = self.id, "an entry is not on disk yet; it is kept");
-                    self.behind.store(true, Ordering::Release);
-                    drop(done.send(Written::Kept));
-                }
-            }
-            if refused {
-                return true;
+                error!(error, evaluation = self.id, "an entry is not on disk yet; it is kept");
+                self.behind.store(true, Ordering::Release);
+                drop(done.send(Written::Kept));
             }
             sleep(TRY_AGAIN).await;
         }

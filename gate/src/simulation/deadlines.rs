@@ -63,6 +63,23 @@ fn a_target_that_hangs_is_answered_in_time() {
 }
 
 #[test]
+fn a_decision_that_a_restart_comes_to_is_on_disk_before_anybody_is_told() {
+    let policies = Policies::new("undecided");
+    for kind in [Kind::Hook, Kind::Pause, Kind::EcsHook] {
+        let climate = Climate {
+            questions: 1,
+            within: Duration::ZERO,
+            storms: false,
+            only: Some((kind, Green::Faulty)),
+            trial: Some(Trial::Undecided),
+        };
+        let (world, counted) = life::live(1, climate, &policies.0);
+        assert_eq!((counted.answered, counted.processes), (1, 2), "{kind:?}");
+        assert!(world.lock().disk.is_decided_first(), "{kind:?}: {}", life::worst(&world));
+    }
+}
+
+#[test]
 fn who_stands_still_past_the_deadline_answers_nobody_late() {
     let policies = Policies::new("deadline-late");
     let late = Trial::StandsStill(minutes(50), minutes(11));

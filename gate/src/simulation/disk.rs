@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use policies::Moment;
+use policies::{Event, Moment};
 use tokio::time::sleep;
 
 use super::world::{Shared, Trial};
@@ -34,6 +34,19 @@ impl Kept {
 }
 
 impl Disk {
+    /// Whether each decision was written before anybody was told of it.
+    pub(super) fn is_decided_first(&self) -> bool {
+        self.questions.values().all(|kept| {
+            let mut first =
+                kept.stored().entries.into_iter().filter_map(|(_, entry)| match entry {
+                    Entry::Decided { .. } => Some(true),
+                    Entry::Fact { fact: Event::Delivered { .. } } => Some(false),
+                    Entry::Fact { .. } => None,
+                });
+            first.next().unwrap_or(false)
+        })
+    }
+
     /// The first and the last of what happened to a question, ticks left out.
     pub(super) fn told(&self, id: &str) -> String {
         let Some(kept) = self.questions.get(id) else { return "not in the journal".to_owned() };
@@ -101,6 +114,13 @@ impl Journal for Shared {
     }
 
     fn append<'a>(&'a self, id: &'a str, at: Moment, entry: Entry) -> Written<'a, ()> {
+        let mut world = self.lock();
+        let decides = matches!(entry, Entry::Decided { .. });
+        if world.climate.trial == Some(Trial::Undecided) && world.incarnations == 1 && decides {
+            world.falls = true;
+            return Box::pin(std::future::pending());
+        }
+        drop(world);
         self.on_disk("append an entry", Write::Yes, move |disk| {
             let text = serde_json::to_string(&entry).unwrap();
             disk.questions.get_mut(id).unwrap().entries.push((at, text));

@@ -127,6 +127,13 @@ async fn process(world: Shared, policies: PathBuf) -> End {
     let stop = CancellationToken::new();
     let running = async {
         let gate = gate(&world, policies, stop.clone()).await;
+        if trial == Some(Trial::Undecided) && number == 2 {
+            let questions = world.lock().questions.clone();
+            for (index, question) in questions.iter().enumerate() {
+                let heard = gate.heard(&asked(index, question).ask.evaluation_id()).await;
+                assert_eq!(heard.unwrap(), Heard::Waiting, "nobody is told what nobody wrote");
+            }
+        }
         // A full disk: the process ends, and is started again.
         if gate.resume().await.is_err() {
             return End::Killed;
@@ -153,6 +160,7 @@ async fn process(world: Shared, policies: PathBuf) -> End {
         tokio::select! {
             end = running => end,
             () = sleep_until(began + lives) => End::Killed,
+            () = fallen(&world) => End::Killed,
         }
     } else {
         running.await
@@ -189,6 +197,12 @@ pub(super) async fn gate_on(
     }))
 }
 
+async fn fallen(world: &Shared) {
+    while !world.lock().falls {
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
 /// Whether nothing more can come of any question.
 fn over(world: &Shared, gate: &Gate) -> bool {
     let held = world.lock();
@@ -212,7 +226,8 @@ async fn try_on(world: Shared, trial: Option<Trial>) {
             sleep(at).await;
             advance(time).await;
         }
-        Some(Trial::SlowAws(_) | Trial::DiskStalls(_) | Trial::Restart(..)) | None => {}
+        Some(Trial::SlowAws(_) | Trial::DiskStalls(_) | Trial::Restart(..) | Trial::Undecided)
+        | None => {}
     }
 }
 

@@ -90,6 +90,8 @@ pub(super) enum Trial {
     Restart(Duration, bool, i64),
     /// Gate stands still from then on for so long.
     StandsStill(Duration, Duration),
+    /// Gate is killed before its first decision is on disk.
+    Undecided,
 }
 
 /// What outlives a gate.
@@ -106,6 +108,8 @@ pub(super) struct World {
     pub(super) clock_off_millis: i64,
     pub(super) boot: u64,
     pub(super) incarnations: u64,
+    /// The process is to be killed now.
+    pub(super) falls: bool,
     /// What the gates did at AWS, and did wrong.
     pub(super) calls: u64,
 }
@@ -133,6 +137,7 @@ impl Shared {
             clock_off_millis: 0,
             boot: 0,
             incarnations: 0,
+            falls: false,
             calls: 0,
         })))
     }
@@ -180,6 +185,7 @@ impl World {
     pub(super) fn begin(&mut self) {
         self.began.1 = Some(Instant::now());
         self.incarnations += 1;
+        self.falls = false;
     }
 
     /// A process is gone, and nothing happens for a while.

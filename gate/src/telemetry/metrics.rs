@@ -317,7 +317,11 @@ impl Metrics {
     }
 
     pub(crate) fn lost(&self, what: &str) {
-        self.lost.with_label_values(&[what]).inc();
+        self.lost_many(what, 1);
+    }
+
+    pub(crate) fn lost_many(&self, what: &str, many: u64) {
+        self.lost.with_label_values(&[what]).inc_by(many);
     }
 
     /// How the journal is now.

@@ -69,7 +69,7 @@ impl Gate {
             Err(error) => Overridden::Unread(error),
             Ok(None) => Overridden::Unknown,
             Ok(Some(stored)) => {
-                let (run, _) = replay(stored);
+                let run = replay(stored).run;
                 match run.decision() {
                     Some(decision) if run.report().watch.is_none() => {
                         Overridden::Refused(Refusal::Decided(decision.answer).to_string())

@@ -4,16 +4,19 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use policies::{Event, Phase, Run};
+use policies::{Decision, Event, Phase, Run};
 use tokio::time::{Instant, timeout};
 use tracing::{error, info, warn};
 
 use super::{Gate, Intake};
 use crate::crash;
 use crate::journal::{Accepted, Entry, JournalError, Stored};
+use crate::shell::ENTRY_LOST;
 
 /// AWS is asked for the time at a start for so long.
 const CLOCK_TIMEOUT: Duration = Duration::from_secs(5);
+/// Marking a run as over may take so long.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Gate {
     /// Takes up every question whose run is not over, all at once.
@@ -152,21 +155,27 @@ impl Gate {
     pub(in crate::app) async fn take_up(self: &Arc<Self>, stored: Stored) {
         let elapsed = self.elapsed(&stored);
         if stored.unreadable > 0 {
-            self.metrics.lost("journal-entry");
+            let unreadable = u64::try_from(stored.unreadable).unwrap_or(u64::MAX);
+            self.metrics.lost_many(ENTRY_LOST, unreadable);
             error!(
                 evaluation = stored.accepted.question.id,
                 entries = stored.unreadable,
                 "entries cannot be read; resuming without them"
             );
         }
-        let (mut run, accepted) = replay(stored);
+        let Replayed { mut run, accepted, written } = replay(stored);
         let id = accepted.question.id.clone();
         if run.phase() == Phase::Done {
-            if let Err(error) = self.journal.close(&id).await {
-                // The next start finds it so again.
-                let error = &error as &dyn std::error::Error;
-                warn!(error, evaluation = id, "a run is over, but not marked so");
-            }
+            let journal = Arc::clone(&self.journal);
+            // Not waited for: others are to be answered. The next start finds what is not marked so again.
+            self.tasks.spawn(async move {
+                let why = match timeout(CLOSE_TIMEOUT, journal.close(&id)).await {
+                    Ok(Ok(())) => return,
+                    Ok(Err(error)) => crate::cli::story(&error),
+                    Err(_elapsed) => "the journal does not answer in time".to_owned(),
+                };
+                warn!(why, evaluation = id, "a run is over, but not marked so");
+            });
             return;
         }
         info!(evaluation = id, phase = run.phase().name(), "resuming");
@@ -179,24 +188,36 @@ impl Gate {
         // being answered.
         outbox.keep(at, Entry::Fact { fact: Event::Resumed });
         crash::at("resumed-written");
-        self.begin(accepted, run, first, origin, outbox);
+        self.begin(accepted, (run, written), first, origin, outbox);
     }
 }
 
-/// A run brought to where its entries leave it. A decision on disk stands, whatever this version of
-/// gate would make of the same facts.
-pub(super) fn replay(stored: Stored) -> (Run, Accepted) {
+/// A run brought to where its entries leave it.
+pub(super) struct Replayed {
+    pub(super) run: Run,
+    pub(super) accepted: Accepted,
+    /// The decision that was read. What the facts alone lead to nobody may be told before it is written: another
+    /// version of gate could make something else of them.
+    pub(super) written: Option<Decision>,
+}
+
+/// A decision on disk stands, whatever this version of gate would make of the same facts.
+pub(super) fn replay(stored: Stored) -> Replayed {
     let Stored { accepted, entries, .. } = stored;
     let mut run = Run::new(accepted.question.clone());
+    let mut written = None;
     for (at, entry) in entries {
         match entry {
             Entry::Fact { fact } => drop(run.step(fact, at)),
-            Entry::Decided { decision } if run.decision() != Some(&decision) => {
-                warn!(evaluation = accepted.question.id, "the decision on disk differs and stands");
-                drop(run.settle(decision, at));
+            Entry::Decided { decision } => {
+                if run.decision() != Some(&decision) {
+                    let evaluation = &accepted.question.id;
+                    warn!(evaluation, "the decision on disk differs and stands");
+                    drop(run.settle(decision.clone(), at));
+                }
+                written = Some(decision);
             }
-            Entry::Decided { .. } => {}
         }
     }
-    (run, accepted)
+    Replayed { run, accepted, written }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::super::table::{Change, Expected, Indexed, Item, Key, Shape, Table};
+use super::super::table::{Change, Expected, Index, Indexed, Item, Key, Shape, Table};
 use super::super::{AwsError, Call, Failure, Reply};
 
 /// What a write comes to.
@@ -15,6 +15,8 @@ pub(crate) enum Write {
     Retried,
     /// It is written, and nobody is told.
     Unanswered,
+    /// It is not written, and nobody is ever told. Of changes only.
+    Hanging,
 }
 
 /// The table.
@@ -65,7 +67,7 @@ impl FakeTable {
         match how {
             Some(Write::Unanswered) => Err(unavailable(call)),
             Some(Write::Retried) => Ok(false),
-            Some(Write::Refused) | None => Ok(done),
+            Some(Write::Refused | Write::Hanging) | None => Ok(done),
         }
     }
 }
@@ -92,7 +94,10 @@ fn holds(item: Option<&Item>, expected: &Expected) -> bool {
 impl Table for FakeTable {
     fn shape<'a>(&'a self, _table: &'a str) -> Reply<'a, Shape> {
         let key = |name: &str, of: &str| (name.to_owned(), of.to_owned());
-        let index = |name: &str| (name.to_owned(), vec![name.to_owned(), "accepted".to_owned()]);
+        let index = |name: &str| {
+            let keys = vec![name.to_owned(), "accepted".to_owned()];
+            (name.to_owned(), Index { keys, attributes: None })
+        };
         let shape = Shape {
             active: true,
             keys: vec![key("question", "S"), key("entry", "N")],
@@ -115,6 +120,9 @@ impl Table for FakeTable {
     }
 
     fn change<'a>(&'a self, _table: &'a str, change: &'a Change) -> Reply<'a, bool> {
+        if lock(&self.next).pop_if(|how| *how == Some(Write::Hanging)).is_some() {
+            return Box::pin(std::future::pending());
+        }
         let make = || {
             let mut items = lock(&self.items);
             let found = items.get(&change.key);

@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, HashMap};
 
 use aws_sdk_dynamodb::primitives::Blob;
-use aws_sdk_dynamodb::types::{AttributeValue, KeySchemaElement, TableStatus};
+use aws_sdk_dynamodb::types::{
+    AttributeValue, KeySchemaElement, Projection, ProjectionType, TableStatus,
+};
 
 use super::super::table::{
-    Change, ENTRY, Expected, Indexed, Item, Key, QUESTION, Shape, Table, Value,
+    Change, ENTRY, Expected, Index, Indexed, Item, Key, QUESTION, Shape, Table, Value,
 };
 use super::super::{AwsError, Call, Failure, Reply};
 use super::{RealAws, absent};
@@ -132,7 +134,15 @@ impl Table for RealAws {
                 (name, of)
             });
             let indexes = found.global_secondary_indexes().iter().filter_map(|index| {
-                Some((index.index_name()?.to_owned(), names(index.key_schema())))
+                let projected = index.projection();
+                let attributes = match projected.and_then(Projection::projection_type) {
+                    Some(ProjectionType::Include | ProjectionType::KeysOnly) => {
+                        projected.map(|projected| projected.non_key_attributes().to_vec())
+                    }
+                    Some(_) | None => None,
+                };
+                let keys = names(index.key_schema());
+                Some((index.index_name()?.to_owned(), Index { keys, attributes }))
             });
             Ok(Shape {
                 active: matches!(

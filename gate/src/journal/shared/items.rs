@@ -33,6 +33,8 @@ pub(super) const BY: &str = "by";
 const WRITE: &str = "write";
 pub(super) const DECISION: &str = "decision";
 pub(super) const TOLD: &str = "told";
+const DEPLOYMENT: &str = "deployment";
+const CLOSED: &str = "closed";
 /// When DynamoDB may delete an item, in seconds since 1970: the attribute that is the table's time to live.
 const EXPIRES: &str = "expires";
 
@@ -78,12 +80,20 @@ pub(super) fn unfit(shape: &Shape) -> Option<String> {
     if shape.keys != [key(QUESTION, "S"), key(ENTRY, "N")] {
         return Some(format!("its keys are not `{QUESTION}` (S) and `{ENTRY}` (N)"));
     }
-    for index in [OPEN, LISTED] {
-        let keys = shape.indexes.get(index);
-        if !keys.is_some_and(|keys| keys.iter().eq([index, ACCEPTED])) {
+    let needed: [(&str, &[&str]); 2] =
+        [(OPEN, &[OWNER, TOLD]), (LISTED, &[DEPLOYMENT, DECISION, CLOSED])];
+    for (index, attributes) in needed {
+        let found = shape.indexes.get(index);
+        let Some(found) = found.filter(|found| found.keys.iter().eq([index, ACCEPTED])) else {
             return Some(format!(
                 "it has no index `{index}` with the keys `{index}` and `{ACCEPTED}`"
             ));
+        };
+        let carries = |name: &&&str| {
+            found.attributes.as_ref().is_none_or(|all| all.iter().any(|one| one == **name))
+        };
+        if let Some(missing) = attributes.iter().find(|name| !carries(name)) {
+            return Some(format!("its index `{index}` does not carry `{missing}`"));
         }
     }
     (!shape.active).then(|| "it is not active".to_owned())
@@ -183,7 +193,7 @@ pub(super) fn header(accepted: &Accepted, by: (&str, u64)) -> Result<Item, Journ
     Ok(Item::new(key)
         .with("version", VERSION)
         .with("body", written(accepted)?.as_str())
-        .with("deployment", accepted.asked.ask.subject().id())
+        .with(DEPLOYMENT, accepted.asked.ask.subject().id())
         .with(ACCEPTED, accepted.accepted_unix_millis)
         .with(LISTED, YES)
         .with(OPEN, YES)
@@ -196,7 +206,7 @@ pub(super) fn closing(id: &str, owner: &str, expires: u64) -> Change {
     Change {
         key: Key::new(id, HEADER),
         expected: vec![Expected::Is(OWNER, owner.into())],
-        set: vec![("closed", 1.into()), (EXPIRES, expires.into())],
+        set: vec![(CLOSED, 1.into()), (EXPIRES, expires.into())],
         remove: vec![OPEN],
     }
 }
@@ -213,6 +223,12 @@ pub(super) fn entry(key: Key, by: (&str, u64), at: Moment, packed: &Value, expir
 /// Whether this very write made the item.
 pub(super) fn is_of(item: &Item, (owner, write): (&str, u64)) -> bool {
     item.text(BY) == Some(owner) && item.number(WRITE) == Some(write)
+}
+
+/// Whether an item is the same entry by another write.
+pub(super) fn says_the_same(found: &Item, entry: &Item) -> bool {
+    let same = |name: &str| found.values.get(name) == entry.values.get(name);
+    same("at") && same("body")
 }
 
 pub(super) fn is_open_of(header: &Item, owner: &str) -> bool {
@@ -249,10 +265,10 @@ pub(super) fn listed(row: &Item) -> Listed {
     let decision: Option<Decision> = row.text(DECISION).and_then(|decision| read(decision).ok());
     Listed {
         id: row.key.question.clone(),
-        deployment_id: row.text("deployment").unwrap_or_default().to_owned(),
+        deployment_id: row.text(DEPLOYMENT).unwrap_or_default().to_owned(),
         accepted_unix_millis: row.number(ACCEPTED).unwrap_or(0),
         decision,
-        closed: row.number("closed").is_some(),
+        closed: row.number(CLOSED).is_some(),
     }
 }
 

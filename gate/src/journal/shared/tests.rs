@@ -167,6 +167,10 @@ async fn a_write_whose_answer_was_lost_is_ones_own() {
     assert!(one.accept(question("one")).await.unwrap(), "accepted by its first try");
     table.break_writes(&[Some(Write::Retried)]);
     append(&one, 1, woke()).await.unwrap();
+    // Tried again by whoever was not told: it is there once.
+    table.break_writes(&[Some(Write::Unanswered)]);
+    append(&one, 1, decided(Answer::Continue)).await.unwrap_err();
+    append(&one, 1, decided(Answer::Continue)).await.unwrap();
     // Given up on, and written all the same: the next entry comes after it.
     table.break_writes(&[Some(Write::Unanswered)]);
     append(&one, 2, woke()).await.unwrap_err();
@@ -174,7 +178,7 @@ async fn a_write_whose_answer_was_lost_is_ones_own() {
     table.break_writes(&[Some(Write::Refused)]);
     append(&one, 4, woke()).await.unwrap_err();
     append(&one, 5, woke()).await.unwrap();
-    assert_eq!(entries(&other).await, [1, 2, 3, 5]);
+    assert_eq!(entries(&other).await, [1, 1, 2, 3, 5]);
     looking(&other, 19).await;
     // Its own answer to taking over is lost as well.
     table.break_writes(&[Some(Write::Retried)]);
@@ -308,6 +312,20 @@ async fn a_word_that_was_withdrawn_is_never_taken_and_of_many_the_newest_hundred
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_answer_waits_for_the_list_no_longer_than_for_a_moment() {
+    let (table, one, other) = two().await;
+    one.accept(question("one")).await.unwrap();
+    table.break_writes(&[None, Some(Write::Hanging)]);
+    let began = Instant::now();
+    append(&one, 1, decided(Answer::Continue)).await.unwrap();
+    assert_eq!(began.elapsed(), LISTING_TIMEOUT);
+    assert!(other.list(10).await.unwrap()[0].decision.is_none());
+    one.close("one").await.unwrap();
+    let listed = other.list(10).await.unwrap().remove(0);
+    assert!(listed.closed && listed.decision.is_some(), "{listed:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_signature_is_new_once_whichever_gate_it_comes_to() {
     let (table, one, other) = two().await;
     table.break_writes(&[Some(Write::Retried)]);
@@ -332,12 +350,20 @@ fn large_entries_are_compressed_and_too_large_ones_refused() {
     assert!(matches!(packed(&noise), Err(JournalError::TooLarge { .. })));
 }
 
-#[test]
-fn a_table_of_another_make_is_refused_in_words() {
+#[tokio::test]
+async fn a_table_of_another_make_is_refused_in_words() {
     let shape = crate::aws::table::Shape {
         active: true,
         keys: vec![("id".into(), "S".into())],
         ..Default::default()
     };
     assert_eq!(items::unfit(&shape).unwrap(), "its keys are not `question` (S) and `entry` (N)");
+    let mut shape = FakeTable::default().shape("gate").await.unwrap();
+    assert_eq!(items::unfit(&shape), None);
+    let open = shape.indexes.get_mut("open").unwrap();
+    open.attributes = Some(vec!["owner".into(), "told".into()]);
+    assert_eq!(items::unfit(&shape), None);
+    let open = shape.indexes.get_mut("open").unwrap();
+    open.attributes = Some(vec!["owner".into()]);
+    assert_eq!(items::unfit(&shape).unwrap(), "its index `open` does not carry `told`");
 }

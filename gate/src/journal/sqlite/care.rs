@@ -1,10 +1,13 @@
 //! Looking after a journal: whether it is sound, and letting go of what is old.
 
+use std::collections::BTreeSet;
+
 use policies::replay::replay;
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use rusqlite::{Connection, TransactionBehavior, params};
+use tracing::error;
 
 use super::super::{Fault, JournalError, Looked, Pruned, Retention, Stored};
-use super::{Sqlite, failed, mark};
+use super::{Sqlite, failed, is_damage, mark};
 use crate::record;
 
 /// Faults of the file that SQLite names at most: the first say enough.
@@ -114,27 +117,45 @@ impl Sqlite {
         Ok(Pruned { more, ..pruned })
     }
 
+    /// One that is damaged keeps no other from going, and is not tried again before the next start.
     fn prune_one(
         &mut self,
         retention: Retention,
         now_unix_millis: u64,
     ) -> rusqlite::Result<Pruned> {
+        let next = next_to_prune(&self.connection, retention, now_unix_millis, &self.stuck)?;
+        let Some(id) = next else { return Ok(Pruned::default()) };
+        match self.let_go(&id) {
+            Ok(whole) => Ok(Pruned { questions: u64::from(whole), more: true, stuck: 0 }),
+            Err(error) if is_of_one(&error) => {
+                let why = error.to_string();
+                error!(
+                    why,
+                    evaluation = id,
+                    "an old run cannot be let go of; see `gate journal verify`"
+                );
+                self.stuck.insert(id);
+                Ok(Pruned { questions: 0, more: true, stuck: 1 })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether all of it is gone.
+    fn let_go(&mut self, id: &str) -> rusqlite::Result<bool> {
         let writing = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let Some(id) = next_to_prune(&writing, retention, now_unix_millis)? else {
-            return Ok(Pruned::default());
-        };
         // From here on nobody sees it, however often it takes to delete all of it.
-        mark(&writing, &id, 2, 0)?;
+        mark(&writing, id, 2, 0)?;
         let delete = "DELETE FROM entries WHERE number IN
                       (SELECT number FROM entries WHERE question = ?1 LIMIT ?2)";
         let most = i64::try_from(PRUNED_AT_ONCE).unwrap_or(i64::MAX);
         let deleted = writing.execute(delete, params![id, most])?;
         let whole = deleted < PRUNED_AT_ONCE;
         if whole {
-            writing.execute("DELETE FROM questions WHERE id = ?1", [&id])?;
+            writing.execute("DELETE FROM questions WHERE id = ?1", [id])?;
         }
         writing.commit()?;
-        Ok(Pruned { questions: u64::from(whole), more: true })
+        Ok(whole)
     }
 
     /// Whether there is more to give back.
@@ -149,7 +170,12 @@ impl Sqlite {
             return Ok(false);
         }
         let pages = format!("PRAGMA incremental_vacuum({PAGES_AT_ONCE})");
-        self.connection.execute_batch(&pages)?;
+        // It has a row for each page, and gives back one page a step.
+        let mut giving = self.connection.prepare(&pages)?;
+        let mut rows = giving.query([])?;
+        while rows.next()?.is_some() {}
+        drop(rows);
+        drop(giving);
         if free(&self.connection)? > PAGES_AT_ONCE {
             return Ok(true);
         }
@@ -210,16 +236,19 @@ fn next_to_prune(
     reading: &Connection,
     retention: Retention,
     now_unix_millis: u64,
+    stuck: &BTreeSet<String>,
 ) -> rusqlite::Result<Option<String>> {
     let first = |sql: &str, value: i64| -> rusqlite::Result<Option<String>> {
-        reading.query_row(sql, [value], |row| row.get(0)).optional()
+        let mut statement = reading.prepare(sql)?;
+        let mut ids = statement.query_map([value], |row| row.get::<_, String>(0))?;
+        ids.find(|id| id.as_ref().map_or(true, |id| !stuck.contains(id))).transpose()
     };
-    let begun = first("SELECT id FROM questions WHERE closed > ?1 LIMIT 1", 1)?;
+    let begun = first("SELECT id FROM questions WHERE closed > ?1", 1)?;
     if begun.is_some() {
         return Ok(begun);
     }
     let oldest = "SELECT id FROM questions WHERE closed = 1 AND accepted_unix_millis < ?1
-                  ORDER BY accepted_unix_millis LIMIT 1";
+                  ORDER BY accepted_unix_millis";
     let (by_age, by_size) = before(retention, now_unix_millis);
     let old = first(oldest, by_age)?;
     match retention.max_bytes {
@@ -228,6 +257,11 @@ fn next_to_prune(
         Some(most) if used(reading)? > most => first(oldest, by_size),
         Some(_) => Ok(None),
     }
+}
+
+/// Whether a row or a page is at fault, and not the disk.
+fn is_of_one(error: &rusqlite::Error) -> bool {
+    is_damage(error) || error.sqlite_error_code().is_none()
 }
 
 fn used(connection: &Connection) -> rusqlite::Result<u64> {

@@ -162,3 +162,54 @@ async fn a_write_that_hangs_is_said_to_and_reading_goes_on() {
     assert!(writing.await.unwrap().unwrap());
     assert_eq!(journal.state().trouble, None);
 }
+
+#[tokio::test]
+async fn a_start_while_writes_hang_reads_what_is_open_at_once() {
+    let place = Place::new("hangs-at-start");
+    let journal = Embedded::open(&place.path()).unwrap();
+    journal.accept(accepted("one")).await.unwrap();
+    journal.end().await.unwrap();
+    let held = sqlite::hold(&place.path());
+    let began = std::time::Instant::now();
+    let journal = Embedded::open(&place.path()).unwrap();
+    assert_eq!(journal.unfinished_ids().await.unwrap(), ["one"]);
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    drop(held);
+    assert!(journal.accept(accepted("two")).await.unwrap());
+    assert_eq!(journal.state().trouble, None);
+}
+
+#[tokio::test]
+async fn a_run_that_cannot_be_let_go_of_keeps_no_other_from_going() {
+    let place = Place::new("stuck");
+    let journal = Embedded::open(&place.path()).unwrap();
+    for id in ["one", "two", "three"] {
+        journal.accept(accepted(id)).await.unwrap();
+        journal.close(id).await.unwrap();
+    }
+    let no_text = "UPDATE questions SET body = CAST(x'ff' AS TEXT) WHERE id = 'one'";
+    sqlite::execute(&place.path(), no_text).unwrap();
+    let all = Retention { keep: Some(Duration::ZERO), max_bytes: None };
+    let mut seen = Vec::new();
+    for _step in 0..5 {
+        let pruned = journal.prune(all, u64::MAX).await.unwrap();
+        seen.push((pruned.questions, pruned.stuck, pruned.more));
+    }
+    let (gone, over) = ((1, 0, true), (0, 0, false));
+    assert_eq!(seen, [(0, 1, true), gone, gone, over, over]);
+    let looked = Archive::open(&place.path()).unwrap().look().unwrap();
+    assert_eq!((looked.questions, looked.faults.len()), (1, 1), "{looked:?}");
+}
+
+#[tokio::test]
+async fn a_question_that_is_damaged_is_not_sound_again_once_its_run_is_over() {
+    let place = Place::new("signed");
+    let journal = Embedded::open(&place.path()).unwrap();
+    journal.accept(accepted("one")).await.unwrap();
+    let body = "UPDATE questions SET body = replace(body, 'rollback', 'continue')";
+    sqlite::execute(&place.path(), body).unwrap();
+    journal.close("one").await.unwrap();
+    assert!(journal.unfinished_ids().await.unwrap().is_empty());
+    let faults = format!("{:?}", Archive::open(&place.path()).unwrap().look().unwrap().faults);
+    assert!(faults.contains("`one` is not as it was written"), "{faults}");
+}

@@ -15,6 +15,8 @@ enum Disk {
     Well,
     Full,
     Hanging,
+    /// The journal was closed.
+    Stopped,
     /// It will have no fact, and anything else.
     Picky,
 }
@@ -40,6 +42,7 @@ impl Fake {
         let mut disk = self.disk.subscribe();
         let found = *disk.wait_for(|disk| *disk != Disk::Hanging).await.unwrap();
         match found {
+            Disk::Stopped => Err(JournalError::Stopped),
             Disk::Full => Err(JournalError::Trouble("the disk is full".into())),
             Disk::Picky if fact => {
                 Err(JournalError::Refused { attempt: "append an entry", source: "too big".into() })
@@ -96,8 +99,24 @@ impl Journal for Fake {
 }
 
 fn outbox(journal: &Arc<Fake>, backlog: &Backlog) -> Outbox {
-    Outbox::new("d-1".into(), Arc::<Fake>::clone(journal), backlog.clone())
+    counting(journal, backlog).0
 }
+
+fn counting(journal: &Arc<Fake>, backlog: &Backlog) -> (Outbox, Arc<Metrics>) {
+    let metrics = Arc::new(Metrics::new().unwrap());
+    let journal = Arc::<Fake>::clone(journal);
+    let outbox = Outbox::new("d-1".into(), journal, backlog.clone(), Arc::clone(&metrics));
+    (outbox, metrics)
+}
+
+/// Entries that were counted as lost.
+fn lost(metrics: &Metrics) -> u64 {
+    let text = metrics.text().unwrap();
+    let found = text.lines().find_map(|line| line.strip_prefix(LOST_SERIES));
+    found.map_or(0, |number| number.trim().parse().unwrap())
+}
+
+const LOST_SERIES: &str = r#"gate_lost_total{what="journal-entry"}"#;
 
 async fn woke(outbox: &Outbox, at: u64) -> Written {
     outbox.write(Moment::from_millis(at), Entry::Fact { fact: Event::Woke }).await
@@ -198,4 +217,29 @@ async fn what_the_journal_will_not_have_stands_in_nobodys_way() {
     let outbox = outbox(&journal, &backlog);
     assert_eq!(woke(&outbox, 0).await, Written::Dropped);
     assert_eq!(decided(&outbox).await, Written::OnDisk);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_kept_and_never_will_be_on_disk_is_counted_once() {
+    let (journal, backlog) = (Fake::new(Disk::Full), Backlog::default());
+    let (outbox, metrics) = counting(&journal, &backlog);
+    for at in 0..3 {
+        assert_eq!(woke(&outbox, at).await, Written::Kept);
+    }
+    assert_eq!((lost(&metrics), outbox.refusals()), (0, 0));
+    journal.disk.send_replace(Disk::Picky);
+    outbox.written().await;
+    assert_eq!((lost(&metrics), outbox.refusals()), (3, 3));
+    // Who waits is told at once, and needs nothing else.
+    assert_eq!(woke(&outbox, 4).await, Written::Dropped);
+    assert_eq!((lost(&metrics), outbox.refusals()), (4, 3));
+    journal.disk.send_replace(Disk::Full);
+    for at in 5..9 {
+        assert_eq!(woke(&outbox, at).await, Written::Kept);
+    }
+    assert_eq!(outbox.close().await, Written::Kept);
+    journal.disk.send_replace(Disk::Stopped);
+    emptied(&backlog).await;
+    assert_eq!((lost(&metrics), outbox.refusals()), (8, 3));
+    assert!(journal.taken().is_empty());
 }
