@@ -380,14 +380,13 @@ fn where_gate_only_observes_a_rollback_is_refused_and_an_older_one_on_disk_leads
     for events in asked {
         let mut run = Run::new(question());
         for (seconds, event) in events {
-            let refused = match &event {
-                Event::Overridden { said } => run.refuses(said, at(seconds)),
-                _ => None,
-            };
-            match refused {
-                Some(refusal) => writeln!(shown, "{seconds} s: {refusal}").unwrap(),
-                None => drop(run.step(event, at(seconds))),
+            if let Event::Overridden { said } = &event
+                && let Some(refusal) = run.refuses(said, at(seconds))
+            {
+                writeln!(shown, "{seconds} s: {refusal}").unwrap();
+                continue;
             }
+            run.step(event, at(seconds));
         }
         writeln!(shown, "{}", run.phase()).unwrap();
     }
