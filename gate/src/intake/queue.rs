@@ -45,7 +45,7 @@ const LOOKED_UP_MAX: u32 = 6;
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
 
 /// Takes messages until gate stops.
-pub(super) async fn take(gate: Arc<Gate>, url: String, tasks: TaskTracker) {
+pub(crate) async fn take(gate: Arc<Gate>, url: String, tasks: TaskTracker) {
     // A queue's address names its region: gate may run elsewhere.
     let place = Place { region: region_of(&url), account: None };
     let aws = gate.clouds.at(&place).await;

@@ -158,7 +158,7 @@ async fn process(world: Shared, policies: PathBuf) -> End {
     }
 }
 
-async fn gate(world: &Shared, policies: PathBuf, stop: CancellationToken) -> Arc<Gate> {
+pub(super) async fn gate(world: &Shared, policies: PathBuf, stop: CancellationToken) -> Arc<Gate> {
     let metrics = Arc::new(Metrics::new().unwrap());
     let clouds = Clouds::only(Arc::new(SimAws::new(world.clone())));
     let vault =

@@ -108,6 +108,8 @@ pub(super) struct World {
     pub(super) incarnations: u64,
     /// What the gates did at AWS, and did wrong.
     pub(super) calls: u64,
+    /// A queue that says the first question's hook again and again, and how often it has; `None` where it is empty.
+    pub(super) flood: Option<u64>,
 }
 
 impl fmt::Debug for World {
@@ -134,6 +136,7 @@ impl Shared {
             boot: 0,
             incarnations: 0,
             calls: 0,
+            flood: None,
         })))
     }
 
