@@ -4,6 +4,7 @@
 
 mod accepting;
 mod questions;
+mod readers;
 mod replicas;
 
 use std::io;
@@ -28,7 +29,8 @@ use crate::tls::Tls;
 use crate::web::Operators;
 use crate::{intake, own_task, server, web};
 
-pub(crate) use questions::{Gate, Heard, Intake, Overridden, Parts};
+pub(crate) use questions::{Gate, Heard, Intake, Overridden, Parts, RUNS_MAX, replayed};
+pub(crate) use readers::Turn;
 
 /// On a stop, runs get this long to put down what they do; ECS kills 30 s after SIGTERM.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(15);

@@ -15,6 +15,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use tokio::time::{Instant, timeout_at};
 
 /// The largest answer read: gate's own are a few hundred bytes.
 const ANSWER_MAX_BYTES: usize = 64 * 1024;
@@ -84,15 +85,25 @@ impl Client {
         request: Request<Full<Bytes>>,
         timeout: Duration,
     ) -> Result<(StatusCode, Bytes), ClientError> {
-        let exchange = async {
-            let unreachable = |error| ClientError::Unreachable(Box::new(error));
-            let response = self.pooled.request(request).await.map_err(unreachable)?;
-            let status = response.status();
-            let body = Limited::new(response.into_body(), ANSWER_MAX_BYTES).collect().await;
-            Ok((status, body.map_err(ClientError::Unreachable)?.to_bytes()))
-        };
-        let answered = tokio::time::timeout(timeout, exchange).await;
-        answered.map_err(|_elapsed| ClientError::TooSlow(timeout))?
+        let (status, body) = self.answered(request, timeout, ANSWER_MAX_BYTES).await?;
+        Ok((status, body?))
+    }
+
+    /// The same where the status counts by itself, with a body of so many bytes at most.
+    pub(crate) async fn answered(
+        &self,
+        request: Request<Full<Bytes>>,
+        timeout: Duration,
+        max_bytes: usize,
+    ) -> Result<(StatusCode, Result<Bytes, ClientError>), ClientError> {
+        let end = Instant::now() + timeout;
+        let too_slow = |_elapsed| ClientError::TooSlow(timeout);
+        let head = timeout_at(end, self.pooled.request(request)).await.map_err(too_slow)?;
+        let response = head.map_err(|error| ClientError::Unreachable(Box::new(error)))?;
+        let status = response.status();
+        let body = timeout_at(end, Limited::new(response.into_body(), max_bytes).collect()).await;
+        let body = body.map_err(too_slow).and_then(|body| body.map_err(ClientError::Unreachable));
+        Ok((status, body.map(http_body_util::Collected::to_bytes)))
     }
 }
 

@@ -15,6 +15,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -29,6 +30,8 @@ const BODY_MAX_BYTES: usize = 64 * 1024;
 const HEAD_MAX_BYTES: usize = 16 * 1024;
 /// Time for a client to send the head of its request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// A connection is let finish what it is at after so long, and ended: whoever reads no answers must not keep its place.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(120);
 /// Time for one request, its body included.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// On a stop, requests under way get this long.
@@ -83,7 +86,7 @@ pub(crate) async fn serve(
         });
     }
     connections.close();
-    if tokio::time::timeout(DRAIN_TIMEOUT, connections.wait()).await.is_err() {
+    if timeout(DRAIN_TIMEOUT, connections.wait()).await.is_err() {
         tracing::warn!("some requests did not finish before the stop");
     }
 }
@@ -101,11 +104,17 @@ async fn converse(
         .max_buf_size(HEAD_MAX_BYTES)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
+    let ended = timeout(CONNECTION_TIMEOUT, stop.cancelled());
     let served = tokio::select! {
         served = &mut connection => served,
-        () = stop.cancelled() => {
+        _ended = ended => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            // A request that came just now has its time as any other.
+            let Ok(served) = timeout(HEAD_TIMEOUT + REQUEST_TIMEOUT, connection).await else {
+                metrics.lost("slow-reader");
+                return;
+            };
+            served
         }
     };
     if let Err(error) = served {
@@ -119,7 +128,7 @@ async fn converse(
 }
 
 async fn limit(metrics: Arc<Metrics>, request: Request, next: Next) -> Response {
-    let mut response = match tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await {
+    let mut response = match timeout(REQUEST_TIMEOUT, next.run(request)).await {
         Ok(response) => response,
         Err(_elapsed) => {
             metrics.lost("timed-out-request");
@@ -137,4 +146,59 @@ async fn limit(metrics: Arc<Metrics>, request: Request, next: Next) -> Response 
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+    use tokio::time::{Instant, sleep};
+
+    use super::*;
+
+    const ASKED: &[u8] = b"GET / HTTP/1.1\r\nhost: gate\r\n\r\n";
+
+    /// How long a connection lasts, and what is counted of it, where its client asks and then does this.
+    async fn check<T>(
+        client: impl FnOnce(tokio::io::DuplexStream) -> T,
+        expected: Duration,
+        counted: bool,
+    ) where
+        T: Future<Output = ()> + Send + 'static,
+    {
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let router = Router::new().route("/", get(|| async { "x".repeat(1 << 14) }));
+        let (ours, theirs) = duplex(1024);
+        let began = Instant::now();
+        let client = tokio::spawn(client(theirs));
+        let service = TowerToHyperService::new(router);
+        converse(ours, service, &metrics, CancellationToken::new()).await;
+        assert_eq!(began.elapsed().as_secs(), expected.as_secs());
+        let text = metrics.text().unwrap();
+        assert_eq!(text.contains(r#"gate_lost_total{what="slow-reader"} 1"#), counted, "{text}");
+        client.abort();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_reads_no_answer_loses_its_place_and_whoever_reads_is_let_finish() {
+        let longest = CONNECTION_TIMEOUT + HEAD_TIMEOUT + REQUEST_TIMEOUT;
+        let silent = |mut stream: tokio::io::DuplexStream| async move {
+            stream.write_all(ASKED).await.unwrap();
+            sleep(longest * 2).await;
+        };
+        check(silent, longest, true).await;
+        let reading = |mut stream: tokio::io::DuplexStream| async move {
+            let mut answer = vec![0; 64 * 1024];
+            stream.write_all(ASKED).await.unwrap();
+            loop {
+                match timeout(Duration::from_secs(1), stream.read(&mut answer)).await {
+                    Ok(Ok(0) | Err(_)) => break,
+                    Ok(Ok(_)) => {}
+                    // One request after another, so that it is never idle for long.
+                    Err(_elapsed) => stream.write_all(ASKED).await.unwrap(),
+                }
+            }
+        };
+        check(reading, CONNECTION_TIMEOUT, false).await;
+    }
 }

@@ -7,6 +7,7 @@ mod cloud;
 mod deadlines;
 mod dice;
 mod disk;
+mod doors;
 mod life;
 mod open;
 mod replicas;

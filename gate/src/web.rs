@@ -10,13 +10,15 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use policies::Report;
 use serde_json::json;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
-use crate::app::Gate;
+use crate::app::{Gate, Turn, replayed};
 use crate::own_task::OwnTask;
+use crate::record;
 use crate::sidecar::Sidecar;
 use crate::telemetry::Metrics;
 
@@ -38,7 +40,7 @@ pub(crate) fn pages(gate: Arc<Gate>) -> Router {
         .route("/", get(|| async { Redirect::temporary("/evaluations") }))
         .route("/evaluations", get(list))
         .route("/evaluations/{id}", get(evaluation))
-        .route("/evaluations/{id}/record", get(record))
+        .route("/evaluations/{id}/record", get(recorded))
         .route("/evaluations/{id}/override", get(overrides::form).post(overrides::take))
         .with_state(gate)
 }
@@ -100,11 +102,14 @@ async fn metrics(State(operators): State<Arc<Operators>>) -> Response {
 }
 
 async fn list(State(gate): State<Arc<Gate>>, headers: HeaderMap) -> Response {
-    match gate.list().await {
+    let Some(turn) = gate.readers.turn().await else { return busy(&gate) };
+    let listing = async move { gate.list().await };
+    in_turn(turn, listing, move |listed| match listed {
         Ok(listed) if wants_html(&headers) => page(pages::list(&listed)),
         Ok(listed) => Json(json!({ "evaluations": listed })).into_response(),
         Err(error) => internal(&error),
-    }
+    })
+    .await
 }
 
 async fn evaluation(
@@ -112,24 +117,57 @@ async fn evaluation(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Response {
-    match gate.report(&id).await {
-        Ok(Some((mut report, accepted_at))) if wants_html(&headers) => {
-            // The form is for whoever has a token.
-            report.overridable &= gate.tokens.are_there();
-            page(pages::evaluation(&report, accepted_at))
-        }
-        Ok(Some((report, _))) => Json(report).into_response(),
+    let html = wants_html(&headers);
+    // The form is for whoever has a token.
+    let form = gate.tokens.are_there();
+    if let Some(found) = gate.report(&id) {
+        return told(found, html, form, true);
+    }
+    let Some(turn) = gate.readers.turn().await else { return busy(&gate) };
+    let loading = async move { gate.stored(&id).await };
+    in_turn(turn, loading, move |stored| match stored {
+        Ok(Some(stored)) => told(replayed(stored), html, form, false),
         Ok(None) => unknown(),
         Err(error) => internal(&error),
+    })
+    .await
+}
+
+/// A question as it stands. A page of a run that is not under way here does not load itself again.
+fn told((mut report, accepted_at): (Report, u64), html: bool, form: bool, live: bool) -> Response {
+    if html {
+        report.overridable &= form;
+        page(pages::evaluation(&report, accepted_at, live))
+    } else {
+        Json(report).into_response()
     }
 }
 
-async fn record(State(gate): State<Arc<Gate>>, Path(id): Path<String>) -> Response {
-    match gate.record(&id).await {
-        Ok(Some(record)) => Json(record).into_response(),
+async fn recorded(State(gate): State<Arc<Gate>>, Path(id): Path<String>) -> Response {
+    let Some(turn) = gate.readers.turn().await else { return busy(&gate) };
+    let loading = async move { gate.stored(&id).await };
+    in_turn(turn, loading, |stored| match stored {
+        Ok(Some(stored)) => Json(record::of(stored)).into_response(),
         Ok(None) => unknown(),
         Err(error) => internal(&error),
-    }
+    })
+    .await
+}
+
+/// What is made of what was read.
+async fn in_turn<T: Send + 'static>(
+    turn: Turn,
+    reading: impl Future<Output = T> + Send + 'static,
+    making: impl FnOnce(T) -> Response + Send + 'static,
+) -> Response {
+    turn.spend(reading, making).await.unwrap_or_else(|error| internal(&error))
+}
+
+/// Too many read at once.
+fn busy(gate: &Gate) -> Response {
+    gate.metrics.lost("reader");
+    let body = json!({ "error": "too many read the journal right now; try again" });
+    (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "1")], Json(body)).into_response()
 }
 
 fn unknown() -> Response {

@@ -127,14 +127,22 @@ fn why_forbidden_v6(address: Ipv6Addr) -> Option<&'static str> {
     if address.is_multicast() {
         return Some("is no address of one machine");
     }
-    // The last 32 bits of a mapped, a compatible and a NAT64 address (64:ff9b::/96) are one of version 4; those of
-    // the unspecified address are 0.0.0.0.
-    let [.., a, b, c, d] = address.octets();
-    let embeds = matches!(
-        address.segments(),
-        [0, 0, 0, 0, 0, 0 | 0xffff, _, _] | [0x0064, 0xff9b, 0, 0, 0, 0, _, _]
-    );
-    if embeds { why_forbidden_v4(Ipv4Addr::new(a, b, c, d)) } else { None }
+    // The last 32 bits of a mapped, a compatible, a translated (::ffff:0:0:0/96) and a NAT64 address (64:ff9b::/96,
+    // 64:ff9b:1::/48) are one of version 4, as are those after 2002 of 6to4; those of the unspecified address are
+    // 0.0.0.0.
+    let octets @ [.., a, b, c, d] = address.octets();
+    let embedded = match address.segments() {
+        [0, 0, 0, 0, 0, 0 | 0xffff, _, _]
+        | [0, 0, 0, 0, 0xffff, 0, _, _]
+        | [0x0064, 0xff9b, 0, 0, 0, 0, _, _]
+        | [0x0064, 0xff9b, 1, ..] => Ipv4Addr::new(a, b, c, d),
+        [0x2002, ..] => {
+            let [_, _, a, b, c, d, ..] = octets;
+            Ipv4Addr::new(a, b, c, d)
+        }
+        _ => return None,
+    };
+    why_forbidden_v4(embedded)
 }
 
 #[cfg(test)]
@@ -202,6 +210,11 @@ mod tests {
             "::ffff:169.254.169.254",
             "::169.254.169.254",
             "64:ff9b::a9fe:a9fe",
+            "64:ff9b:1::a9fe:a9fe",
+            "64:ff9b:1:2:3:4:169.254.169.254",
+            "::ffff:0:169.254.169.254",
+            "2002:a9fe:a9fe::1",
+            "2002:e000:1::",
             "0.0.0.0",
             "0.1.2.3",
             "::",
@@ -230,6 +243,10 @@ mod tests {
             "fd00:ec3::254",
             "2001:db8::a9fe:a9fe",
             "::ffff:10.0.0.1",
+            "::ffff:0:10.0.0.1",
+            "64:ff9b:1::10.0.0.1",
+            "2002:a00:1::a9fe:a9fe",
+            "64:ff9b:2::a9fe:a9fe",
             "localhost",
             "shop.example.com",
             "web-1",

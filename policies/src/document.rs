@@ -74,6 +74,7 @@ impl PolicyFile {
             message: why.to_owned(),
             help: "name a policy file, or a folder of `*.policy.yaml`".to_owned(),
             span: 0..0,
+            hidden: false,
         };
         Self::refused(name, "", fault)
     }
@@ -158,6 +159,7 @@ impl PolicySet {
                     help: "name more in `applies-to` of one: the application, the group or the stages"
                         .to_owned(),
                     span: at.span.clone(),
+                    hidden: false,
                 });
             }
         }

@@ -12,6 +12,7 @@
 pub mod address;
 pub mod document;
 pub mod policy;
+pub mod reference;
 pub mod selector;
 pub mod units;
 

@@ -16,7 +16,7 @@ pub const REASON_MAX: usize = 1000;
 pub const HOLD_DEFAULT: Duration = Duration::from_secs(30 * 60);
 /// The longest hold. The question's own end comes sooner in most cases.
 pub const HOLD_MAX: Duration = Duration::from_secs(24 * 3600);
-/// Said of one question at most: each is a fact on disk.
+/// Said of one question at most, before it cannot be held any more: each is a fact on disk.
 pub const OVERRIDES_MAX: usize = 100;
 
 /// What is wanted of a question.
@@ -120,11 +120,18 @@ impl Override {
     }
 }
 
-/// One text of a request: there, not too long, and nothing in it that a terminal or a page would obey.
+/// One text of a request: there, not too long, and nothing in it that a terminal or a page would obey, or that nobody
+/// sees.
 fn text(name: &str, text: &str, most: usize, faults: &mut Vec<String>) -> Option<String> {
     let text = text.trim();
-    let obeyed =
-        |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let obeyed = |c: char| {
+        c.is_control()
+            || matches!(
+                c,
+                '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'
+                    | '\u{2066}'..='\u{2069}' | '\u{feff}'
+            )
+    };
     let fault = if text.is_empty() {
         format!("`{name}` is missing")
     } else if text.chars().count() > most {
@@ -155,7 +162,9 @@ pub enum Refusal {
     Watching,
     /// Nobody waits for an answer, and the watch has not begun.
     NobodyWaits,
-    /// It was overridden too often.
+    /// Gate only observes: what it lets go on it would have let go on anyway, and it stops nothing.
+    Observing,
+    /// It was overridden too often to be held again.
     TooMany,
 }
 
@@ -173,7 +182,13 @@ impl fmt::Display for Refusal {
             Self::NobodyWaits => {
                 f.write_str("nobody waits for an answer, and the watch has not begun")
             }
-            Self::TooMany => write!(f, "it was overridden {OVERRIDES_MAX} times already"),
+            Self::Observing => f.write_str(
+                "gate only observes: it can let it go on, but stop nothing; stop the deployment at AWS",
+            ),
+            Self::TooMany => write!(
+                f,
+                "it was overridden {OVERRIDES_MAX} times already, and can only be continued or rolled back"
+            ),
         }
     }
 }
@@ -208,6 +223,12 @@ mod tests {
             None,
             "`by` has more than 100 characters; `reason` has control characters",
         );
+        for unseen in
+            ["\u{200b}", "\u{200f}", "\u{2028}", "\u{2029}", "\u{2060}", "\u{feff}", "\u{61c}"]
+        {
+            let by = format!("ali{unseen}ce");
+            check(["release", &by, "a reason"], None, "`by` has control characters");
+        }
         check(["release", "a\u{202e}b", &"r".repeat(1000)], None, "`by` has control characters");
     }
 }

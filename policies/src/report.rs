@@ -53,6 +53,9 @@ pub struct Report {
     /// Whether somebody may still override it.
     #[serde(skip)]
     pub overridable: bool,
+    /// And whether that may be a rollback.
+    #[serde(skip)]
+    pub can_be_rolled_back: bool,
     /// What it is about, once resolved.
     pub deployment: Option<Deployment>,
     /// File of the policy in force.

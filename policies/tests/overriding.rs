@@ -268,13 +268,21 @@ fn what_comes_too_late_or_to_nothing_is_refused() {
     );
     let mut events = vec![(0, resolved())];
     events.extend((0..=OVERRIDES_MAX).map(|_| (1, hold("1m"))));
+    let ended = |by: &str| vec![(1, said("release")), (2, said(by))];
     check(
-        events,
+        and(events.clone(), ended("rollback")),
         expect![[r#"
-        1 s, hold is refused: it was overridden 100 times already
-        held by alice until 61 s
-        without it: nothing
-        judging
+        1 s, hold is refused: it was overridden 100 times already, and can only be continued or rolled back
+        2 s: rollback, overridden: alice rolls it back: a reason
+        answering
+    "#]],
+    );
+    check(
+        and(events, ended("continue")),
+        expect![[r#"
+        1 s, hold is refused: it was overridden 100 times already, and can only be continued or rolled back
+        2 s: continue, overridden: alice continues it: a reason
+        answering
     "#]],
     );
 }
@@ -330,9 +338,9 @@ fn observing_records_what_is_said_and_still_continues() {
         observing(),
         vec![(0, resolved()), (1, said("rollback"))],
         expect![[r#"
-        1 s: continue, observed: only observing; would have answered rollback: alice rolls it back: a reason
-        answering
-    "#]],
+            1 s, rollback is refused: gate only observes: it can let it go on, but stop nothing; stop the deployment at AWS
+            judging
+        "#]],
     );
     let run = check_question(
         observing(),
@@ -355,4 +363,51 @@ fn a_hold_asks_to_be_woken_at_its_end_also_after_a_restart() {
     let said = serde_json::to_string(&hold("1m")).unwrap();
     expect![[r#"{"overridden":{"said":{"action":"hold","lasts":{"secs":60,"nanos":0},"by":"alice","reason":"a look at the logs"}}}"#]].assert_eq(&said);
     assert_eq!(serde_json::from_str::<Event>(&said).unwrap(), hold("1m"));
+}
+
+#[test]
+fn where_gate_only_observes_a_rollback_is_refused_and_an_older_one_on_disk_leads_where_it_led() {
+    let question = || Question { observe: true, ..question() };
+    let watched = || {
+        let confirmed = Event::Delivered { delivery: Delivery::Confirmed };
+        and(ticks(healthy, 10), vec![(30, confirmed)])
+    };
+    let asked = [
+        vec![(0, resolved()), (1, said("rollback")), (2, said("continue")), (3, said("rollback"))],
+        and(watched(), vec![(40, said("rollback")), (41, said("continue"))]),
+    ];
+    let mut shown = String::new();
+    for events in asked {
+        let mut run = Run::new(question());
+        for (seconds, event) in events {
+            if let Event::Overridden { said } = &event
+                && let Some(refusal) = run.refuses(said, at(seconds))
+            {
+                writeln!(shown, "{seconds} s: {refusal}").unwrap();
+                continue;
+            }
+            run.step(event, at(seconds));
+        }
+        writeln!(shown, "{}", run.phase()).unwrap();
+    }
+    for events in
+        [vec![(0, resolved()), (1, said("rollback"))], and(watched(), vec![(40, said("rollback"))])]
+    {
+        let mut run = Run::new(question());
+        for (seconds, event) in events {
+            run.step(event, at(seconds));
+        }
+        let answer = run.decision().map(|decision| decision.answer);
+        writeln!(shown, "on disk: {}, {}", answer.unwrap(), run.phase()).unwrap();
+    }
+    expect![[r#"
+        1 s: gate only observes: it can let it go on, but stop nothing; stop the deployment at AWS
+        3 s: it is decided already: continue
+        answering
+        40 s: gate only observes: it can let it go on, but stop nothing; stop the deployment at AWS
+        done
+        on disk: continue, answering
+        on disk: continue, done
+    "#]]
+    .assert_eq(&shown);
 }

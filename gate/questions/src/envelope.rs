@@ -116,7 +116,8 @@ fn open(body: &str, topic: Option<&str>, depth: u8) -> Result<Envelope, String> 
 }
 
 fn parsed<T: serde::de::DeserializeOwned>(value: Value, what: &str) -> Result<T, String> {
-    serde_json::from_value(value).map_err(|error| format!("it is not {what}: {error}"))
+    serde_json::from_value(value)
+        .map_err(|error| format!("it is not {what}: {}", crate::unread(&error)))
 }
 
 /// The text of a key, where it is one.

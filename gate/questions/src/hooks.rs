@@ -113,7 +113,7 @@ fn place(function_arn: Option<&str>) -> Place {
 /// What is wrong with it.
 pub fn codedeploy(body: &[u8]) -> Result<Asked, String> {
     let event: HookEvent = serde_json::from_slice(body).map_err(|error| {
-        format!("not a CodeDeploy hook event: {error}; it has the keys DeploymentId and LifecycleEventHookExecutionId")
+        format!("not a CodeDeploy hook event: {}; it has the keys DeploymentId and LifecycleEventHookExecutionId", crate::unread(&error))
     })?;
     check_deployment_id(&event.deployment_id)?;
     let token = &event.execution_id;
@@ -165,7 +165,7 @@ pub fn check_service_deployment(arn: &str) -> Result<(), String> {
 /// What is wrong with it.
 pub fn ecs(body: &[u8]) -> Result<EcsAsked, String> {
     let event: EcsEvent = serde_json::from_slice(body).map_err(|error| {
-        format!("not an ECS hook event: {error}; it has the keys executionId, lifecycleStage and resourceArn")
+        format!("not an ECS hook event: {}; it has the keys executionId, lifecycleStage and resourceArn", crate::unread(&error))
     })?;
     check_service_deployment(&event.resource_arn)?;
     if event.execution_id.is_empty() || event.execution_id.len() > TOKEN_MAX {
@@ -213,7 +213,7 @@ fn goes_back(stage: Stage, details: &EcsDetails) -> bool {
 /// What is wrong with it.
 pub fn codepipeline(body: &[u8]) -> Result<(Asked, String), String> {
     let event: JobEvent = serde_json::from_slice(body)
-        .map_err(|error| format!("not a job of CodePipeline: {error}"))?;
+        .map_err(|error| format!("not a job of CodePipeline: {}", crate::unread(&error)))?;
     let plain = |id: &str| {
         !id.is_empty()
             && id.len() <= DEPLOYMENT_ID_MAX
@@ -262,6 +262,25 @@ mod tests {
         check(r#"{"DeploymentId":"d-1"}"#, false);
         check("[]", false);
         check("", false);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_told_by_its_place_and_not_quoted() {
+        let check = |told: Result<(), String>, expected: &str| {
+            let told = told.unwrap_err();
+            assert!(told.contains(expected) && !told.contains("hunter2"), "{told}");
+        };
+        let hook = br#"{"DeploymentId":{"hunter2":1},"LifecycleEventHookExecutionId":"e"}"#;
+        check(codedeploy(hook).map(drop), "event: a value is not of its kind (line 1, column ");
+        check(codedeploy(b"[\"hunter2\"]").map(drop), "event: a value is not of its kind");
+        check(codedeploy(b"hunter2").map(drop), "event: it is no JSON (line 1, column 1)");
+        check(codedeploy(b"{\"hunter2").map(drop), "event: it ends too early (line 1, ");
+        check(codedeploy(b"{}").map(drop), "event: `DeploymentId` is missing (line 1, column 2)");
+        check(
+            ecs(br#"{"executionId":["hunter2"]}"#).map(drop),
+            "event: a value is not of its kind",
+        );
+        check(codepipeline(br#""hunter2""#).map(drop), "CodePipeline: a value is not of its kind");
     }
 
     const ARN: &str = "arn:aws:ecs:us-west-2:123456789012:service-deployment/c/s/EZe5";

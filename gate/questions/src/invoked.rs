@@ -54,7 +54,7 @@ pub fn read(event: Value, function_arn: &str) -> Result<Invoked, String> {
     let has = |key: &str| event.get(key).is_some();
     if has("DeploymentId") {
         let hook: HookEvent = serde_json::from_value(event)
-            .map_err(|error| format!("not a CodeDeploy hook event: {error}"))?;
+            .map_err(|error| format!("not a CodeDeploy hook event: {}", crate::unread(&error)))?;
         let function_arn = Some(function_arn.to_owned());
         return Ok(Invoked::CodeDeploy(HookEvent { function_arn, ..hook }));
     }
@@ -111,5 +111,8 @@ mod tests {
         check(json!({ "CodePipeline.job": {} }), false);
         check(json!({}), false);
         check(json!("text"), false);
+        let event = json!({ "DeploymentId": "d-1", "LifecycleEventHookExecutionId": 4_815_162 });
+        let told = read(event, "arn").unwrap_err();
+        assert_eq!(told, "not a CodeDeploy hook event: a value is not of its kind");
     }
 }

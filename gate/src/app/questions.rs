@@ -18,15 +18,15 @@ use tokio_util::task::TaskTracker;
 use tracing::{Instrument, error, info, info_span, warn};
 
 use super::accepting::{Accepting, Turn};
+use super::readers::Readers;
 use crate::ask::{Ask, Asked};
 use crate::aws::Clouds;
 use crate::clock::Clock;
 use crate::config::{Mode, Settings};
 use crate::crash;
 use crate::intake::{Keys, Tokens};
-use crate::journal::{Accepted, Journal, JournalError, Listed, State};
+use crate::journal::{Accepted, Journal, JournalError, Listed, State, Stored};
 use crate::library::Library;
-use crate::record::{self, Record};
 use crate::resolve::{AllTurns, Resolver};
 use crate::shell::{
     Backlog, CloudCase, Conduct, Conducted, Memory, Notifier, Outbox, Probing, Vault, conduct,
@@ -39,7 +39,7 @@ use resuming::{Replayed, replay};
 pub(super) use words::LISTEN_EVERY;
 
 /// Runs at once. Beyond it whoever asks is told to come back: never accepted and dropped.
-pub(super) const RUNS_MAX: usize = 1000;
+pub(crate) const RUNS_MAX: usize = 1000;
 /// Whoever asks is told to come back if its question is not on disk by then; if it is later, it is judged all the same.
 const ACCEPT_TIMEOUT: Duration = Duration::from_secs(5);
 /// On a stop, the journal gets this long: a disk that hangs must not keep gate from ending.
@@ -82,6 +82,7 @@ pub(crate) struct Gate {
     accepting: Accepting,
     /// How many questions are still to be taken up after a start.
     resuming: watch::Sender<usize>,
+    pub(crate) readers: Readers,
     backlog: Backlog,
     desks: Arc<Desks>,
     turns: AllTurns,
@@ -143,6 +144,7 @@ impl Gate {
             runs: Mutex::default(),
             accepting: Accepting::default(),
             resuming: watch::Sender::new(0),
+            readers: Readers::default(),
             backlog: Backlog::default(),
             desks: Arc::default(),
             turns: AllTurns::default(),
@@ -475,23 +477,16 @@ impl Gate {
         }
     }
 
-    /// A run as it stands, live or from the journal.
-    pub(crate) async fn report(&self, id: &str) -> Result<Option<(Report, u64)>, JournalError> {
-        let live = self.lock().get(id).cloned();
-        if let Some(live) = live {
-            let report = live.conducted.lock().report();
-            return Ok(Some((report, live.conducted.accepted_unix_millis)));
-        }
-        let stored = self.journal.load(id).await?;
-        Ok(stored.map(|stored| {
-            let accepted_at = stored.accepted.accepted_unix_millis;
-            (replay(stored).run.report(), accepted_at)
-        }))
+    /// A run under way as it stands, and when its question was accepted.
+    pub(crate) fn report(&self, id: &str) -> Option<(Report, u64)> {
+        let live = self.lock().get(id).cloned()?;
+        let report = live.conducted.lock().report();
+        Some((report, live.conducted.accepted_unix_millis))
     }
 
-    /// Everything needed to explain and to replay a decision, from the journal.
-    pub(crate) async fn record(&self, id: &str) -> Result<Option<Record>, JournalError> {
-        Ok(self.journal.load(id).await?.map(record::of))
+    /// A question with everything that happened to it.
+    pub(crate) async fn stored(&self, id: &str) -> Result<Option<Stored>, JournalError> {
+        self.journal.load(id).await
     }
 
     /// The newest questions.
@@ -502,6 +497,12 @@ impl Gate {
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Live>> {
         self.runs.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A run from the journal as it stands, and when its question was accepted.
+pub(crate) fn replayed(stored: Stored) -> (Report, u64) {
+    let accepted_at = stored.accepted.accepted_unix_millis;
+    (replay(stored).run.report(), accepted_at)
 }
 
 fn log_end(report: &Report) {

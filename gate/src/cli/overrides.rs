@@ -13,7 +13,7 @@ use policies::units::spell;
 use serde_json::{Value, json};
 
 use super::{FAILED, NOT_PROVEN, OK, USAGE, complain, say, story};
-use crate::client::Client;
+use crate::client::{Client, ClientError};
 use crate::clock::unix_millis;
 use crate::config::{self, Key, Layer, Settings};
 use crate::shell::Vault;
@@ -23,6 +23,11 @@ use crate::telemetry::Metrics;
 /// The daemon answers once the override is on disk: two seconds at most, as many again for a secret, and half a minute where
 /// another gate judges.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(35);
+
+/// The largest answer: all that is known of a question.
+const ANSWER_MAX_BYTES: usize = 4 * 1024 * 1024;
+/// What is said where gate did not say what became of it.
+const UNKNOWN: &str = "it is not known whether it was taken: look at its page";
 
 /// Hold a waiting question, release it, let it go on, or roll it back. Exit 0 if that was taken, 1 if it is too
 /// late for it, 2 if it was wrong or not allowed, 3 if the daemon was not reached.
@@ -47,10 +52,10 @@ pub(super) struct Override {
     url: Option<String>,
     /// A token of `overrides.tokens`, by reference: `env:NAME`, `file:PATH`, `ssm:NAME` or `secretsmanager:ID`.
     /// Unsaid, the first one that the settings name is shown, or it is signed by the first of `hooks.keys`.
-    #[arg(long, value_name = "REFERENCE", env = "GATE_OVERRIDE_TOKEN")]
+    #[arg(long, value_name = "REFERENCE", env = "GATE_OVERRIDE_TOKEN", hide_env_values = true)]
     token: Option<String>,
     /// A key of `hooks.keys` to sign by where no token is named, by reference.
-    #[arg(long, value_name = "REFERENCE", env = "GATE_HOOK_KEY")]
+    #[arg(long, value_name = "REFERENCE", env = "GATE_HOOK_KEY", hide_env_values = true)]
     key: Option<String>,
     /// PEM file of the authorities that alone are trusted for `https`, where they are your own.
     #[arg(long, value_name = "FILE", env = "GATE_CA_FILE")]
@@ -150,9 +155,27 @@ impl Override {
         let request =
             request.body(Full::new(Bytes::from(body))).map_err(|error| usage(error.to_string()))?;
         let client = self.ca_file.as_deref().map_or_else(|| Ok(Client::new()), Client::trusting);
-        let answered = client.map_err(usage)?.send(request, ANSWER_TIMEOUT).await;
-        let (status, text) =
-            answered.map_err(|error| (NOT_PROVEN, format!("{uri}: {}", story(&error))))?;
+        let client = client.map_err(usage)?;
+        let answered = client.answered(request, ANSWER_TIMEOUT, ANSWER_MAX_BYTES).await;
+        let (status, text) = match answered {
+            Ok((status, Ok(text))) => (status, text),
+            // It is said once it is in force, whatever becomes of the rest.
+            Ok((status, Err(_))) if status.is_success() => {
+                say(&format!(
+                    "taken: the state of {} could not be read: look at its page",
+                    self.id
+                ));
+                return Ok(OK);
+            }
+            Ok((status, Err(_))) => (status, Bytes::new()),
+            Err(error @ ClientError::TooSlow(_)) => {
+                return Err((NOT_PROVEN, format!("{uri}: {}; {UNKNOWN}", story(&error))));
+            }
+            Err(error) => return Err((NOT_PROVEN, format!("{uri}: {}", story(&error)))),
+        };
+        if status == StatusCode::REQUEST_TIMEOUT {
+            return Err((NOT_PROVEN, format!("{} from {uri}: {UNKNOWN}", status.as_u16())));
+        }
         let told: Value = serde_json::from_slice(&text).unwrap_or_default();
         if status.is_success() && told.get("id").is_some() {
             if status == StatusCode::ACCEPTED {

@@ -47,7 +47,7 @@ pub(super) struct Relay {
     queue: Option<String>,
     /// Key that signs what is forwarded, by reference: `env:NAME`, `file:PATH`, `ssm:NAME` or
     /// `secretsmanager:ID`.
-    #[arg(long, value_name = "REFERENCE", env = "GATE_HOOK_KEY")]
+    #[arg(long, value_name = "REFERENCE", env = "GATE_HOOK_KEY", hide_env_values = true)]
     key: Option<String>,
     /// PEM file of the authorities that alone are trusted where the daemon's URL is `https`: your own. It comes with
     /// the function.

@@ -111,7 +111,7 @@ async fn every_fault_is_reported_at_once_and_a_mistake_in_the_file_has_its_place
         &[
             "`hooks.keys`: a key of 5 bytes is shorter than 16",
             "`hooks.keys`: GetSecretValue of absent failed",
-            "`hooks.keys`: `vault:x` is no reference",
+            "`hooks.keys`: `vault:` is no kind of reference",
         ],
     )
     .await;
@@ -132,7 +132,7 @@ async fn a_hook_key_may_be_kept_by_aws_and_is_not_shown() {
     let file = format!(
         "{file}overrides: {{ tokens: [ {{ secret: \"ssm:/gate/hook-key\", name: alice }} ] }}\n"
     );
-    let shown = ["Keys { references: [\"ssm:/gate/hook-key\"], .. }", "name: Some(\"alice\")"];
+    let shown = ["Keys { references: 1, .. }", "name: Some(\"alice\")"];
     check("kept", &file, None, Layer::default(), &shown).await;
     let file = "policies: HERE\noverrides: { tokens: [ { secret: \"ssm:/gate/short\" }, { secret: \"ssm:/gate/hook-key\", name: \"\" } ] }\n";
     let shown =

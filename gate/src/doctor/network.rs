@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::{Request, StatusCode};
+use policies::address::is_forbidden;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -56,7 +57,12 @@ async fn of_group(visit: &Visit, group: &Group) -> Vec<Finding> {
     let one = |target: &Registered| -> Doing<'_, (String, io::Result<()>)> {
         let address = (target.id.clone(), target.port);
         let shown = format!("{}:{}", target.id, target.port);
+        // What is never probed is not connected to for a look either. A name is no address of a target.
+        let may_be_tried = target.id.parse().is_ok_and(|address| !is_forbidden(address));
         Box::pin(async move {
+            if !may_be_tried {
+                return (shown, Err(io::Error::from(io::ErrorKind::Unsupported)));
+            }
             let connecting = timeout(visit.connect_within, TcpStream::connect(address));
             let connected = connecting.await.unwrap_or_else(|_elapsed| {
                 Err(io::Error::new(io::ErrorKind::TimedOut, "no answer in time"))
@@ -72,6 +78,14 @@ fn told(group: &str, address: &str, connected: io::Result<()>) -> Finding {
     let Err(error) = connected else {
         return Finding::ok(Area::Targets, format!("{address} of {group} takes connections"));
     };
+    if error.kind() == io::ErrorKind::Unsupported {
+        return Finding::untested(
+            Area::Targets,
+            format!("{address} of {group}"),
+            "gate never probes such an address: link-local ones serve credentials, others are no one machine's",
+            Some("look at who registered it".to_owned()),
+        );
+    }
     if error.kind() == io::ErrorKind::ConnectionRefused {
         return Finding::new(
             Area::Targets,

@@ -18,7 +18,7 @@ const KEYS_EVERY: Duration = Duration::from_secs(60);
 /// A key that was replaced is good for so long after that: whoever signs hears of it later.
 const KEY_OVERLAP: Duration = Duration::from_secs(10 * 60);
 /// A signature by no known key makes gate read them at once, but no more often than this.
-const FORCED_EVERY: Duration = Duration::from_secs(10);
+pub(super) const FORCED_EVERY: Duration = Duration::from_secs(10);
 
 /// The keys of this gate. Debug output has none of them.
 #[derive(Clone)]
@@ -41,7 +41,7 @@ struct Held {
 
 impl fmt::Debug for Keys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Keys").field("references", &self.references).finish_non_exhaustive()
+        f.debug_struct("Keys").field("references", &self.references.len()).finish_non_exhaustive()
     }
 }
 
@@ -84,14 +84,18 @@ impl Keys {
             Err(Unsigned::Wrong) => {}
             admitted => return admitted,
         }
+        self.read_at_once().await;
+        check(&self.known())
+    }
+
+    /// Reads them once more, unless that was done lately.
+    pub(super) async fn read_at_once(&self) {
         // Whoever comes meanwhile waits for this, and looks at what it found.
         let mut forced = self.forced.lock().await;
         if forced.is_none_or(|last| now().duration_since(last) >= FORCED_EVERY) {
             self.reread(FORCED_EVERY).await;
             *forced = Some(now());
         }
-        drop(forced);
-        check(&self.known())
     }
 
     /// Looks at the keys afresh until gate stops.
@@ -112,7 +116,7 @@ impl Keys {
     }
 
     /// Every key that is good now.
-    fn known(&self) -> Vec<Key> {
+    pub(super) fn known(&self) -> Vec<Key> {
         let now = now();
         let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
         let keys = held.values().flat_map(|held| {

@@ -4,12 +4,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
 use super::envelope::{self, Envelope};
-use crate::app::{Gate, Intake};
+use crate::app::{Gate, Intake, RUNS_MAX};
 use crate::ask::{Ask, Asked, Token, Watched};
 use crate::aws::messages::Message;
 use crate::aws::pipelines::Approval;
@@ -23,6 +24,12 @@ const KEEP_EVERY: Duration = Duration::from_secs(20);
 /// A message is hidden for twelve hours at most, whatever is asked for; it is delivered again then, and joins.
 //= https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-visibility-timeout.html
 const KEPT_MAX: Duration = Duration::from_secs(11 * 3600);
+/// Messages of one receive at most, as SQS has it.
+//= https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html
+const RECEIVED_MAX: u32 = 10;
+/// Messages kept at a time: more than runs, for a second delivery is kept too. While so many are, the others stay on the
+/// queue.
+const KEPT_AT_ONCE_MAX: usize = 2 * RUNS_MAX;
 /// How often it is looked whether a question was answered.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// And whether one was that another gate judges.
@@ -38,13 +45,21 @@ const LOOKED_UP_MAX: u32 = 6;
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
 
 /// Takes messages until gate stops.
-pub(super) async fn take(gate: Arc<Gate>, url: String, tasks: TaskTracker) {
+pub(crate) async fn take(gate: Arc<Gate>, url: String, tasks: TaskTracker) {
     // A queue's address names its region: gate may run elsewhere.
     let place = Place { region: region_of(&url), account: None };
     let aws = gate.clouds.at(&place).await;
     let (mut failures, jitter) = (0_u32, Jitter::default());
+    let places = Arc::new(Semaphore::new(KEPT_AT_ONCE_MAX));
     info!(queue = url, "taking questions from the queue");
     loop {
+        // There is a place for each before it is received: it is hidden from others from then on.
+        let free = tokio::select! {
+            () = gate.stop.cancelled() => return,
+            free = Arc::clone(&places).acquire_many_owned(RECEIVED_MAX) => free,
+        };
+        // It is never closed.
+        let Ok(mut free) = free else { return };
         let messages = tokio::select! {
             () = gate.stop.cancelled() => return,
             messages = aws.receive(&url, HIDDEN_SECONDS) => messages,
@@ -59,7 +74,11 @@ pub(super) async fn take(gate: Arc<Gate>, url: String, tasks: TaskTracker) {
                         url: url.clone(),
                         message,
                     };
-                    tasks.spawn(kept.serve());
+                    let place = free.split(1);
+                    tasks.spawn(async move {
+                        kept.serve().await;
+                        drop(place);
+                    });
                 }
             }
             Err(error) => {

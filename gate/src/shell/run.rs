@@ -264,6 +264,10 @@ impl Conductor {
 
     /// Takes what a person wants, unless it would change nothing. True when the run is over.
     async fn overrule(&mut self, Word { said, told }: Word) -> bool {
+        // Whoever sent it waits no more, and was told that it may not count: it must not, minutes later.
+        if told.is_closed() {
+            return false;
+        }
         let at = self.now();
         let refusal = self.conducted.lock().refuses(&said, at);
         if let Some(refusal) = refusal {

@@ -275,9 +275,8 @@ impl Known {
 
 fn source(reference: &str) -> Result<Source, Trouble> {
     Source::parse(reference).ok_or_else(|| {
-        users(format!(
-            "`{reference}` is no reference; write `env:NAME`, `file:PATH`, `ssm:NAME` or `secretsmanager:NAME`"
-        ))
+        let why = policies::reference::why_none(reference);
+        users(format!("{why}; write `env:NAME`, `file:PATH`, `ssm:NAME` or `secretsmanager:NAME`"))
     })
 }
 

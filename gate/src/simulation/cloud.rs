@@ -430,7 +430,22 @@ impl Pipelines for SimAws {
 
 impl Messages for SimAws {
     fn receive<'a>(&'a self, queue: &'a str, seconds: u32) -> Reply<'a, Vec<Message>> {
-        self.other.receive(queue, seconds)
+        let mut world = self.world.lock();
+        let Some(said) = &mut world.flood else { return self.other.receive(queue, seconds) };
+        let hook = r#"{"DeploymentId":"d-0","LifecycleEventHookExecutionId":"token-0"}"#;
+        let message = |number: u64| Message {
+            id: number.to_string(),
+            receipt: number.to_string(),
+            body: hook.to_owned(),
+            received: 1,
+            sent_unix_millis: None,
+        };
+        let messages = (*said..*said + 10).map(message).collect();
+        *said += 10;
+        Box::pin(async move {
+            sleep(Duration::from_millis(10)).await;
+            Ok(messages)
+        })
     }
 
     fn hide<'a>(&'a self, queue: &'a str, receipt: &'a str, seconds: u32) -> Reply<'a, ()> {

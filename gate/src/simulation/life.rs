@@ -167,7 +167,7 @@ async fn process(world: Shared, policies: PathBuf) -> End {
     }
 }
 
-async fn gate(world: &Shared, policies: PathBuf, stop: CancellationToken) -> Arc<Gate> {
+pub(super) async fn gate(world: &Shared, policies: PathBuf, stop: CancellationToken) -> Arc<Gate> {
     gate_on(Arc::new(world.clone()), world, policies, stop).await
 }
 

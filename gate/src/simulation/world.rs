@@ -112,6 +112,8 @@ pub(super) struct World {
     pub(super) falls: bool,
     /// What the gates did at AWS, and did wrong.
     pub(super) calls: u64,
+    /// A queue that says the first question's hook again and again, and how often it has; `None` where it is empty.
+    pub(super) flood: Option<u64>,
 }
 
 impl fmt::Debug for World {
@@ -139,6 +141,7 @@ impl Shared {
             incarnations: 0,
             falls: false,
             calls: 0,
+            flood: None,
         })))
     }
 

@@ -12,8 +12,8 @@ use policies::{Override, Report};
 use serde_json::{Value, json};
 use tracing::error;
 
-use super::{internal, pages, unknown};
-use crate::app::{Gate, Overridden};
+use super::{busy, in_turn, internal, pages, unknown};
+use crate::app::{Gate, Overridden, replayed};
 use crate::intake::{self, Shown, Shut};
 
 /// Somebody who was refused for too many wrong tokens may try again after so long.
@@ -67,7 +67,7 @@ pub(super) async fn take(
     let (fields, token, faults) = if is_form { of_form(&body) } else { of_json(&body) };
     let taken = async {
         let name = admitted(&gate, &id, &headers, token, &body).await?;
-        let said = read(&fields, name, faults)?;
+        let said = read(&fields, name, faults, |name| gate.tokens.has_own(name))?;
         match gate.overridden(&id, said).await {
             Overridden::Taken(report) => Ok((StatusCode::OK, report)),
             Overridden::Kept(report) => Ok((StatusCode::ACCEPTED, report)),
@@ -112,7 +112,12 @@ pub(super) async fn take(
         _ => "unknown",
     };
     match taken {
-        Ok((status, report)) => {
+        Ok((status, mut report)) => {
+            // What was measured is on its page, and would be most of the answer.
+            report.series.clear();
+            if let Some(watch) = &mut report.watch {
+                watch.series.clear();
+            }
             gate.metrics.overridden(action, "taken");
             if is_form {
                 return Redirect::to(&format!("/evaluations/{}", report.id)).into_response();
@@ -198,6 +203,7 @@ fn read(
     fields: &Fields,
     name: Option<String>,
     mut faults: Vec<String>,
+    has_own: impl Fn(&str) -> bool,
 ) -> Result<Override, NotTaken> {
     let by = match &name {
         Some(name) if fields.by.trim().is_empty() => name,
@@ -209,6 +215,11 @@ fn read(
         (Ok(said), _) if !faults.is_empty() || said.by.is_empty() => Err(()),
         (Ok(said), Some(name)) if said.by != name => {
             let why = format!("this token is {name}'s: it does not speak for {}", said.by);
+            return Err(NotTaken::new("forbidden", StatusCode::FORBIDDEN, why));
+        }
+        // What is said by her name is to have been said by her.
+        (Ok(said), None) if has_own(&said.by) => {
+            let why = format!("`{}` has a token of her own: show it", said.by);
             return Err(NotTaken::new("forbidden", StatusCode::FORBIDDEN, why));
         }
         (said, _) => said,
@@ -227,6 +238,10 @@ fn of_form(body: &[u8]) -> Parsed {
             put(&mut parsed, &name, value.into_owned());
         }
         seen.push(name);
+    }
+    // A browser sends what somebody filled in before choosing otherwise.
+    if parsed.0.action != "hold" {
+        parsed.0.lasts.clear();
     }
     parsed
 }
@@ -278,19 +293,37 @@ fn shortened(name: &str) -> String {
 }
 
 async fn shown(
-    gate: &Gate,
+    gate: &Arc<Gate>,
     id: &str,
     status: StatusCode,
     fields: &Fields,
     fault: Option<&str>,
 ) -> Response {
-    match gate.report(id).await {
-        Ok(Some((report, _))) => {
-            (status, super::page(pages::overriding(&report, fields, fault))).into_response()
-        }
+    let (fields, fault) = (fields.clone(), fault.map(str::to_owned));
+    if let Some((report, _)) = gate.report(id) {
+        return form_page(status, &report, &fields, fault.as_deref());
+    }
+    let Some(turn) = gate.readers.turn().await else {
+        // What became of it is told all the same.
+        return fault.map_or_else(|| busy(gate), |fault| (status, fault).into_response());
+    };
+    let (gate, id) = (Arc::clone(gate), id.to_owned());
+    let loading = async move { gate.stored(&id).await };
+    in_turn(turn, loading, move |stored| match stored {
+        Ok(Some(stored)) => form_page(status, &replayed(stored).0, &fields, fault.as_deref()),
         Ok(None) => unknown(),
         Err(error) => internal(&error),
-    }
+    })
+    .await
+}
+
+fn form_page(
+    status: StatusCode,
+    report: &Report,
+    fields: &Fields,
+    fault: Option<&str>,
+) -> Response {
+    (status, super::page(pages::overriding(report, fields, fault))).into_response()
 }
 
 #[cfg(test)]
@@ -298,7 +331,8 @@ mod tests {
     use super::*;
 
     fn check((fields, _, faults): Parsed, name: Option<&str>, expected: &str) {
-        let told = match read(&fields, name.map(str::to_owned), faults) {
+        let has_own = |name: &str| name.eq_ignore_ascii_case("carol");
+        let told = match read(&fields, name.map(str::to_owned), faults, has_own) {
             Ok(said) => said.sentence(),
             Err(NotTaken { outcome, status, why }) => {
                 format!("{outcome} {}: {why}", status.as_u16())
@@ -332,6 +366,26 @@ mod tests {
             of_form(b"action=rollback&by=bob&reason=it+%3E+5+%25&for=&token=t"),
             None,
             "bob rolls it back: it > 5 %",
+        );
+        check(
+            of_form(b"for=30m&action=rollback&by=bob&reason=errors&token=t"),
+            None,
+            "bob rolls it back: errors",
+        );
+        check(
+            of_form(b"action=hold&by=bob&reason=a+look&for=5m&token=t"),
+            None,
+            "bob holds it for 5 min: a look",
+        );
+        check(
+            of_json(br#"{"action": "continue", "by": " Carol ", "reason": "it is fine"}"#),
+            None,
+            "forbidden 403: `Carol` has a token of her own: show it",
+        );
+        check(
+            of_json(br#"{"action": "continue", "by": "carol", "reason": "it is fine"}"#),
+            Some("carol"),
+            "carol continues it: it is fine",
         );
     }
 }

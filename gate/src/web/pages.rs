@@ -18,10 +18,11 @@ pub(super) fn list(listed: &[Listed]) -> Result<String, askama::Error> {
 pub(super) fn evaluation(
     report: &Report,
     accepted_unix_millis: u64,
+    live: bool,
 ) -> Result<String, askama::Error> {
     let arms = [("green", &report.green), ("blue", &report.blue)];
     let arms = arms.into_iter().filter_map(|(name, arm)| Some((name, arm.as_ref()?))).collect();
-    EvaluationPage { report, accepted: when(accepted_unix_millis), arms }.render()
+    EvaluationPage { report, accepted: when(accepted_unix_millis), arms, live }.render()
 }
 
 /// Renders the form by which a question is overridden, with what was written before and why that was not taken.
@@ -49,10 +50,13 @@ impl OverridePage<'_> {
     /// What can be wanted now: its name, its title, what comes of it.
     fn actions(&self) -> Vec<(&'static str, &'static str, &'static str)> {
         if self.watching() {
-            return vec![
-                ("continue", "End the watch", "the release goes on, and is not judged any more"),
-                ("rollback", "Roll back", "the deployment is stopped with rollback"),
-            ];
+            let end =
+                ("continue", "End the watch", "the release goes on, and is not judged any more");
+            let stop = ("rollback", "Roll back", "the deployment is stopped with rollback");
+            return [Some(end), self.report.can_be_rolled_back.then_some(stop)]
+                .into_iter()
+                .flatten()
+                .collect();
         }
         let hold = ("hold", "Hold", "nothing is decided until the hold ends; measuring goes on");
         let mut actions = vec![hold];
@@ -60,7 +64,9 @@ impl OverridePage<'_> {
             actions.push(("release", "Release", "the hold ends, and the evidence decides again"));
         }
         actions.push(("continue", "Continue", "the release goes on at once, whatever is measured"));
-        actions.push(("rollback", "Roll back", "the release is taken back at once"));
+        if self.report.can_be_rolled_back {
+            actions.push(("rollback", "Roll back", "the release is taken back at once"));
+        }
         actions
     }
 
@@ -112,6 +118,8 @@ struct EvaluationPage<'a> {
     report: &'a Report,
     accepted: String,
     arms: Vec<(&'static str, &'a ArmReport)>,
+    /// It changes by itself.
+    live: bool,
 }
 
 impl EvaluationPage<'_> {
@@ -317,8 +325,18 @@ mod tests {
         let green = ArmTick { targets: [("checkout:42".to_owned(), seen)].into() };
         let tick = Box::new(Tick { green, ..Tick::default() });
         run.step(Event::Ticked { tick }, Moment::from_millis(2000));
-        let page = super::evaluation(&run.report(), 0).unwrap();
+        let still = super::evaluation(&run.report(), 0, false).unwrap();
+        assert!(!still.contains("http-equiv"), "nobody judges it here\n{still}");
+        let page = super::evaluation(&run.report(), 0, true).unwrap();
+        let mut report = run.report();
+        for offered in [true, false] {
+            report.can_be_rolled_back &= offered;
+            let form = super::overriding(&report, &super::Fields::default(), None).unwrap();
+            assert!(form.contains("value=\"continue\""), "{form}");
+            assert_eq!(form.contains("value=\"rollback\""), offered, "{form}");
+        }
         for shown in [
+            "http-equiv=\"refresh\"",
             "1 of 1 invocations cold, init p50 401",
             "at most 45 MB of memory",
             "1 × function error Unhandled: “&#60;b&#62;”",

@@ -52,6 +52,20 @@ impl Faults<'_> {
         self.push(FaultLevel::Error, code, place, message.into(), help.into());
     }
 
+    /// The same of what may be a secret, so that nobody is shown what stands there.
+    pub(super) fn add_hidden(
+        &mut self,
+        code: FaultCode,
+        place: &Place,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
+        self.add(code, place, message, help);
+        if let Some(fault) = self.found.last_mut() {
+            fault.hidden = true;
+        }
+    }
+
     /// Says of something accepted what this version does not do with it.
     pub(super) fn warn(
         &mut self,
@@ -79,6 +93,7 @@ impl Faults<'_> {
             message,
             help,
             span: place.span.clone(),
+            hidden: false,
         });
     }
 }

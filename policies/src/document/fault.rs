@@ -63,6 +63,9 @@ pub struct Fault {
     /// Bytes of the document it is about.
     #[serde(skip)]
     pub span: Range<usize>,
+    /// What stands there may be a secret, which no excerpt shows.
+    #[serde(skip)]
+    pub hidden: bool,
 }
 
 impl Fault {
@@ -82,6 +85,7 @@ impl Fault {
 pub fn render(faults: &[Fault], text: &str, colour: bool) -> String {
     let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
     let renderer = renderer.decor_style(DecorStyle::Ascii);
+    let text = &without_hidden(faults, text);
     let mut rendered = String::new();
     for fault in faults.iter().take(SHOWN_MAX) {
         let id = format!("{:?}", fault.code);
@@ -99,4 +103,14 @@ pub fn render(faults: &[Fault], text: &str, colour: bool) -> String {
         rendered.push_str(&format!("{more} more faults are not shown\n\n"));
     }
     rendered
+}
+
+/// The document with what may be a secret blotted out; every place in it stays where it is.
+fn without_hidden(faults: &[Fault], text: &str) -> String {
+    let mut bytes = text.as_bytes().to_vec();
+    for fault in faults.iter().filter(|fault| fault.hidden) {
+        let hidden = bytes.get_mut(fault.span.clone()).unwrap_or_default();
+        hidden.iter_mut().filter(|byte| **byte != b'\n').for_each(|byte| *byte = b'*');
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }

@@ -66,6 +66,7 @@ pub(super) fn parse(file: &str, text: &str) -> Result<Node, Box<Fault>> {
             message,
             help: help.to_owned(),
             span: 0..0,
+            hidden: false,
         })
     };
     if text.len() > DOCUMENT_MAX_BYTES {

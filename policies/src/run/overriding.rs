@@ -33,6 +33,16 @@ struct Hold {
 impl Run {
     /// Why an override would not be taken at this moment; `None` if it would. What is refused is no fact.
     pub fn refuses(&self, said: &Override, at: Moment) -> Option<Refusal> {
+        let refusal = self.stands_against(said, at);
+        if refusal.is_none() && said.wish == Wish::Rollback && self.observing() {
+            return Some(Refusal::Observing);
+        }
+        refusal
+    }
+
+    /// The same of a fact. Rollback where gate only observes is none any more, but older journals hold it, and lead to what
+    /// they led to.
+    fn stands_against(&self, said: &Override, at: Moment) -> Option<Refusal> {
         let at = self.now.max(at);
         let held = self.overriding.hold.as_ref().is_some_and(|hold| !hold.over && at < hold.until);
         match self.phase {
@@ -41,7 +51,12 @@ impl Run {
             Phase::Answering => {
                 Some(self.decision.as_ref().map_or(Refusal::Over, |d| Refusal::Decided(d.answer)))
             }
-            _ if self.overriding.said.len() >= OVERRIDES_MAX => Some(Refusal::TooMany),
+            // What ends it must stay possible.
+            _ if matches!(said.wish, Wish::Hold { .. })
+                && self.overriding.said.len() >= OVERRIDES_MAX =>
+            {
+                Some(Refusal::TooMany)
+            }
             Phase::Watching => match said.wish {
                 Wish::Continue | Wish::Rollback => None,
                 Wish::Hold { .. } | Wish::Release => Some(Refusal::Watching),
@@ -60,7 +75,7 @@ impl Run {
 
     /// Takes what a person says, where it is not too late for it.
     pub(super) fn overridden(&mut self, said: Override) -> Vec<Action> {
-        if self.refuses(&said, self.now).is_some() {
+        if self.stands_against(&said, self.now).is_some() {
             return Vec::new();
         }
         let sentence = said.sentence();
@@ -223,5 +238,10 @@ impl Run {
     /// Whether somebody may still override it: a page offers it then.
     pub fn is_overridable(&self) -> bool {
         self.phase < Phase::Answering || self.phase == Phase::Watching
+    }
+
+    /// Whether what gate says stops anything, so that a page offers rollback.
+    pub(super) fn can_be_rolled_back(&self) -> bool {
+        self.is_overridable() && !self.observing()
     }
 }

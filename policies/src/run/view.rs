@@ -74,6 +74,7 @@ impl Run {
             held: self.hold_report(),
             overrides: self.override_reports(),
             overridable: self.is_overridable(),
+            can_be_rolled_back: self.can_be_rolled_back(),
             deployment: self.deployment.clone(),
             policy: self.policy.as_ref().map(|(file, _)| file.clone()),
             rollback_at: policy.map(|p| odds_needed(p.decide.rates.false_rollback)),

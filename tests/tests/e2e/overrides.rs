@@ -5,6 +5,8 @@ use std::process::Output;
 
 use serde_json::{Value, json};
 use tests::{Gate, eventually, http, place};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 use tokio::process::Command;
 
 use super::{AWS, LIMIT, POLICY, accepted, finished, reason};
@@ -74,6 +76,7 @@ async fn what_was_acknowledged_stands_after_kill_9() {
     assert_eq!(accepted(&deployment).len(), 1, "{deployment:#}");
     assert_eq!(outcome["basis"], "overridden", "{outcome:#}");
     assert_eq!(reason(&outcome), "alice rolls it back: the wrong branch");
+    assert_eq!(answered["series"], json!([]), "what was measured is on its page");
     assert_eq!(outcome["overrides"].as_array().map(Vec::len), Some(2), "{outcome:#}");
     let (status, late) = say(&gate, &id, Some(TOKEN), &hold).await;
     assert_eq!((status, &late["error"]), (409, &json!("it is decided already: rollback")));
@@ -170,6 +173,8 @@ async fn a_page_has_a_form_for_whoever_has_a_token_and_for_nobody_else() {
     }
     let release = json!({ "action": "release", "by": "bob", "reason": "x" });
     assert_eq!(say(&gate, &id, Some(ALICES), &release).await.0, 403, "she speaks for herself");
+    let hers = json!({ "action": "release", "by": "Alice", "reason": "x" });
+    assert_eq!(say(&gate, &id, Some(TOKEN), &hers).await.0, 403, "nobody else speaks for her");
     assert_eq!(say(&gate, "nobody-asked", Some(TOKEN), &release).await.0, 404);
     // By now one wrong token was shown; after ten nobody's is looked at.
     for _ in 0..9 {
@@ -184,4 +189,50 @@ async fn a_page_has_a_form_for_whoever_has_a_token_and_for_nobody_else() {
     let (status, told) = say(&shut, &id, Some(TOKEN), &release).await;
     assert_eq!(status, 403, "{told}");
     assert!(told.to_string().contains("set `overrides.tokens`"), "{told}");
+}
+
+/// What the command says, and ends with, where this is what answers it.
+async fn told(answer: &str) -> (Option<i32>, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let url = format!("http://{}", listener.local_addr().expect("it is bound"));
+    let answer = answer.to_owned();
+    let answering = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.expect("a connection");
+        let asked = stream.read(&mut [0; 4096]).await.expect("a request");
+        stream.write_all(answer.as_bytes()).await.expect("it is read");
+        asked
+    });
+    let mut command = Command::new(place::binary("gate"));
+    command.args(["override", "d-1", "--continue", "--by", "bob", "--reason", "a test"]);
+    command.args(["--url", &url, "--token", "env:SHOWN"]).env_clear().env("SHOWN", TOKEN);
+    let Output { status, stdout, stderr } = command.output().await.expect("gate runs");
+    assert!(answering.await.expect("it was asked") > 0);
+    (status.code(), String::from_utf8_lossy(&[stdout, stderr].concat()).into_owned())
+}
+
+#[tokio::test]
+async fn the_command_says_of_each_answer_what_is_known_of_the_override() {
+    let with = |length: usize, body: &str| {
+        format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{body}")
+    };
+    let large = json!({ "id": "d-1", "decision": "continue", "reason": "r".repeat(200_000) });
+    let large = large.to_string();
+    for (answer, code, expected) in [
+        (with(large.len(), &large), 0, "taken: d-1 is answered continue"),
+        (with(100, "{"), 0, "taken: the state of d-1 could not be read: look at its page"),
+        (with(2, "hi"), 3, "what answers is not gate"),
+        (
+            "HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\n\r\n".to_owned(),
+            3,
+            "it is not known whether it was taken: look at its page",
+        ),
+        (
+            "HTTP/1.1 409 Conflict\r\ncontent-length: 15\r\n\r\n{\"error\":\"late\"}".to_owned(),
+            1,
+            "not taken (409): ",
+        ),
+    ] {
+        let (ended, said) = told(&answer).await;
+        assert_eq!((ended, said.contains(expected)), (Some(code), true), "{expected}: {said}");
+    }
 }

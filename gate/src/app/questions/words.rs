@@ -8,7 +8,7 @@ use policies::Override;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{error, warn};
 
-use super::{Gate, Overridden};
+use super::{Gate, Overridden, replayed};
 use crate::journal::{JournalError, Judge, Outcome, Shared, Word};
 
 /// What was left for a gate is looked for so often.
@@ -100,8 +100,8 @@ impl Gate {
         };
         Some(match outcome {
             // As the journal has it: what was taken is in it.
-            Outcome::Taken => match self.report(id).await {
-                Ok(Some((report, _accepted))) => Overridden::Taken(Box::new(report)),
+            Outcome::Taken => match self.stored(id).await {
+                Ok(Some(stored)) => Overridden::Taken(Box::new(replayed(stored).0)),
                 Ok(None) => Overridden::Unsure,
                 Err(error) => unsure(id, &error),
             },

@@ -180,6 +180,19 @@ async fn targets_must_take_connections() {
         }
     };
     check(Area::Targets, leaving, expect!["untested: whether targets can be reached"]).await;
+    let metadata = |setup: &mut Setup| {
+        for found in setup.aws.health.values_mut() {
+            *found = vec![registered("169.254.169.254", "healthy", None)];
+        }
+    };
+    check(
+        Area::Targets,
+        metadata,
+        expect![[r#"
+        untested: 169.254.169.254:8080 of web-blue
+        untested: 169.254.169.254:8080 of web-green"#]],
+    )
+    .await;
     let instances = |setup: &mut Setup| {
         for group in setup.aws.groups.values_mut() {
             group.target_type = "instance".into();

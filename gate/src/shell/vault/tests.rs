@@ -32,6 +32,11 @@ pub(crate) fn vault_of(aws: Arc<FakeAws>) -> Vault {
     Vault::new(OnDemand::made(Clouds::only(aws), Arc::clone(&metrics)), metrics)
 }
 
+/// Nobody learns this secret meanwhile, as while AWS hangs.
+pub(crate) async fn occupied(vault: &Vault, reference: &str) -> impl Sized + use<> {
+    vault.entry(reference).lock_owned().await
+}
+
 /// What a reference comes to.
 async fn read(vault: &Vault, reference: &str) -> String {
     match vault.read(reference).await {
@@ -81,11 +86,17 @@ async fn what_cannot_be_read_says_why_and_which_permission_is_missing_and_never_
     check(|_| (), "env:NO_SUCH_VARIABLE", "lasting, User: environment variable `NO_SUCH_VARIABLE`")
         .await;
     check(|_| (), "file:/no/such/file", "lasting, User: `/no/such/file` cannot be read").await;
-    check(|_| (), "vault:token", "lasting, User: `vault:token` is no reference; write").await;
+    check(|_| (), "vault:token", "lasting, User: `vault:` is no kind of reference; write").await;
     check(
         |_| (),
         "secretsmanager:checkout#",
-        "lasting, User: `secretsmanager:checkout#` is no reference",
+        "lasting, User: what follows `secretsmanager:` is not whole",
+    )
+    .await;
+    check(
+        |_| (),
+        "a password itself",
+        "lasting, User: what stands there is no reference (not shown",
     )
     .await;
     check(|_| (), "ssm:/absent", "lasting, User: GetParameter of /absent failed").await;

@@ -13,6 +13,7 @@ use crate::plan::{
     BODY_MAX_BYTES, BUILT_IN, Body, Call, Expect, Grpc, HeaderValue, Headers, Http, HttpVersion,
     Lambda, Message, OWN_HEADERS, Template, WebSocket,
 };
+use crate::reference;
 
 /// Characters of a path and its query.
 const PATH_MAX: usize = 2048;
@@ -316,28 +317,15 @@ fn header_value(node: &Node, faults: &mut Faults<'_>) -> Option<HeaderValue> {
 const REFERENCE_HELP: &str =
     "write `{ secret: \"env:NAME\" }`, or `file:/path`, `ssm:/name`, `secretsmanager:name`";
 
-/// Whether this says where a text is found: `env:NAME`, `file:/path`, `ssm:/name`, `secretsmanager:name` or
-/// `secretsmanager:name#key`.
-pub(super) fn is_reference(text: &str) -> bool {
-    match text.split_once(':') {
-        Some(("env" | "file" | "ssm", place)) => !place.is_empty(),
-        Some(("secretsmanager", place)) => match place.split_once('#') {
-            Some((id, key)) => !id.is_empty() && !key.is_empty(),
-            None => !place.is_empty(),
-        },
-        _ => false,
-    }
-}
-
 /// A reference to a secret, and what stands before it.
 pub(super) fn secret(node: &Node, faults: &mut Faults<'_>) -> Option<(String, String)> {
     let fields = Fields::of(node, &shape::SECRET, faults)?;
     let prefix = fields.optional("prefix").and_then(|node| fields::text(node, faults));
     let node = fields.optional("secret")?;
     let text = fields::text(node, faults)?;
-    if !is_reference(&text) {
-        let message = format!("`{text}` is not a reference to a secret");
-        faults.add(FaultCode::G0004, &node.place, message, REFERENCE_HELP);
+    if !reference::is_reference(&text) {
+        let message = reference::why_none(&text);
+        faults.add_hidden(FaultCode::G0004, &node.place, message, REFERENCE_HELP);
         return None;
     }
     Some((text, prefix.unwrap_or_default()))

@@ -14,6 +14,7 @@ use crate::plan::{
     Call, ClientTls, Connections, IDLE_MAX_DEFAULT, Rate, Scrape, Script, Segment, Sidecar, Sign,
 };
 use crate::policy::{self, Decide, Probe, Via};
+use crate::reference;
 use crate::units;
 
 /// Probes of one arm that may be in flight: rate times time-out, and what one core can carry.
@@ -242,11 +243,11 @@ fn client_tls(node: &Node, faults: &mut Faults<'_>) -> ClientTls {
     let reference = |key: &str, faults: &mut Faults<'_>| {
         let node = fields.optional(key)?;
         let text = fields::text(node, faults)?;
-        let sound = call::is_reference(&text);
+        let sound = reference::is_reference(&text);
         if !sound {
-            let message = format!("`{text}` is not a reference to certificates");
+            let message = reference::why_none(&text);
             let help = "write it like `file:/etc/ca.pem`, `env:NAME`, `ssm:/name` or `secretsmanager:name`";
-            faults.add(FaultCode::G0004, &node.place, message, help);
+            faults.add_hidden(FaultCode::G0004, &node.place, message, help);
         }
         sound.then_some(text)
     };
