@@ -20,7 +20,7 @@ gate: v1
 probe: { http: { path: /shop }, rate: 40/s, timeout: 1s }
 objectives:
   - errors:  { at-most: 2% }
-  - latency: { quantile: p95, at-most: 1500ms }
+  - latency: { quantile: p95, at-most: 900ms }
 decide: { at-least: 4s, deadline: 60s }
 ";
 
