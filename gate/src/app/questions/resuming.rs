@@ -164,7 +164,8 @@ mod tests {
         assert_eq!((phase, own.map(|own| own.answer)), (Phase::Answering, Some(Answer::Rollback)));
         let written = (600, Entry::Decided { decision: decision.clone() });
         // Whether today's facts would have led to another one, or to none yet.
-        for entries in [[&facts[..], &[written.clone()]].concat(), vec![written]] {
+        let written = [written];
+        for entries in [[&facts[..], &written].concat(), written.to_vec()] {
             assert_eq!(told(&entries), (Phase::Answering, Some(decision.clone())));
         }
     }
