@@ -38,7 +38,7 @@ demo-stop:
 
 ## Everything CI runs.
 test: lint build emulator-test schema-test unit e2e crash
-	$(MAKE) replicas SECONDS=45
+	$(MAKE) replicas SECONDS=60
 
 ## The emulated AWS by itself; any AWS CLI or SDK can use it by AWS_ENDPOINT_URL (tests/aws/README.md).
 aws: venv

@@ -15,10 +15,15 @@ mod targets;
 mod world;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use life::Counted;
-use world::Climate;
+use tokio_util::sync::CancellationToken;
+use world::{Climate, Green, Kind, Shared};
+
+use crate::app::Gate;
+use crate::ask::Asked;
 
 /// Seeds that CI lives; `make simulate SEEDS=…` has more.
 const SEEDS: u64 = 100;
@@ -42,6 +47,32 @@ impl Policies {
 impl Drop for Policies {
     fn drop(&mut self) {
         drop(std::fs::remove_dir_all(&self.0));
+    }
+}
+
+/// A gate in a world where nothing goes wrong, for tests of what hands questions to it.
+pub(crate) struct Calm {
+    pub(crate) gate: Arc<Gate>,
+    world: Shared,
+    _policies: Policies,
+}
+
+impl Calm {
+    /// Questions about releases that are well are answered soon, about others nothing is proven before the deadline.
+    pub(crate) async fn new(name: &str, questions: u64, well: bool) -> Self {
+        let green = if well { Green::Healthy } else { Green::Starved };
+        let only = Some((Kind::Hook, green));
+        let within = Duration::ZERO;
+        let climate = Climate { questions, within, storms: false, only, trial: None };
+        let (world, policies) = (Shared::new(1, climate), Policies::new(name));
+        world.lock().begin();
+        let gate = life::gate(&world, policies.0.clone(), CancellationToken::new()).await;
+        Self { gate, world, _policies: policies }
+    }
+
+    /// One of its questions.
+    pub(crate) fn asked(&self, number: usize) -> Asked {
+        world::asked(number, &self.world.lock().questions[number])
     }
 }
 

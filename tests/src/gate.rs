@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::Write;
 use std::net::Ipv4Addr;
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -309,6 +310,11 @@ with sqlite3.connect(path) as journal:
     /// Whether it has not ended yet.
     pub fn runs(&mut self) -> bool {
         self.process.as_mut().is_some_and(|process| matches!(process.try_wait(), Ok(None)))
+    }
+
+    /// The signal that ended it, where one did.
+    pub fn ended_by(&mut self) -> Option<i32> {
+        self.process.as_mut()?.try_wait().ok()??.signal()
     }
 
     /// Waits for its end: its exit code; `None` where it had to be killed, as ECS would.

@@ -1,5 +1,7 @@
 //! A plain HTTP/1.1 client for loopback.
 
+use std::time::Duration;
+
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
@@ -26,8 +28,15 @@ impl Answer {
     }
 }
 
-/// Sends a request; `None` if nobody answers.
+/// Whoever has not answered by then hangs: even the emulated AWS is faster on a machine that is busy.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Sends a request; `None` if nobody answers, or not in time.
 pub async fn send(method: &str, url: &str, headers: &[(&str, &str)], body: &str) -> Option<Answer> {
+    tokio::time::timeout(TIMEOUT, exchange(method, url, headers, body)).await.ok().flatten()
+}
+
+async fn exchange(method: &str, url: &str, headers: &[(&str, &str)], body: &str) -> Option<Answer> {
     let uri: Uri = url.parse().expect("a URL");
     let authority = uri.authority().expect("a URL with a host").to_string();
     let stream = TcpStream::connect(&authority).await.ok()?;

@@ -26,6 +26,20 @@ pub(crate) fn python() -> Command {
     command
 }
 
+/// Lets this process, and those that it starts from now on, have so many files open.
+pub fn open_files(wanted: u64) {
+    const RAISE: &str = "
+import resource, sys
+pid, wanted = int(sys.argv[1]), int(sys.argv[2])
+soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+if resource.RLIM_INFINITY != soft < wanted:
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (wanted, hard))
+";
+    let of = [std::process::id().to_string(), wanted.to_string()];
+    let raised = python().args(["-c", RAISE]).args(of).status().expect("python runs");
+    assert!(raised.success(), "this test needs {wanted} open files: raise `ulimit -Hn`");
+}
+
 /// A binary of the workspace that may let no file grow beyond so many bytes.
 pub(crate) fn confined(file_bytes: u64, name: &str) -> Command {
     const RUN: &str = "

@@ -57,6 +57,8 @@ pub(crate) struct FakeAws {
     pub(crate) throttled: Mutex<u32>,
     /// What metrics were asked for, and of when.
     pub(crate) queried: Mutex<Vec<(Vec<MetricQuery>, Span)>>,
+    /// For how many seconds messages were hidden, in order.
+    pub(crate) hidden: Mutex<Vec<u32>>,
     /// Calls, in order.
     pub(crate) calls: Mutex<Vec<Call>>,
 }
@@ -379,7 +381,8 @@ impl Messages for FakeAws {
         self.reply(Call::ReceiveMessage, queue, Some(Vec::new()))
     }
 
-    fn hide<'a>(&'a self, queue: &'a str, _: &'a str, _: u32) -> Reply<'a, ()> {
+    fn hide<'a>(&'a self, queue: &'a str, _: &'a str, seconds: u32) -> Reply<'a, ()> {
+        self.hidden.lock().unwrap_or_else(PoisonError::into_inner).push(seconds);
         self.reply(Call::ChangeMessageVisibility, queue, Some(()))
     }
 

@@ -320,6 +320,69 @@ impl Kept {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::aws::Call;
+    use crate::aws::fake::FakeAws;
+    use crate::simulation::Calm;
+
+    fn kept(calm: &Calm, aws: &Arc<FakeAws>, received: u32) -> Kept {
+        let message = Message {
+            id: "message".into(),
+            receipt: "receipt".into(),
+            body: String::new(),
+            received,
+            sent_unix_millis: None,
+        };
+        let (gate, aws): (_, Arc<dyn Aws>) = (Arc::clone(&calm.gate), Arc::<FakeAws>::clone(aws));
+        Kept { gate, aws, url: "queue".into(), message }
+    }
+
+    fn hidden(aws: &FakeAws) -> Vec<u32> {
+        aws.hidden.lock().unwrap().clone()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_message_is_hidden_afresh_while_it_is_judged_and_given_back_on_a_stop() {
+        let (calm, aws) = (Calm::new("kept", 1, false).await, Arc::new(FakeAws::new()));
+        let asked = kept(&calm, &aws, 1).asked(calm.asked(0));
+        let serving = tokio::spawn(asked);
+        // At 20, 40, 60, 80 and 100 s: each time before it would be seen again.
+        sleep(KEEP_EVERY * 5 + KEEP_EVERY / 2).await;
+        assert_eq!(hidden(&aws), [HIDDEN_SECONDS; 5]);
+        assert!(KEEP_EVERY * 2 < Duration::from_secs(HIDDEN_SECONDS.into()), "one may fail");
+        calm.gate.stop.cancel();
+        serving.await.unwrap();
+        assert_eq!(hidden(&aws).last(), Some(&0), "another gate may take it at once");
+        assert_eq!((hidden(&aws).len(), aws.count(Call::DeleteMessage)), (6, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_message_is_let_go_of_when_its_question_is_answered_and_not_before() {
+        let (calm, aws) = (Calm::new("answered", 1, true).await, Arc::new(FakeAws::new()));
+        let serving = tokio::spawn(kept(&calm, &aws, 1).asked(calm.asked(0)));
+        sleep(Duration::from_secs(15)).await;
+        assert_eq!(aws.count(Call::DeleteMessage), 0, "its policy has it judged for 20 s");
+        serving.await.unwrap();
+        assert_eq!(aws.count(Call::DeleteMessage), 1);
+        assert!(!hidden(&aws).contains(&0), "it is not shown again meanwhile");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_message_that_a_full_gate_cannot_take_stays_on_the_queue() {
+        const RUNS: usize = 1000;
+        let (calm, aws) = (Calm::new("full", 1001, false).await, Arc::new(FakeAws::new()));
+        for number in 0..RUNS {
+            let taken = calm.gate.accept(calm.asked(number)).await;
+            assert!(matches!(taken, Intake::Accepted(_)), "{taken:?}");
+        }
+        for (received, seconds) in [(1, AGAIN_SECONDS), (3, AGAIN_SECONDS * 4), (20, 900)] {
+            kept(&calm, &aws, received).asked(calm.asked(RUNS)).await;
+            assert_eq!(hidden(&aws).last(), Some(&seconds), "received {received} times");
+        }
+        assert_eq!((hidden(&aws).len(), aws.count(Call::DeleteMessage)), (3, 0));
+        // It joins what is judged already, however full gate is.
+        let joined = calm.gate.accept(calm.asked(0)).await;
+        assert!(matches!(joined, Intake::Joined(_)), "{joined:?}");
+    }
 
     #[test]
     fn the_region_of_a_queue_is_in_its_address() {

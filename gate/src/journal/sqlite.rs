@@ -276,6 +276,15 @@ impl Sqlite {
         Ok(outcomes)
     }
 
+    /// What this connection is set to.
+    #[cfg(test)]
+    pub(super) fn setting(&self, pragma: &str) -> String {
+        let text = |row: &rusqlite::Row<'_>| {
+            row.get(0).or_else(|_no_text| row.get::<_, i64>(0).map(|number| number.to_string()))
+        };
+        self.connection.pragma_query_value(None, pragma, text).unwrap()
+    }
+
     /// Lets the file grow to so many pages, as a disk with so much room would.
     #[cfg(test)]
     pub(super) fn limit_pages(&self, pages: Option<u32>) {

@@ -456,3 +456,14 @@ fn a_disk_that_is_full_is_said_to_be_and_filled_no_further_until_there_is_room()
     let again = Write::Accept(Box::new(accepted(&format!("d-{number}"))));
     assert!(database.together(&[again]).unwrap()[0].as_ref().unwrap());
 }
+
+#[test]
+fn what_is_acknowledged_is_on_the_disk_also_when_the_power_is_cut() {
+    let place = Place::new("full");
+    for open in ["at first", "again"] {
+        let sqlite = Sqlite::open(&place.path(), &mut None).unwrap();
+        assert_eq!(sqlite.setting("journal_mode"), "wal", "{open}");
+        // FULL: each commit is followed by an fsync of the log.
+        assert_eq!(sqlite.setting("synchronous"), "2", "{open}");
+    }
+}

@@ -6,7 +6,7 @@ use policies::Answer;
 use tokio::time::sleep;
 
 use super::targets::address;
-use super::world::{Green, Kind, Shared, SimQuestion, Trial, deployment_arn};
+use super::world::{Green, Kind, Shared, SimQuestion, Trial, Try, deployment_arn};
 use crate::aws::balancing::{Balancing, Listener, Registered, TargetGroup};
 use crate::aws::codedeploy::{
     CodeDeploy, DeploymentFacts, DeploymentTarget, EcsTarget, GroupFacts, Shift, TaskSet,
@@ -116,17 +116,26 @@ impl SimAws {
         proceed: bool,
         refusal: (&str, Failure),
     ) -> Result<(), AwsError> {
+        let answer = if proceed { Answer::Continue } else { Answer::Rollback };
+        let number = number(subject).unwrap();
+        let index = {
+            let mut world = self.world.lock();
+            let (at, process) = (world.now(), world.incarnations);
+            let tries = &mut world.questions[number].tries;
+            tries.push(Try { at, answer, process, heard: None });
+            tries.len() - 1
+        };
         let fate = self.way(call, subject).await?;
         let taken = {
             let mut world = self.world.lock();
             let now = world.now();
-            let question = &mut world.questions[number(subject).unwrap()];
+            let question = &mut world.questions[number];
             let waits = question.waits(now);
             if waits {
-                let answer = if proceed { Answer::Continue } else { Answer::Rollback };
                 question.accepted.push((now, answer));
-            } else {
-                question.refused += 1;
+            }
+            if fate == Fate::Good {
+                question.tries[index].heard = Some(now);
             }
             waits
         };

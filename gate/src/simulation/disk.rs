@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use policies::{Event, Moment};
+use policies::{Decision, Event, Moment};
 use tokio::time::sleep;
 
 use super::world::{Shared, Trial};
@@ -45,6 +45,16 @@ impl Disk {
                 });
             first.next().unwrap_or(false)
         })
+    }
+
+    /// Every decision on a question, in order.
+    pub(super) fn decisions(&self, id: &str) -> Vec<Decision> {
+        let entries = self.questions.get(id).map(|kept| kept.stored().entries);
+        let decided = |(_, entry)| match entry {
+            Entry::Decided { decision } => Some(decision),
+            Entry::Fact { .. } => None,
+        };
+        entries.into_iter().flatten().filter_map(decided).collect()
     }
 
     /// The first and the last of what happened to a question, ticks left out.

@@ -4,14 +4,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use policies::{Answer, Delivery};
+use policies::{Answer, Basis, Decision, Delivery};
 use tokio::time::{Instant, advance, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::cloud::SimAws;
 use super::dice::{between, chance};
 use super::targets::address;
-use super::world::{Climate, Green, Kind, Shared, SimQuestion, Trial, asked};
+use super::world::{
+    Climate, Green, Kind, POLICY_DEADLINE, Shared, SimQuestion, Trial, Try, World, asked,
+};
 use crate::app::{Gate, Heard, Intake, Parts};
 use crate::aws::{Clouds, OnDemand};
 use crate::config::Settings;
@@ -36,7 +38,7 @@ pub(super) struct Counted {
     pub(super) lost: u64,
     pub(super) twice: u64,
     pub(super) late: u64,
-    /// A faulty green was let through, or a healthy one proven broken.
+    /// A green that is faulty, or that nothing is known of, was let through, or a healthy one proven broken.
     pub(super) wrong: u64,
     /// Stopped by somebody before there was an answer.
     pub(super) stopped: u64,
@@ -210,7 +212,7 @@ fn over(world: &Shared, gate: &Gate) -> bool {
     let all = held
         .questions
         .iter()
-        .all(|question| question.is_done(now) && (question.acknowledged || question.is_over(now)));
+        .all(|one| one.is_done(now) && (one.acknowledged.is_some() || one.is_over(now)));
     drop(held);
     all && gate.questions_waiting() == 0
 }
@@ -259,7 +261,7 @@ fn ask(world: &Shared, gate: &Arc<Gate>) {
             if question.kind == Kind::EcsHook {
                 return poll(&world, &gate, index).await;
             }
-            if !question.acknowledged {
+            if question.acknowledged.is_none() {
                 deliver(&world, &gate, index).await;
             }
             let (seed, number) = (world.lock().seed, u64::try_from(index).unwrap());
@@ -280,7 +282,9 @@ async fn deliver(world: &Shared, gate: &Arc<Gate>, index: usize) -> Option<Strin
         }
         match gate.accept(asked(index, &question)).await {
             Intake::Accepted(id) | Intake::Joined(id) => {
-                world.lock().questions[index].acknowledged = true;
+                let mut held = world.lock();
+                let now = held.now();
+                held.questions[index].acknowledged.get_or_insert(now);
                 return Some(id);
             }
             Intake::Full | Intake::Unwritten(_) => sleep(Duration::from_secs(2)).await,
@@ -292,16 +296,23 @@ async fn deliver(world: &Shared, gate: &Arc<Gate>, index: usize) -> Option<Strin
 async fn poll(world: &Shared, gate: &Arc<Gate>, index: usize) {
     while let Some(id) = deliver(world, gate, index).await {
         let heard = gate.heard(&id).await;
+        // What it is told may be lost on the way, and must be the same when it comes again.
+        let storms = world.lock().climate.storms;
+        let is_cut = storms && world.chance(&format!("polled {index}")) < 0.1;
         let over = {
             let mut held = world.lock();
-            let now = held.now();
+            let (now, process) = (held.now(), held.incarnations);
             let question = &mut held.questions[index];
-            if let Ok(Heard::Decided(decision)) = &heard
-                && question.waits(now)
-            {
-                question.accepted.push((now, decision.answer));
+            if let Ok(Heard::Decided(decision)) = &heard {
+                // It asks again, as often as it likes.
+                let answer = decision.answer;
+                question.tries.push(Try { at: now, answer, process, heard: None });
+                if !is_cut && question.waits(now) {
+                    question.accepted.push((now, answer));
+                }
             }
-            question.heard |= matches!(heard, Ok(Heard::Decided(_) | Heard::Ended));
+            let told = matches!(heard, Ok(Heard::Decided(_) | Heard::Ended));
+            question.heard |= told && !is_cut;
             question.heard || question.is_over(now)
         };
         if over {
@@ -311,39 +322,57 @@ async fn poll(world: &Shared, gate: &Arc<Gate>, index: usize) {
     }
 }
 
-/// What came of one question.
-fn counted(question: &SimQuestion) -> Counted {
+/// What came of one question, and of the decisions on it that are on disk.
+fn counted(question: &SimQuestion, decisions: &[Decision]) -> Counted {
     let mut counted = Counted { asked: 1, ..Counted::default() };
-    let bad = [Green::Faulty, Green::Hangs].contains(&question.green);
-    match question.accepted.as_slice() {
-        [] if question.stopped_at.is_some_and(|at| at < question.ends_at) => counted.stopped = 1,
-        // Whoever gets no answer hears from the platform's time-out.
-        [] if question.acknowledged => counted.late = 1,
-        [] => counted.lost = 1,
-        [(_, answer)] => {
-            counted.answered = 1;
-            counted.wrong = u64::from(bad && *answer == Answer::Continue);
+    counted.twice = u64::from(question.is_twice());
+    counted.late = u64::from(question.is_tried_late());
+    match question.accepted.first() {
+        None if question.stopped_at.is_some_and(|at| at < question.ends_at) => {
+            counted.stopped = 1;
+            // By then its policy's deadline was over.
+            counted.late |= u64::from(question.is_stopped_unanswered());
         }
-        _ => counted.twice = 1,
+        // Whoever gets no answer hears from the platform's time-out.
+        None if question.acknowledged.is_some() => counted.late = 1,
+        None => counted.lost = 1,
+        Some((_, answer)) => {
+            counted.answered = 1;
+            let proven = decisions.iter().any(|decision| decision.basis == Basis::Proven);
+            counted.wrong = u64::from(match (question.green, answer) {
+                (Green::Healthy, Answer::Rollback) => proven,
+                (Green::Healthy, Answer::Continue) => false,
+                (Green::Faulty | Green::Hangs | Green::Starved | Green::Absent, answer) => {
+                    *answer == Answer::Continue
+                }
+            });
+        }
     }
     counted
+}
+
+/// Every question with what came of it.
+fn each(world: &World) -> impl Iterator<Item = (String, &SimQuestion, Counted)> {
+    world.questions.iter().enumerate().map(|(index, question)| {
+        let id = asked(index, question).ask.evaluation_id();
+        let counted = counted(question, &world.disk.decisions(&id));
+        (id, question, counted)
+    })
 }
 
 fn count(world: &Shared) -> Counted {
     let held = world.lock();
     let mut all = Counted { processes: held.incarnations, calls: held.calls, ..Counted::default() };
-    held.questions.iter().for_each(|question| all.add(counted(question)));
+    each(&held).for_each(|(_, _, counted)| all.add(counted));
     all
 }
 
 /// The questions that broke the promise, and what their journal says.
 pub(super) fn worst(world: &Shared) -> String {
     let held = world.lock();
-    let broken = held.questions.iter().enumerate().filter(|(_, one)| !counted(one).is_good());
-    let told = broken.map(|(index, one)| {
-        let id = asked(index, one).ask.evaluation_id();
-        format!("{one:?}\n{}", held.disk.told(&id))
-    });
+    let broken = each(&held).filter(|(_, _, counted)| !counted.is_good());
+    let told =
+        broken.map(|(id, one, counted)| format!("{counted:?}\n{one:?}\n{}", held.disk.told(&id)));
     told.collect::<Vec<_>>().join("\n")
 }
 
@@ -357,7 +386,8 @@ pub(super) fn policies(folder: &Path) {
     let write = |name: &str, text: String| {
         std::fs::write(folder.join(format!("{name}.policy.yaml")), text).unwrap();
     };
-    for (name, deadline) in [("quick", "5m"), ("patient", "2h")] {
+    let quick = format!("{}s", POLICY_DEADLINE.as_secs());
+    for (name, deadline) in [("quick", quick.as_str()), ("patient", "2h")] {
         let application = format!("applies-to: {{ application: {name} }}\n");
         write(&format!("{name}-application"), policy(&application, "", deadline));
         let service = format!("applies-to: {{ service: {name} }}\n");

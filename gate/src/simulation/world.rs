@@ -16,6 +16,11 @@ use crate::clock::{Clock, SinceBoot};
 /// When the world begins, in milliseconds since 1970.
 const EPOCH_UNIX_MILLIS: u64 = 1_780_000_000_000;
 
+/// When a question of the quick kind is answered at the latest, by its policy.
+pub(super) const POLICY_DEADLINE: Duration = Duration::from_secs(300);
+/// And how much later in a storm: AWS unreachable for half a minute, and gate down for as long, more than once.
+const STORM: Duration = Duration::from_secs(180);
+
 /// What green is like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Green {
@@ -52,14 +57,25 @@ pub(super) struct SimQuestion {
     pub(super) ends_at: Duration,
     /// Somebody stops the deployment.
     pub(super) stopped_at: Option<Duration>,
-    /// Gate said that it has it.
-    pub(super) acknowledged: bool,
+    /// When gate said first that it has it.
+    pub(super) acknowledged: Option<Duration>,
     /// Answers AWS accepted: when, and what.
     pub(super) accepted: Vec<(Duration, Answer)>,
-    /// Answers that AWS did not accept.
-    pub(super) refused: u64,
+    /// Every try to answer it, in the order in which they were begun.
+    pub(super) tries: Vec<Try>,
     /// Whoever polls has heard it.
     pub(super) heard: bool,
+}
+
+/// A try to answer a question, whatever came of it on its way.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Try {
+    /// When it was sent, what it said, and by which process of gate's.
+    pub(super) at: Duration,
+    pub(super) answer: Answer,
+    pub(super) process: u64,
+    /// When that process was told that the answer is taken, or that the question is over.
+    pub(super) heard: Option<Duration>,
 }
 
 /// What a world is like, beside its seed.
@@ -212,6 +228,30 @@ impl SimQuestion {
         now >= self.ends_at || self.stopped_at.is_some_and(|at| now >= at)
     }
 
+    /// Whether it was told two different things, or was answered again by a process that had heard what came of the first.
+    pub(super) fn is_twice(&self) -> bool {
+        let differ = self.tries.windows(2).any(|pair| pair[0].answer != pair[1].answer);
+        let again = self.tries.iter().enumerate().any(|(index, first)| {
+            let later = || self.tries[index + 1..].iter();
+            let by_it = |heard| later().any(|one| one.process == first.process && one.at >= heard);
+            first.heard.is_some_and(by_it)
+        });
+        differ || again || self.accepted.len() > 1
+    }
+
+    /// Whether gate first tried to answer it when the platform had stopped waiting.
+    pub(super) fn is_tried_late(&self) -> bool {
+        self.tries.first().is_some_and(|first| first.at >= self.ends_at)
+    }
+
+    /// Whether somebody stopped its deployment long after its policy's deadline, and it was not answered before.
+    pub(super) fn is_stopped_unanswered(&self) -> bool {
+        // Approvals have the patient policy.
+        let quick = !self.patient && self.kind != Kind::Approval;
+        let due = self.acknowledged.filter(|_| quick).map(|at| at + POLICY_DEADLINE + STORM);
+        due.zip(self.stopped_at).is_some_and(|(due, at)| at > due && self.accepted.is_empty())
+    }
+
     /// Everything that could still come of it has.
     pub(super) fn is_done(&self, now: Duration) -> bool {
         let answered = !self.accepted.is_empty() && (self.kind != Kind::EcsHook || self.heard);
@@ -268,9 +308,9 @@ fn question(seed: u64, number: u64, climate: Climate) -> SimQuestion {
         asked_at,
         ends_at: asked_at + limit,
         stopped_at: stopped.then(|| asked_at + between(seed, "stop", number, (5.0, 900.0))),
-        acknowledged: false,
+        acknowledged: None,
         accepted: Vec::new(),
-        refused: 0,
+        tries: Vec::new(),
         heard: false,
     }
 }

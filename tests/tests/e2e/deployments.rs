@@ -3,6 +3,7 @@
 use serde_json::Value;
 use tests::eventually;
 
+use super::matrix::check_metric;
 use super::{AWS, LIMIT, accepted, deploy, finished, gate, reason};
 
 #[tokio::test]
@@ -41,7 +42,11 @@ async fn a_release_with_errors_is_rolled_back_and_its_rollback_is_let_through_at
     let (outcome, deployment) = finished(&gate, &rollback).await;
     assert_eq!(outcome["basis"], "rollback-deployment", "{outcome:#}");
     assert_eq!(deployment["status"], "Succeeded", "{deployment:#}");
-    assert!(outcome["duration_seconds"].as_f64().unwrap() < 5.0, "{outcome:#}");
+    assert_eq!(
+        outcome["series"].as_array().map_or(0, Vec::len),
+        0,
+        "nothing is probed: {outcome:#}"
+    );
 }
 
 #[tokio::test]
@@ -62,7 +67,7 @@ async fn five_percent_errors_are_rolled_back_under_the_sample_policy() {
 #[tokio::test]
 async fn a_release_slow_at_its_p99_is_rolled_back() {
     let p99 =
-        super::POLICY.replace("quantile: p95, at-most: 300ms", "quantile: p99, at-most: 400ms");
+        super::POLICY.replace("quantile: p95, at-most: 1500ms", "quantile: p99, at-most: 400ms");
     let gate = tests::Gate::new(&AWS.endpoint, "slow").policy(&p99).start().await;
     let (outcome, deployment) =
         deploy(&gate, "slow", &["--slow", "15%", "--slow-by", "700ms"]).await;
@@ -111,11 +116,7 @@ async fn the_same_hook_delivered_twice_joins_and_is_answered_once() {
     assert_eq!(deployment["hooks"][0]["deliveries"], 2);
     let listed = gate.evaluations().await;
     assert_eq!(listed.iter().filter(|listed| listed["deployment_id"] == id.as_str()).count(), 1);
-    let metrics = tests::http::get(&format!("{}/metrics", gate.admin())).await.unwrap().text;
-    assert!(
-        metrics.contains("gate_questions_total{kind=\"codedeploy-hook\",outcome=\"joined\"} 1"),
-        "{metrics}"
-    );
+    check_metric(&gate, r#"gate_questions_total{kind="codedeploy-hook",outcome="joined"} 1"#).await;
 }
 
 #[tokio::test]

@@ -223,8 +223,12 @@ async fn a_journal_is_verified_exported_and_pruned_from_a_shell() {
     let records = gate.folder().join("records");
     let (file, config) = (file.to_str().unwrap(), config.to_str().unwrap());
     // Beside the daemon.
-    let verified = journal(&["verify", "--config", config], 0).await;
-    assert!(verified.contains("version 5, 3 questions (0 open)"), "{verified}");
+    // What is over is marked so a moment after it is told.
+    let closed = eventually(LIMIT, async || {
+        let verified = journal(&["verify", "--config", config], 0).await;
+        verified.contains("version 5, 3 questions (0 open)").then_some(())
+    });
+    closed.await.expect("all three are over on disk");
     journal(&["export", "--config", config, "--to", records.to_str().unwrap()], 0).await;
     let lines = journal(&["export", "--journal", file, "--since", "24h"], 0).await;
     assert_eq!(lines.lines().count(), 3, "{lines}");

@@ -9,6 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::matrix::check_metric;
 use super::{AWS, LIMIT, POLICY, finished};
 
 const KEY: &str = "a hook key of the doors' tests";
@@ -64,9 +65,8 @@ async fn a_signature_is_good_once_also_after_kill_9() {
     assert_eq!((status, text.contains("\"joined\":true")), (202, true), "{text}");
     let stale = http::signed(KEY, HOOKS, time - 301, &hook.to_string());
     assert_eq!(post(&gate, HOOKS, &stale, &hook).await.0, 401);
-    let metrics = http::get(&format!("{}/metrics", gate.admin())).await.unwrap().text;
-    let line = r#"gate_questions_total{kind="codedeploy-hook",outcome="unsigned"} 1"#;
-    assert!(metrics.contains(line), "{metrics}");
+    check_metric(&gate, r#"gate_questions_total{kind="codedeploy-hook",outcome="unsigned"} 1"#)
+        .await;
 }
 
 #[tokio::test]
@@ -131,6 +131,7 @@ async fn say(gate: &Gate, what: &[u8], limit: Duration) -> Option<String> {
 
 #[tokio::test]
 async fn what_is_sent_is_bounded_in_size_in_time_and_in_number_and_counted() {
+    place::open_files(4096);
     let gate = keyed("bounded").start().await;
     let address = gate.url().replace("http://", "");
     let mut crowd = Vec::new();
@@ -167,12 +168,10 @@ async fn what_is_sent_is_bounded_in_size_in_time_and_in_number_and_counted() {
     assert!(begins(&large_body, "HTTP/1.1 413 "), "{large_body:?}");
     assert!(slow_head.is_some(), "it is closed");
     assert!(begins(&slow_body, "HTTP/1.1 408 "), "{slow_body:?}");
-    let metrics = http::get(&format!("{}/metrics", gate.admin())).await.unwrap().text;
     for what in
         ["connection", "too-large-head", "too-large-request", "timed-out-head", "timed-out-request"]
     {
-        let line = format!("gate_lost_total{{what=\"{what}\"}}");
-        assert!(metrics.contains(&line), "{line} is not in {metrics}");
+        check_metric(&gate, &format!("gate_lost_total{{what=\"{what}\"}}")).await;
     }
 }
 

@@ -199,9 +199,19 @@ async fn faults_that_last_end_in_the_fallback_by_the_fault_of_aws() {
         let fallback = if operation == "GetDeployment" { "continue" } else { "rollback" };
         let mut gate = gate.env("GATE_UNMATCHED", fallback).start().await;
         standing.ask(&gate).await;
-        let tried = eventually(LIMIT, async || (!way.seen(operation).is_empty()).then_some(()));
-        tried.await.expect("it looks");
-        gate.kill_and_age(LATE);
+        // Not only tried, but on disk: what is written after it is shown.
+        let written = eventually(LIMIT, async || {
+            let seen = gate.evaluation(&standing.deployment).await?;
+            seen["timeline"].to_string().contains(named).then_some(())
+        });
+        written.await.unwrap_or_else(|| panic!("{name}: it is not told: {}", gate.logged()));
+        assert!(!way.seen(operation).is_empty(), "{name}: {operation} is not asked");
+        // The proxies of all others are served by this thread.
+        let aged = tokio::task::spawn_blocking(move || {
+            gate.kill_and_age(LATE);
+            gate
+        });
+        let mut gate = aged.await.expect("it is aged");
         gate.restart().await;
         let outcome = gate.outcome(&standing.deployment, LIMIT).await;
         let [decision, basis, _] = told(&outcome);
@@ -388,8 +398,8 @@ async fn credentials_that_expire_are_renewed_and_the_answer_is_signed_with_the_n
     let standing = standing().await;
     let cases = [("renewed", false), ("renewed-late", true)];
     join_all(cases.map(async |(name, is_late)| {
-        // The SDK renews them 10 s before they expire.
-        let agent = Endpoint::start(credentials("renewal-1", 15)).await;
+        // The SDK renews them 10 s before they expire; by then gate has started and looked.
+        let agent = Endpoint::start(credentials("renewal-1", 25)).await;
         let expired = Misdeed::Refuses("ExpiredTokenException");
         let rules = vec![Rule::of("*", expired).signed_by("renewal-1").after(1)];
         let way = Faults::start(&AWS.endpoint, rules).await;
@@ -484,8 +494,8 @@ async fn a_hundred_runs_at_once_stay_under_the_budget_of_a_call_that_is_throttle
         for span in [1, 5] {
             let ends = began.at + Duration::from_secs(span);
             let within = seen[first..].iter().take_while(|seen| seen.at < ends).count() as u64;
-            // A few milliseconds of the way are not gate's to plan.
-            assert!(within <= 50 + 10 * span + 2, "{within} calls in {span} s");
+            // What is sent on time may be held up on the way, and arrive together with what is sent a second later.
+            assert!(within <= 50 + 10 * (span + 1), "{within} calls in {span} s");
         }
     }
     check_metric(&gate, "gate_aws_calls_delayed_total{operation=\"GetDeployment\"}").await;

@@ -113,8 +113,8 @@ async fn a_pause_in_every_other_case() {
 
 #[tokio::test]
 async fn an_answer_that_comes_too_late_is_not_sent_for_ever() {
-    // A minute of AWS's is six seconds here, and the answer is refused for longer.
-    let timeout = ["--pause-timeout-minutes", "1", "--pause-timeout-action", "CONTINUE"];
+    // A minute of AWS's is six seconds here: time to start, and the answer is refused for longer.
+    let timeout = ["--pause-timeout-minutes", "3", "--pause-timeout-action", "CONTINUE"];
     let service = AWS.service("pause-late", &[], &[&PAUSED[..], &timeout].concat()).await;
     AWS.fault(json!({
         "operation": ANSWER, "access_key": "pause-late", "error": "ThrottlingException",
@@ -125,9 +125,12 @@ async fn an_answer_that_comes_too_late_is_not_sent_for_ever() {
     let deployed = AWS.service_deployed(&service.first, LIMIT).await;
     assert_eq!(deployed["status"], "SUCCESSFUL", "by the pause's own time-out: {deployed:#}");
     let outcome = outcome(&gate, short(&service.first)).await;
-    assert_eq!(told(&outcome), ["rollback", "undecided", "too-late"], "{outcome:#}");
+    let [decision, basis, delivery] = told(&outcome);
+    assert_eq!([decision, delivery], ["rollback", "too-late"], "{outcome:#}");
+    // So few ticks may be most of them too late on a busy machine.
+    assert!(["undecided", "gate-trouble"].contains(&basis), "{outcome:#}");
     let (_, refused) = calls(ANSWER, "pause-late").await;
-    assert!((1..10).contains(&refused), "{refused} tries");
+    assert!((1..20).contains(&refused), "{refused} tries");
 }
 
 #[tokio::test]
@@ -135,9 +138,13 @@ async fn of_two_gates_that_answer_one_pause_one_is_heard_and_the_other_knows() {
     let service = AWS
         .service("race", &[], &[&PAUSED[..], &["--bake-minutes", "2", "--count", "1"]].concat())
         .await;
+    // Whoever looks every 20 s before it pauses would hear of it when the other one has answered.
+    hook(&service.first).await;
     let settings = format!("intake: {{ poll: [ {} ] }}\n", service.polled());
     let gate = async |key: &str| {
-        Gate::new(&AWS.endpoint, key).policy(QUICK).settings(&settings).start().await
+        // Both must have begun before one of them answers.
+        let policy = Befalls::Twice.policy(QUICK);
+        Gate::new(&AWS.endpoint, key).policy(&policy).settings(&settings).start().await
     };
     let (one, other) = tokio::join!(gate("race-one"), gate("race-other"));
     let deployed = AWS.service_deployed(&service.first, LIMIT).await;

@@ -12,8 +12,9 @@ use super::{AWS, LIMIT, shell};
 
 /// `quick` for an environment that the policy itself names, or for none.
 fn policy(befalls: Option<Befalls>, quick: &str, green: &str) -> String {
+    let quick = befalls.map_or_else(|| quick.to_owned(), |befalls| befalls.policy(quick));
     if befalls == Some(Befalls::NoTargets) {
-        quick.to_owned()
+        quick
     } else {
         format!("{quick}targets: {{ green: [\"{green}\"] }}\n")
     }

@@ -13,6 +13,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tests::{Gate, eventually};
 use tokio::net::TcpListener;
 
+use super::matrix::check_metric;
 use super::{AWS, POLICY, deploy, gate};
 
 /// A collector that keeps what it is sent.
@@ -112,7 +113,6 @@ async fn a_page_says_what_was_decided_why_and_what_was_measured() {
 async fn metrics_count_questions_probes_decisions_and_aws_calls() {
     let gate = gate("counted").await;
     deploy(&gate, "counted", &["--errors", "60%"]).await;
-    let text = tests::http::get(&format!("{}/metrics", gate.admin())).await.unwrap().text;
     for line in [
         "gate_questions_total{kind=\"codedeploy-hook\",outcome=\"accepted\"}",
         "gate_decisions_total{answer=\"rollback\",application=\"counted\",delivery=\"confirmed\",reason=\"proven\"} 1",
@@ -122,6 +122,6 @@ async fn metrics_count_questions_probes_decisions_and_aws_calls() {
         "gate_objective_evidence_log{application=\"counted\",direction=\"rollback\",objective=\"errors at most 2 %\"}",
         "gate_aws_calls_total{operation=\"PutLifecycleEventHookExecutionStatus\",outcome=\"ok\"} 1",
     ] {
-        assert!(text.contains(line), "`{line}` is missing:\n{text}");
+        check_metric(&gate, line).await;
     }
 }

@@ -156,7 +156,7 @@ async fn a_task_of_ecs_is_green_if_it_runs_what_is_deployed_and_of_no_colour_whe
 async fn check_unknown(metadata: &str, said: &str) -> Gate {
     let start = Instant::now();
     let gate = sidecar("nobody-knows", metadata).await;
-    assert!(start.elapsed() < Duration::from_secs(10), "{metadata} delays the start");
+    assert!(start.elapsed() < Duration::from_secs(20), "{metadata} delays the start");
     let told = eventually(LIMIT, async || {
         let log = gate.logged();
         (log.contains("the ECS agent does not say which task this is") && log.contains(said))

@@ -44,8 +44,11 @@ async fn a_deployments_record_explains_and_replays_itself() {
     // The same from the daemon's own journal, while it runs and after.
     let journal = daemon.folder().join("journal.db");
     let journal = journal.to_str().unwrap();
-    let (code, by_id, err) = run(&["explain", &id, "--journal", journal]).await;
-    assert_eq!((code, by_id), (0, explained), "{err}");
+    let same = tests::eventually(super::LIMIT, async || {
+        let (code, by_id, _) = run(&["explain", &id, "--journal", journal]).await;
+        ((code, &by_id) == (0, &explained)).then_some(())
+    });
+    assert!(same.await.is_some(), "{:?}", run(&["explain", &id, "--journal", journal]).await);
     daemon.stop().await;
 
     for named in [vec![path], vec![journal], vec![id.as_str(), "--journal", journal]] {

@@ -8,10 +8,10 @@ use tokio::process::{Child, Command};
 
 pub(crate) const POLICY: &str = "
 gate: v1
-probe: { http: { path: /shop }, rate: 100/s, timeout: 1s }
+probe: { http: { path: /shop }, rate: 100/s, timeout: 5s }
 objectives:
   - errors:  { at-most: 2% }
-  - latency: { quantile: p95, at-most: 300ms }
+  - latency: { quantile: p95, at-most: 2s }
 decide: { at-least: 6s, deadline: 60s }
 ";
 

@@ -2,6 +2,7 @@
 
 use tests::{Gate, eventually};
 
+use super::matrix::check_metric;
 use super::{AWS, ENDED, LIMIT};
 
 /// [`super::POLICY`], watched on.
@@ -26,12 +27,11 @@ async fn a_release_that_breaks_while_traffic_shifts_is_vetoed() {
     let veto = outcome["watch"]["veto"].as_str().unwrap_or_else(|| panic!("{outcome:#}"));
     assert!(veto.contains("`errors at most 2 %` is broken"), "{veto}");
     assert_eq!(outcome["watch"]["ended"], "veto deployment stopped with rollback");
-    let metrics = tests::http::get(&format!("{}/metrics", gate.admin())).await.unwrap().text;
     for line in [
         r#"gate_watches_total{application="veto",outcome="veto"} 1"#,
         r#"gate_decisions_total{answer="continue",application="veto",delivery="confirmed",reason="proven"} 1"#,
     ] {
-        assert!(metrics.contains(line), "{line} is not in {metrics}");
+        check_metric(&gate, line).await;
     }
     let url = format!("{}/evaluations/{}", gate.url(), outcome["id"].as_str().unwrap());
     let page = tests::http::send("GET", &url, &[("accept", "text/html")], "").await.unwrap().text;

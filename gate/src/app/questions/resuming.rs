@@ -221,3 +221,57 @@ pub(super) fn replay(stored: Stored) -> Replayed {
     }
     Replayed { run, accepted, written }
 }
+
+#[cfg(test)]
+mod tests {
+    use policies::{Answer, Basis, Blame, Decision, Moment, Question, Trouble};
+
+    use super::*;
+    use crate::ask::{Ask, Asked, Token};
+    use crate::aws::Place;
+
+    fn accepted() -> Accepted {
+        let question = Question {
+            id: "one".into(),
+            limit: None,
+            unmatched: Answer::Rollback,
+            observe: false,
+            watch_only: false,
+        };
+        let (deployment_id, execution_id) = ("d-1".into(), Token("token".into()));
+        let ask = Ask::CodedeployHook { deployment_id, execution_id };
+        let asked = Asked::now(ask, Place::default());
+        Accepted { question, asked, accepted_unix_millis: 1, accepted_since_boot: None }
+    }
+
+    #[test]
+    fn a_decision_on_disk_is_told_whatever_its_facts_come_to_now() {
+        let trouble = Trouble { blame: Blame::User, lasting: true, what: "it is denied".into() };
+        // Seen first, and ten minutes later: it is given up.
+        let facts = Entry::Fact { fact: Event::Unresolved { trouble } };
+        let facts = [(0, facts.clone()), (600, facts)];
+        let decision = Decision {
+            answer: Answer::Continue,
+            basis: Basis::Proven,
+            reason: "as an older version of gate saw it".into(),
+            objective: None,
+            counterfactual: None,
+        };
+        let told = |entries: &[(u64, Entry)]| {
+            let timed =
+                |(at, entry): &(u64, Entry)| (Moment::from_millis(at * 1000), entry.clone());
+            let entries = entries.iter().map(timed).collect();
+            let Replayed { run, .. } =
+                replay(Stored { accepted: accepted(), entries, unreadable: 0 });
+            (run.phase(), run.decision().cloned())
+        };
+        let (phase, own) = told(&facts);
+        assert_eq!((phase, own.map(|own| own.answer)), (Phase::Answering, Some(Answer::Rollback)));
+        let written = (600, Entry::Decided { decision: decision.clone() });
+        // Whether today's facts would have led to another one, or to none yet.
+        let written = [written];
+        for entries in [[&facts[..], &written].concat(), written.to_vec()] {
+            assert_eq!(told(&entries), (Phase::Answering, Some(decision.clone())));
+        }
+    }
+}

@@ -1,7 +1,10 @@
-//! A table in memory, for tests: conditions hold as DynamoDB's do, and answers can be lost.
+//! A table in memory, for tests: conditions hold as DynamoDB's do, answers can be lost, and before each call others get a
+//! turn, as on the way to a real one.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::task::yield_now;
 
 use super::super::table::{Change, Expected, Index, Indexed, Item, Key, Shape, Table};
 use super::super::{AwsError, Call, Failure, Reply};
@@ -107,23 +110,24 @@ impl Table for FakeTable {
     }
 
     fn put_new<'a>(&'a self, _table: &'a str, item: &'a Item) -> Reply<'a, bool> {
-        let put = || {
-            let mut items = lock(&self.items);
-            let new = !items.contains_key(&item.key);
-            if new {
-                items.insert(item.key.clone(), item.clone());
-            }
-            new
-        };
-        let written = self.written(Call::PutItem, put);
-        Box::pin(async { written })
+        Box::pin(async {
+            yield_now().await;
+            self.written(Call::PutItem, || {
+                let mut items = lock(&self.items);
+                let new = !items.contains_key(&item.key);
+                if new {
+                    items.insert(item.key.clone(), item.clone());
+                }
+                new
+            })
+        })
     }
 
     fn change<'a>(&'a self, _table: &'a str, change: &'a Change) -> Reply<'a, bool> {
         if lock(&self.next).pop_if(|how| *how == Some(Write::Hanging)).is_some() {
             return Box::pin(std::future::pending());
         }
-        let make = || {
+        let make = move || {
             let mut items = lock(&self.items);
             let found = items.get(&change.key);
             let fits = change.expected.iter().all(|expected| holds(found, expected));
@@ -140,39 +144,51 @@ impl Table for FakeTable {
             }
             fits
         };
-        let written = self.written(Call::UpdateItem, make);
-        Box::pin(async { written })
+        Box::pin(async move {
+            yield_now().await;
+            self.written(Call::UpdateItem, make)
+        })
     }
 
     fn item<'a>(&'a self, _table: &'a str, key: &'a Key) -> Reply<'a, Option<Item>> {
-        let found = self.read(Call::GetItem, || lock(&self.items).get(key).cloned());
-        Box::pin(async { found })
+        Box::pin(async {
+            yield_now().await;
+            self.read(Call::GetItem, || lock(&self.items).get(key).cloned())
+        })
     }
 
     fn question<'a>(&'a self, _table: &'a str, question: &'a str) -> Reply<'a, Vec<Item>> {
-        let found = self.read(Call::Query, || {
-            let items = lock(&self.items);
-            items.values().filter(|item| item.key.question == question).cloned().collect()
-        });
-        Box::pin(async { found })
+        Box::pin(async move {
+            yield_now().await;
+            self.read(Call::Query, || {
+                let items = lock(&self.items);
+                items.values().filter(|item| item.key.question == question).cloned().collect()
+            })
+        })
     }
 
     fn newest<'a>(&'a self, _table: &'a str, question: &'a str, most: u32) -> Reply<'a, Vec<Item>> {
-        let items = lock(&self.items);
-        let of = items.values().rev().filter(|item| item.key.question == question);
-        let found = of.take(usize::try_from(most).unwrap_or(usize::MAX)).cloned().collect();
-        Box::pin(async { Ok(found) })
+        Box::pin(async move {
+            yield_now().await;
+            let items = lock(&self.items);
+            let of = items.values().rev().filter(|item| item.key.question == question);
+            Ok(of.take(usize::try_from(most).unwrap_or(usize::MAX)).cloned().collect())
+        })
     }
 
     fn indexed<'a>(&'a self, _table: &'a str, asked: &'a Indexed) -> Reply<'a, Vec<Item>> {
-        let items = lock(&self.items);
-        let holds = |item: &&Item| item.text(asked.index) == Some(asked.of);
-        let mut found: Vec<Item> = items.values().filter(holds).cloned().collect();
-        found.sort_by_key(|item| item.number("accepted"));
-        if asked.newest_first {
-            found.reverse();
-        }
-        found.truncate(usize::try_from(asked.most).unwrap_or(usize::MAX));
-        Box::pin(async { Ok(found) })
+        Box::pin(async {
+            yield_now().await;
+            let items = lock(&self.items);
+            let holds = |item: &&Item| item.text(asked.index) == Some(asked.of);
+            let mut found: Vec<Item> = items.values().filter(holds).cloned().collect();
+            drop(items);
+            found.sort_by_key(|item| item.number("accepted"));
+            if asked.newest_first {
+                found.reverse();
+            }
+            found.truncate(usize::try_from(asked.most).unwrap_or(usize::MAX));
+            Ok(found)
+        })
     }
 }

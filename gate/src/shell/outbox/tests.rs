@@ -19,6 +19,8 @@ enum Disk {
     Stopped,
     /// It will have no fact, and anything else.
     Picky,
+    /// Another gate writes of this question by now.
+    TakenOver,
 }
 
 #[derive(Debug)]
@@ -47,6 +49,7 @@ impl Fake {
             Disk::Picky if fact => {
                 Err(JournalError::Refused { attempt: "append an entry", source: "too big".into() })
             }
+            Disk::TakenOver => Err(JournalError::TakenOver),
             Disk::Well | Disk::Picky | Disk::Hanging => Ok(()),
         }
     }
@@ -242,4 +245,21 @@ async fn what_was_kept_and_never_will_be_on_disk_is_counted_once() {
     emptied(&backlog).await;
     assert_eq!((lost(&metrics), outbox.refusals()), (8, 3));
     assert!(journal.taken().is_empty());
+}
+
+#[tokio::test]
+async fn a_question_that_another_gate_has_taken_over_is_lost_and_nothing_more_is_written_of_it() {
+    let (journal, backlog) = (Fake::new(Disk::Well), Backlog::default());
+    let outbox = outbox(&journal, &backlog);
+    assert_eq!(woke(&outbox, 0).await, Written::OnDisk);
+    assert!(!outbox.lost.is_cancelled());
+    journal.disk.send_replace(Disk::TakenOver);
+    assert_eq!(woke(&outbox, 1).await, Written::Dropped);
+    assert!(outbox.lost.is_cancelled(), "its run is to end");
+    // Were it to come back, what it says would come after what the other one said.
+    journal.disk.send_replace(Disk::Well);
+    assert_eq!(decided(&outbox).await, Written::Dropped);
+    assert_eq!(outbox.close().await, Written::Dropped);
+    assert_eq!((journal.taken(), backlog.waiting()), (vec!["0".to_owned()], 0));
+    assert_eq!(journal.closed.load(Ordering::Relaxed), 0);
 }

@@ -47,7 +47,7 @@ impl Asker {
             _ => None,
         };
         let kind = match (other_hands, fails) {
-            (Some(_), _) => Kind::EndedByOthers,
+            (Some(_), fails) => Kind::EndedByOthers { fails },
             (None, true) => Kind::Failing,
             (None, false) => Kind::Healthy,
         };

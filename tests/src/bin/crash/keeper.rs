@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tests::seeded::Seeded;
-use tests::{Gate, eventually, http};
+use tests::{Gate, eventually, http, place};
 
 use crate::kills::{Hits, Kill, order};
 use crate::{Scene, hook};
@@ -19,6 +19,8 @@ const START_LIMIT: Duration = Duration::from_secs(30);
 /// It is killed within this time of its start, or at any moment of this time after it.
 const START: Duration = Duration::from_millis(400);
 const LIFE: Duration = Duration::from_millis(1500);
+/// SIGKILL.
+const KILLED: i32 = 9;
 /// How often it is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Tries for each kill that is wanted.
@@ -89,7 +91,11 @@ impl Keeper {
                 self.launch(&[("GATE_CRASH_AT", &format!("{point}:{times}"))]);
                 self.ready().await;
                 self.until(std::future::pending::<()>()).await;
-                !self.gate.runs()
+                let died = !self.gate.runs();
+                let by = self.gate.ended_by();
+                // Whoever ends in any other way was not killed there.
+                assert!(!died || by == Some(KILLED), "{kill:?}: {by:?} {}", self.gate.logged());
+                died
             }
             Kill::Call(operation, stage) => {
                 // Before the start: calls begin while gate resumes.
@@ -271,7 +277,27 @@ impl Keeper {
             eprintln!("{} messages are left on the queue", self.scene.cloud.queued());
             open += 1;
         }
+        let verified = async || self.verified().await.filter(|found| found["open"] == 0);
+        match eventually(END_LIMIT, verified).await {
+            Some(found) if found["faults"] == serde_json::json!([]) => {}
+            found => {
+                self.faults += 1;
+                eprintln!("the journal: {found:?} {:?}", self.verified().await);
+            }
+        }
+        if self.gate.logged().contains("panicked") {
+            self.faults += 1;
+            eprintln!("gate panicked: {}", self.gate.logged());
+        }
         open
+    }
+
+    /// What `gate journal verify` says of its journal, beside it.
+    async fn verified(&self) -> Option<Value> {
+        let mut command = tokio::process::Command::new(place::binary("gate"));
+        command.args(["journal", "verify", "--output", "json", "--journal"]);
+        let output = command.arg(self.gate.folder().join("journal.db")).output().await;
+        serde_json::from_slice(&output.ok()?.stdout).ok()
     }
 
     pub fn is_good(&self) -> bool {

@@ -13,8 +13,8 @@ pub enum Kind {
     Healthy,
     /// One that is to be failed.
     Failing,
-    /// One whose deployment somebody else ends: no answer is needed.
-    EndedByOthers,
+    /// One whose deployment somebody else ends: no answer is needed, and none but what is due is right.
+    EndedByOthers { fails: bool },
 }
 
 /// A question.
@@ -99,8 +99,13 @@ impl Counts {
         let expected = match question.kind {
             Kind::Healthy => "Succeeded",
             Kind::Failing => "Failed",
-            Kind::EndedByOthers => {
+            Kind::EndedByOthers { fails } => {
                 self.ended_by_others += 1;
+                let due = if fails { "Failed" } else { "Succeeded" };
+                if accepted.iter().any(|answer| answer.status != due) {
+                    self.wrong += 1;
+                    eprintln!("wrong: {} {:?}", question.deployment, question.kind);
+                }
                 return;
             }
         };

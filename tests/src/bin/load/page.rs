@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::beyond::{BEYOND, Beyond, MESSAGES, RUNS_MAX};
 use crate::burst::{Burst, HOOKS, P99_MOST};
 use crate::place::Most;
-use crate::steady::{LATE, RUNS, Steady};
+use crate::steady::{LATE, RUNS, Steady, TICKS_LEAST};
 
 /// Memory of the whole process with as many runs as it takes, KiB.
 const RSS_MOST: u64 = 256 * 1024;
@@ -40,6 +40,11 @@ impl Page {
             ),
             all("the burst, answered once", burst.answered, HOOKS),
             all("runs at once, answered once and rightly", steady.answered, RUNS),
+            (
+                format!("ticks judged of them all ≥ {TICKS_LEAST}"),
+                steady.ticks_judged.to_string(),
+                steady.ticks_judged >= TICKS_LEAST,
+            ),
             (
                 format!("ticks judged more than half a tick ({LATE} s) late"),
                 steady.ticks_late.to_string(),

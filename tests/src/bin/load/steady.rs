@@ -13,6 +13,9 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(270);
 /// Half of a tick of two seconds.
 pub const LATE: f64 = 1.0;
 
+/// Each run is judged for a minute: its first tick may be over before it is ready.
+pub const TICKS_LEAST: u64 = RUNS as u64 * 29;
+
 /// What was measured.
 #[derive(Clone, Debug)]
 pub struct Steady {
@@ -20,6 +23,8 @@ pub struct Steady {
     /// Bound in seconds, and ticks that were at most so late.
     pub ticks: Vec<(f64, u64)>,
     pub ticks_late: u64,
+    /// All that were judged.
+    pub ticks_judged: u64,
     pub probes: f64,
     pub probes_late: f64,
     pub entries_lost: f64,
@@ -42,6 +47,7 @@ pub async fn run(place: &mut Place) -> Steady {
     Steady {
         answered,
         ticks_late: above(&ticks, LATE),
+        ticks_judged: ticks.last().map_or(0, |(_, count)| *count),
         ticks,
         probes: counter(&metrics, "gate_probes_total", "outcome=\"ok\""),
         probes_late: counter(&metrics, "gate_probes_late_total", "arm"),
