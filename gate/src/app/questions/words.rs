@@ -51,9 +51,9 @@ impl Gate {
                 }
                 // A run that begins here, or one that is over by now.
                 Ok(Judge::Nobody | Judge::HereOrSoon) => {
-                    match self.overridden_here(id, said).await {
-                        Overridden::Stopping => {}
-                        told => return told,
+                    let told = self.overridden_here(id, said).await;
+                    if !matches!(told, Overridden::Stopping) {
+                        return told;
                     }
                 }
             }
