@@ -369,13 +369,12 @@ impl Run {
         self.nothing_meanwhile();
         self.silence = Silence::of(!plan.blue.is_empty());
         if self.question.watch_only {
-            let nothing = || "the policy has no `watch`".to_owned();
-            return self.begin_watch().unwrap_or_else(|| self.end_watch(nothing()));
+            let watched = self.begin_watch();
+            return watched.unwrap_or_else(|| self.end_watch("the policy has no `watch`".into()));
         }
         self.look_at_health();
         self.phase = if self.warm_up_ticks > 0 { Phase::WarmUp } else { Phase::Judging };
-        let probe = Action::Probe(Box::new(plan));
-        vec![deadline, probe, Action::Resolve { after: RESOLVE_EVERY }]
+        vec![deadline, Action::Probe(plan.into()), Action::Resolve { after: RESOLVE_EVERY }]
     }
 
     /// Takes note of how long whoever asks waits. Said once: what is said later is shorter by the time between.
@@ -411,12 +410,10 @@ impl Run {
     }
 
     fn resolved_again(&mut self, deployment: Deployment) -> Vec<Action> {
-        let mut actions = Vec::new();
         let before = self.deadline();
         self.waits(&deployment);
-        if self.phase < Phase::Answering && self.deadline() < before {
-            actions.push(Action::WakeAt(self.deadline()));
-        }
+        let sooner = self.phase < Phase::Answering && self.deadline() < before;
+        let mut actions = Vec::from_iter(sooner.then(|| Action::WakeAt(self.deadline())));
         if let Some(before) = &self.deployment {
             for arm in [Arm::Green, Arm::Blue] {
                 if let Some(text) = changes(arm.name(), before.arm(arm), deployment.arm(arm)) {

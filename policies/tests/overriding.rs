@@ -172,7 +172,7 @@ fn a_hold_never_outlives_the_question() {
     check(
         and(events, vec![(3480, Event::Woke), (3481, said("continue"))]),
         expect![[r#"
-            3480 s: rollback, gate-trouble: nothing was measured in 58 min: the deployment was resolved too late for a tick; answering rollback by the policy's `undecided` rule; held by alice until 58 min: a look at the logs
+            3480 s: rollback, gate-trouble: nothing was measured in 58 min: not one tick of probes ended by then; answering rollback by the policy's `undecided` rule; held by alice until 58 min: a look at the logs
             3481 s, continue is refused: it is decided already: rollback
             answering
         "#]],
@@ -192,7 +192,7 @@ fn a_hold_never_outlives_the_question() {
         vec![(0, resolved()), (1, hold("1m")), (120, said("continue")), (120, Event::Woke)],
         expect![[r#"
             120 s, continue is refused: its deadline has come: the fallback is on its way
-            120 s: rollback, gate-trouble: nothing was measured in 2 min: the deployment was resolved too late for a tick; answering rollback by the policy's `undecided` rule; held by alice until 61 s: a look at the logs
+            120 s: rollback, gate-trouble: nothing was measured in 2 min: not one tick of probes ended by then; answering rollback by the policy's `undecided` rule; held by alice until 61 s: a look at the logs
             answering
         "#]],
     );
@@ -346,7 +346,7 @@ fn observing_records_what_is_said_and_still_continues() {
         observing(),
         and(vec![(0, resolved()), (1, hold("1m"))], vec![(120, Event::Woke)]),
         expect![[r#"
-            120 s: continue, observed: only observing; would have answered rollback: nothing was measured in 2 min: the deployment was resolved too late for a tick; answering rollback by the policy's `undecided` rule; held by alice until 61 s: a look at the logs
+            120 s: continue, observed: only observing; would have answered rollback: nothing was measured in 2 min: not one tick of probes ended by then; answering rollback by the policy's `undecided` rule; held by alice until 61 s: a look at the logs
             answering
         "#]],
     );

@@ -42,12 +42,11 @@ pub(super) async fn resolve(
     if deployment.is_rollback {
         return Ok(Resolved::Deployment(Box::new(deployment)));
     }
+    let mut expires = None;
     if let (Some(id), Purpose::Question) = (asked.hook_id, purpose) {
         let hook = facts.hooks.iter().find(|hook| hook.id == id);
         match hook {
-            Some(hook) if hook.waits() => {
-                deployment.waits_seconds = hook.expires_unix_seconds.map(|at| until(aws, at));
-            }
+            Some(hook) if hook.waits() => expires = hook.expires_unix_seconds,
             Some(hook) => return Ok(Resolved::Answered(format!("pause {}", hook.status))),
             // Events may be ahead of what can be read.
             None => {
@@ -59,13 +58,13 @@ pub(super) async fn resolve(
     if let (None, Some(_), Purpose::Question) = (asked.hook_id, asked.stage, purpose) {
         // ECS says of a Lambda hook when it stops asking, too.
         let asks = facts.hooks.iter().filter(|hook| hook.asks());
-        deployment.waits_seconds =
-            asks.filter_map(|hook| hook.expires_unix_seconds).min().map(|at| until(aws, at));
+        expires = asks.filter_map(|hook| hook.expires_unix_seconds).min();
     }
-    if !deployment.stage.measurable() {
-        return Ok(Resolved::Deployment(Box::new(deployment)));
+    if deployment.stage.measurable() {
+        arms(resolver, aws, &facts, purpose, &mut deployment).await?;
     }
-    arms(resolver, aws, &facts, purpose, &mut deployment).await?;
+    // Last: it may have taken minutes until it was its turn.
+    deployment.waits_seconds = expires.map(|at| until(aws, at));
     Ok(Resolved::Deployment(Box::new(deployment)))
 }
 

@@ -111,11 +111,11 @@ async fn a_delivery_while_gate_resumes_begins_the_run_once() {
     assert!(matches!(taken, Intake::Joined(_)), "{taken:?}");
     gate.resumed().await;
     assert_eq!((gate.questions_waiting(), gate.resuming()), (1, 0));
+    assert_eq!(place.answers().await, 1);
     let stored = gate.stored(&place.id()).await.unwrap().expect("it is in the journal");
     let resumed = |entry: &Entry| matches!(entry, Entry::Fact { fact: Event::Resumed });
     let resumed = stored.entries.iter().filter(|(_, entry)| resumed(entry)).count();
-    assert_eq!(resumed, 1, "begun once");
-    assert_eq!(place.answers().await, 1);
+    assert_eq!(resumed, 1, "begun once: {:#?}", stored.entries);
     gate.stop.cancel();
     assert!(gate.drained(Duration::from_secs(15)).await);
     gate.end_journal().await;
