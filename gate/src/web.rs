@@ -69,20 +69,19 @@ async fn ready(State(operators): State<Arc<Operators>>) -> Response {
     if operators.stop.is_cancelled() {
         return (StatusCode::SERVICE_UNAVAILABLE, "stopping: hooks are refused\n").into_response();
     }
-    let left = operators.gate.as_ref().map_or(0, |gate| gate.resuming());
-    if left > 0 {
-        let text = format!("resuming: {left} questions are still to be taken up\n");
-        return (StatusCode::SERVICE_UNAVAILABLE, text).into_response();
-    }
-    match operators.gate.as_ref().and_then(|gate| gate.journal().0.trouble) {
-        Some(trouble) => {
-            let text = format!(
-                "journal: {trouble}; no question is accepted, those under way are judged and answered\n"
-            );
-            (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
+    let gate = operators.gate.as_ref();
+    // First what somebody has to mend.
+    let text = if let Some(trouble) = gate.and_then(|gate| gate.journal().0.trouble) {
+        format!(
+            "journal: {trouble}; no question is accepted, those under way are judged and answered\n"
+        )
+    } else {
+        match gate.map_or(0, |gate| gate.resuming()) {
+            0 => return "ready\n".into_response(),
+            left => format!("resuming: {left} questions are still to be taken up\n"),
         }
-        None => "ready\n".into_response(),
-    }
+    };
+    (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
 }
 
 async fn snapshot(State(operators): State<Arc<Operators>>) -> Response {

@@ -3,7 +3,7 @@
 //!
 //! By the agent's own source, `lib/instance_agent/plugins/codedeploy/hook_executor.rb`.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -52,16 +52,23 @@ impl Log {
 /// asked to end (SIGTERM) with all of its process group.
 pub fn run(script: &Path, environment: &[(String, String)], timeout: Duration) -> Ran {
     let began = Instant::now();
-    let mut child = Command::new(script)
+    let mut command = Command::new(script);
+    command
         .env_clear()
         .envs(environment.iter().cloned())
         .current_dir("/")
         .process_group(0)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the script runs");
+        .stderr(Stdio::piped());
+    let mut child = loop {
+        match command.spawn() {
+            // Whatever another test starts at this moment has the file open that was just written.
+            Err(error)
+                if error.kind() == ErrorKind::ExecutableFileBusy && began.elapsed() < timeout => {}
+            child => break child.expect("the script runs"),
+        }
+    };
     let log = Arc::new(Mutex::new(Log::default()));
     let readers = [
         follow(child.stdout.take().expect("a pipe"), "[stdout]", &log),

@@ -8,6 +8,7 @@ use tests::place::{self, Folder};
 use tests::{Gate, Person, eventually};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use super::{AWS, LIMIT, POLICY, accepted, finished, shell};
@@ -31,21 +32,27 @@ fn ticks(seen: &Value) -> Vec<u64> {
     series.iter().map(|point| point["tick"].as_u64().unwrap()).collect()
 }
 
-/// A load balancer before two gates: it is told of each connection which of them has it.
+/// A load balancer before two gates: it is told of each connection which of them has it, and hangs up on those there are
+/// when it is told to.
 async fn balancer(
     gates: &[Gate; 2],
+    hang_up: &Arc<Notify>,
     mut choose: impl FnMut() -> usize + Send + 'static,
 ) -> (JoinHandle<()>, String) {
     let listener = TcpListener::bind((place::address(), 8080)).await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let behind: Vec<String> = gates.iter().map(|gate| gate.url().replace("http://", "")).collect();
+    let hang_up = Arc::clone(hang_up);
     let serving = tokio::spawn(async move {
         loop {
             let (mut client, _) = listener.accept().await.unwrap();
-            let address = behind[choose() % 2].clone();
+            let (address, hang_up) = (behind[choose() % 2].clone(), Arc::clone(&hang_up));
             tokio::spawn(async move {
                 let Ok(mut gate) = TcpStream::connect(address).await else { return };
-                drop(copy_bidirectional(&mut client, &mut gate).await);
+                tokio::select! {
+                    _ = copy_bidirectional(&mut client, &mut gate) => {}
+                    () = hang_up.notified() => {}
+                }
             });
         }
     });
@@ -78,7 +85,8 @@ async fn a_gate_that_stops_gives_its_question_to_another_with_the_evidence() {
 async fn whoever_polls_may_come_to_any_gate() {
     let gates = two("balanced").await;
     let turns = AtomicUsize::new(0);
-    let (balancing, url) = balancer(&gates, move || turns.fetch_add(1, Ordering::Relaxed)).await;
+    let (balancing, url) =
+        balancer(&gates, &Arc::default(), move || turns.fetch_add(1, Ordering::Relaxed)).await;
     let service = AWS.hooked_service("balanced", (&url, "POST_TEST_TRAFFIC_SHIFT"), &[]).await;
     let deployed = AWS.service_deployed(&service.first, LIMIT).await;
     assert_eq!(deployed["status"], "SUCCESSFUL", "{deployed:#}");
@@ -96,13 +104,15 @@ async fn a_further_question_that_another_gate_judges_takes_over_the_watch() {
     let policy = format!("{POLICY}watch: {{ until: end-of-deployment, window: 60s }}\n");
     let gates = two_with("watched", &policy, "").await;
     let chosen = Arc::new(AtomicUsize::new(0));
-    let choice = Arc::clone(&chosen);
-    let (balancing, url) = balancer(&gates, move || choice.load(Ordering::Relaxed)).await;
+    let (choice, hang_up) = (Arc::clone(&chosen), Arc::default());
+    let (balancing, url) = balancer(&gates, &hang_up, move || choice.load(Ordering::Relaxed)).await;
     let site = AWS.site("watched", &url, &[], &[]).await;
     let deployment = site.deploy_with_hooks(&[], "AfterAllowTestTraffic,BeforeAllowTraffic").await;
     let asked = eventually(LIMIT, async || gates[0].evaluation(&deployment).await).await;
     asked.expect("the first question is asked");
     chosen.store(1, Ordering::Relaxed);
+    // The relay keeps its connection for the next hook.
+    hang_up.notify_waiters();
     AWS.until(&deployment, &super::ENDED, LIMIT).await;
     let ends = eventually(LIMIT, async || {
         let mut ends = Vec::new();
