@@ -55,8 +55,18 @@ pub(crate) trait Case: Send + Sync + fmt::Debug {
     fn notify(&self, _topics: &[String], _report: &Report) {}
     /// Writes a fact down before it is acted on.
     fn record<'a>(&'a self, at: Moment, fact: &'a Event) -> Doing<'a, Written>;
-    /// Writes the decision down before it is sent.
-    fn decided<'a>(&'a self, at: Moment, decision: &'a Decision) -> Doing<'a, ()>;
+    /// Writes the decision down before it is sent, which is at `latest` at the latest.
+    fn decided<'a>(
+        &'a self,
+        at: Moment,
+        decision: &'a Decision,
+        latest: Option<Moment>,
+    ) -> Doing<'a, ()>;
+    /// Waits, and not for long, until what was recorded is written: where others may judge the same, it is found out by that
+    /// whose the question is.
+    fn settled(&self) -> Doing<'_, ()> {
+        Box::pin(async {})
+    }
     /// Notes that the run is over.
     fn closed(&self) -> Doing<'_, ()>;
 }

@@ -161,6 +161,8 @@ pub enum Action {
         stop_deployment: bool,
         /// Time to wait first: zero, or longer after each failure.
         after: Duration,
+        /// Not to be sent from this moment on, when whoever asked has stopped waiting: it is undelivered.
+        until: Option<Moment>,
     },
     /// Stop the deployment with rollback after this wait and report what came of it.
     Veto {

@@ -514,8 +514,8 @@ impl Run {
         let wanted = self.policy.as_ref().map_or(DEADLINE_DEFAULT, |(_, p)| p.decide.deadline);
         let held = self.held_until().unwrap_or(Moment::ZERO).since(Moment::ZERO);
         let wanted = wanted.max(held);
-        let allowed = self.limit().map_or(wanted, |limit| limit.saturating_sub(margin(limit)));
-        Moment::ZERO.after(wanted.min(allowed))
+        let wanted = Moment::ZERO.after(wanted);
+        self.answers_by().map_or(wanted, |by| wanted.min(by))
     }
 
     /// From acceptance until whoever asks stops waiting.

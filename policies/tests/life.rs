@@ -463,9 +463,11 @@ fn an_answer_is_sent_until_it_is_confirmed_or_nobody_waits() {
     let mut waits = Vec::new();
     for attempt in 0..8 {
         let actions = run.step(Event::Undelivered { trouble: trouble(false) }, at(10 + attempt));
-        let [Action::Answer { after, stop_deployment: false, .. }] = actions.as_slice() else {
+        let [Action::Answer { after, until, stop_deployment: false, .. }] = actions.as_slice()
+        else {
             panic!("{actions:?}");
         };
+        assert_eq!(*until, Some(at(3600)), "nobody is answered late");
         waits.push(after.as_millis());
     }
     assert_eq!(waits, [250, 500, 1000, 2000, 4000, 8000, 8000, 8000]);

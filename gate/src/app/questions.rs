@@ -267,7 +267,7 @@ impl Gate {
             clouds: self.clouds.clone(),
             resolver: Resolver::new(subject, turns),
             outbox,
-            shares: self.shares(),
+            journal: Arc::clone(&self.journal),
             library: Arc::clone(&self.library),
             vault: self.vault.clone(),
             notifier: self.notifier.clone(),
@@ -401,14 +401,18 @@ impl Gate {
     }
 
     /// Whether a question under way is about the same hook of the same deployment, and still to be told.
-    pub(crate) async fn asks_the_same(&self, id: &str, ask: &Ask) -> bool {
+    ///
+    /// # Errors
+    /// It may be another gate's, and the journal that is shared cannot be read.
+    pub(crate) async fn asks_the_same(&self, id: &str, ask: &Ask) -> Result<bool, JournalError> {
         let live = self.lock().get(id).map(|live| live.case.accepted.asked.ask.clone());
         let asked = match live {
             Some(asked) if self.is_open(id) => Some(asked),
             Some(_told) => None,
-            None => self.asked_elsewhere(id).await,
+            None => self.asked_elsewhere(id).await?,
         };
-        asked.is_some_and(|asked| asked.kind() == ask.kind() && asked.subject() == ask.subject())
+        let same = |asked: Ask| asked.kind() == ask.kind() && asked.subject() == ask.subject();
+        Ok(asked.is_some_and(same))
     }
 
     /// Whether the question still waits for its answer.

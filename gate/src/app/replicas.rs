@@ -129,9 +129,10 @@ impl Gate {
     }
 
     /// What a question asks that is open elsewhere, and whose answer nobody was told.
-    pub(super) async fn asked_elsewhere(&self, id: &str) -> Option<Ask> {
-        let known = self.journal.shared()?.known(id).await.ok()??;
-        (known.open && !known.told).then_some(known.accepted.asked.ask)
+    pub(super) async fn asked_elsewhere(&self, id: &str) -> Result<Option<Ask>, JournalError> {
+        let Some(shared) = self.journal.shared() else { return Ok(None) };
+        let open = shared.known(id).await?.filter(|known| known.open && !known.told);
+        Ok(open.map(|known| known.accepted.asked.ask))
     }
 
     /// Has the gate that judges a question know what became of its answer.

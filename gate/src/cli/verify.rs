@@ -10,10 +10,10 @@ use std::time::Duration;
 use clap::Args;
 use policies::address::target;
 use policies::policy::{During, Measure, Objective};
-use policies::run::limit_for;
+use policies::run::{HOOK_LIMIT, limit_for};
 use policies::{
     Answer, Decision, Delivery, Deployment, Event, Moment, Policy, PolicyInForce, Question, Report,
-    Run, Target,
+    Run, Stage, Target,
 };
 use probes::{Invoker, Prober};
 use tokio::time::Instant;
@@ -124,7 +124,12 @@ impl Case for ShellCase {
         Box::pin(async { Written::OnDisk })
     }
 
-    fn decided<'a>(&'a self, at: Moment, decision: &'a Decision) -> Doing<'a, ()> {
+    fn decided<'a>(
+        &'a self,
+        at: Moment,
+        decision: &'a Decision,
+        _latest: Option<Moment>,
+    ) -> Doing<'a, ()> {
         self.note(at, || Entry::Decided { decision: decision.clone() });
         Box::pin(async {})
     }
@@ -155,8 +160,7 @@ impl Verify {
         let case = Arc::new(self.case(&vault, &aws).await?);
         let question = Question {
             id: format!("verify-{}", std::process::id()),
-            // The run answers a margin before the limit; here the deadline is meant to the second.
-            limit: self.deadline.map(limit_for),
+            limit: limit(case.deployment.stage, self.deadline),
             unmatched: Answer::Rollback,
             observe: false,
             watch_only: false,
@@ -260,6 +264,15 @@ impl Verify {
         say(&format!("reason: {}", clipped(reason)));
         Ok(())
     }
+}
+
+/// How long whoever started this waits, as far as that is known: CodeDeploy's agent waits at most as long for the scripts of
+/// an event as CodeDeploy does for a hook. What the `timeout` of the script's own is, it does not say.
+//= https://docs.aws.amazon.com/codedeploy/latest/userguide/reference-appspec-file-structure-hooks.html
+fn limit(stage: Stage, deadline: Option<Duration>) -> Option<Duration> {
+    // The run answers a margin before the limit; a deadline is meant to the second.
+    let asked = deadline.map(limit_for);
+    if stage == Stage::Shell { asked } else { Some(asked.unwrap_or(HOOK_LIMIT).min(HOOK_LIMIT)) }
 }
 
 /// Why there is no decision: what it rests on, and the reason.
@@ -370,6 +383,20 @@ mod tests {
         let cut = clipped(&format!("x{whole}"));
         assert!(cut.ends_with("é... (whole with --output json)"), "{cut}");
         assert!(cut.len() < REASON_MAX_BYTES + 40);
+    }
+
+    #[test]
+    fn an_event_of_codedeploys_agent_is_answered_before_the_agent_stops_waiting() {
+        let check = |stage: Stage, asked: Option<u64>, decided_by: Option<u64>| {
+            let limit = limit(stage, asked.map(Duration::from_secs));
+            let answered = limit.map(|limit| (limit - policies::run::margin(limit)).as_secs());
+            assert_eq!(answered, decided_by, "{stage:?} {asked:?}");
+        };
+        check(Stage::Shell, None, None);
+        check(Stage::Shell, Some(7200), Some(7200));
+        check(Stage::ValidateService, None, Some(3480));
+        check(Stage::ValidateService, Some(600), Some(600));
+        check(Stage::ValidateService, Some(7200), Some(3480));
     }
 
     #[test]

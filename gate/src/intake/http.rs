@@ -17,9 +17,12 @@ use super::hooks::{self, CODEDEPLOY_PATH, CODEPIPELINE_PATH, ECS_PATH};
 use crate::app::{Gate, Heard, Intake};
 use crate::ask::{Ask, Asked};
 use crate::aws::Failure;
+use crate::journal::JournalError;
 
 /// After this long a refused sender may try again.
 const RETRY_AFTER_SECONDS: &str = "5";
+/// Nothing can be written down, and so nothing is accepted.
+const UNWRITTEN: &str = "gate cannot write to its journal, so it does not accept questions";
 /// ECS asks again after so long.
 const CALL_BACK_SECONDS: u32 = 30;
 
@@ -56,10 +59,7 @@ async fn admitted(
                 (StatusCode::UNAUTHORIZED, "this hook needs a valid signature; see docs/aws.md")
             }
             Shut::Replayed => (StatusCode::CONFLICT, "replayed: sign it afresh, with another time"),
-            Shut::Unwritten => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "gate cannot write to its journal, so it does not accept questions",
-            ),
+            Shut::Unwritten => return unavailable(gate, kind, shut.outcome(), UNWRITTEN),
         };
         refused(gate, kind, shut.outcome(), status, text)
     })
@@ -73,15 +73,11 @@ async fn accepted(gate: &Arc<Gate>, asked: Asked) -> Result<(String, bool), Refu
         Intake::Joined(id) => (id, true),
         Intake::Full => {
             let text = "gate takes no more questions right now";
-            let mut response = refused(gate, kind, "full", StatusCode::SERVICE_UNAVAILABLE, text);
-            let value = header::HeaderValue::from_static(RETRY_AFTER_SECONDS);
-            response.headers_mut().insert(header::RETRY_AFTER, value);
-            return Err(response);
+            return Err(unavailable(gate, kind, "full", text));
         }
         Intake::Unwritten(error) => {
             error!(error = &error as &dyn std::error::Error, "a hook could not be written down");
-            let text = "gate cannot write to its journal, so it does not accept questions";
-            return Err(refused(gate, kind, "unwritten", StatusCode::SERVICE_UNAVAILABLE, text));
+            return Err(unavailable(gate, kind, "unwritten", UNWRITTEN));
         }
     };
     gate.metrics.question(kind, if joined { "joined" } else { "accepted" });
@@ -90,11 +86,20 @@ async fn accepted(gate: &Arc<Gate>, asked: Asked) -> Result<(String, bool), Refu
 
 /// The answer to a question that is polled for, where there is one.
 async fn heard(gate: &Gate, kind: &str, id: &str) -> Result<Heard, Refused> {
-    gate.heard(id).await.map_err(|error| {
-        error!(error = &error as &dyn std::error::Error, "the journal cannot be read");
-        let text = "gate cannot read its journal";
-        refused(gate, kind, "unread", StatusCode::SERVICE_UNAVAILABLE, text)
-    })
+    gate.heard(id).await.map_err(|error| unread(gate, kind, &error))
+}
+
+fn unread(gate: &Gate, kind: &str, error: &JournalError) -> Refused {
+    error!(error = error as &dyn std::error::Error, "the journal cannot be read");
+    unavailable(gate, kind, "unread", "gate cannot read its journal")
+}
+
+/// Refuses somebody who may come back soon.
+fn unavailable(gate: &Gate, kind: &str, outcome: &str, text: &str) -> Refused {
+    let mut response = refused(gate, kind, outcome, StatusCode::SERVICE_UNAVAILABLE, text);
+    let after = header::HeaderValue::from_static(RETRY_AFTER_SECONDS);
+    response.headers_mut().insert(header::RETRY_AFTER, after);
+    response
 }
 
 async fn codedeploy(State(gate): State<Arc<Gate>>, headers: HeaderMap, body: Bytes) -> Response {
@@ -133,8 +138,12 @@ async fn ecs(State(gate): State<Arc<Gate>>, headers: HeaderMap, body: Bytes) -> 
         }
         // ECS may call each asking an execution of its own; what gate told it the last time comes back with it.
         let before = match hook.told {
-            Some(id) if gate.asks_the_same(&id, &hook.asked.ask).await => Some(id),
-            _ => None,
+            // Whether it is the same must be known: another question would be judged from nothing.
+            Some(id) => {
+                let same = gate.asks_the_same(&id, &hook.asked.ask).await;
+                same.map_err(|error| unread(&gate, KIND, &error))?.then_some(id)
+            }
+            None => None,
         };
         let id = match before {
             Some(id) => id,

@@ -7,13 +7,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
+use std::{fs, io};
 
 use policies::Moment;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info};
 
 use super::sqlite::{
-    Alone, Failure, Lock, Sqlite, Write, is_damage, is_for_all, is_read_only, told,
+    Alone, Failure, Lock, READ_ONLY, Sqlite, Write, is_damage, is_for_all, is_of_the_disk,
+    is_read_only, told,
 };
 use super::state::Shared;
 use super::{
@@ -375,7 +377,11 @@ impl Writer {
         if let Some(error) = failure.filter(|error| is_damage(error)) {
             self.damaged = Some(told(error));
         }
-        self.news(failure.map(told).or_else(|| self.damaged.clone()));
+        let why = failure.map(|error| {
+            let turned = is_of_the_disk(error) && is_on_read_only(&self.path);
+            if turned { READ_ONLY.to_owned() } else { told(error) }
+        });
+        self.news(why.or_else(|| self.damaged.clone()));
     }
 
     fn news(&self, trouble: Option<String>) {
@@ -387,6 +393,13 @@ impl Writer {
             }
         }
     }
+}
+
+/// Whether a file is on a disk that has become read-only while files on it were open: they fail as on a bad disk then. Changing
+/// nothing of the file tells; opening it would give up what SQLite has locked of it.
+fn is_on_read_only(path: &Path) -> bool {
+    let unchanged = fs::metadata(path).and_then(|now| fs::set_permissions(path, now.permissions()));
+    unchanged.is_err_and(|error| error.kind() == io::ErrorKind::ReadOnlyFilesystem)
 }
 
 /// The one who reads.

@@ -21,7 +21,7 @@ use policies::{Delivery, Moment};
 use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 
-use super::{Accepted, Entry, Journal, JournalError, Listed, Stored, Written};
+use super::{Accepted, Entry, Journal, JournalError, Listed, State, Stored, Written};
 use crate::aws::AwsError;
 use crate::aws::table::{Change, Expected, Indexed, Key, Table, Value};
 use crate::clock::Clock;
@@ -34,6 +34,8 @@ pub(crate) use words::{Judge, Outcome, Word};
 pub(crate) const RENEW_EVERY: Duration = Duration::from_secs(5);
 /// It is looked so often what others have left.
 pub(crate) const SWEEP_EVERY: Duration = Duration::from_secs(5);
+/// Where this gate could not say for so long that it lives, the table is in trouble, or gate's way to it: one renewal may fail.
+const UNHEARD_MAX: Duration = Duration::from_secs(12);
 /// Giving questions back on a stop may take so long; ECS kills 30 s after SIGTERM.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A decision that is written waits so long to be listed before it is sent.
@@ -51,6 +53,10 @@ pub(crate) struct Shared {
     held: Mutex<HashMap<String, Arc<Log>>>,
     /// What other gates' leases were when they were last seen to change.
     watched: Mutex<HashMap<String, Watched>>,
+    /// Questions that were left and could not be taken over.
+    untaken: Mutex<HashMap<String, Untaken>>,
+    /// When this gate last said that it lives, and was heard.
+    renewed: Mutex<Instant>,
     /// One for each write, so that a write whose answer was lost is known by its item.
     writes: AtomicU64,
     renewals: AtomicU64,
@@ -70,7 +76,23 @@ struct Log {
 #[derive(Clone, Copy, Debug)]
 struct Watched {
     lease: Option<u64>,
-    since: Instant,
+    /// When it was last looked at.
+    looked: Instant,
+    /// For how long it was seen not to change.
+    unchanged: Duration,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Untaken {
+    /// How long is waited before the next try, and until when.
+    wait: Duration,
+    again: Instant,
+}
+
+impl Log {
+    fn unlisted(&self) -> MutexGuard<'_, Option<policies::Decision>> {
+        self.unlisted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// What the table says of a question at once.
@@ -106,6 +128,8 @@ impl Shared {
             clock,
             held: Mutex::default(),
             watched: Mutex::default(),
+            untaken: Mutex::default(),
+            renewed: Mutex::new(Instant::now()),
             writes: AtomicU64::new(1),
             renewals: AtomicU64::new(0),
             ended: AtomicBool::new(false),
@@ -122,8 +146,16 @@ impl Shared {
         }
         let number = self.renewals.fetch_add(1, Ordering::Relaxed);
         let lease = items::lease(&self.owner, number, self.now_seconds());
+        // It is as new as the call, however late its answer.
+        let now = Instant::now();
         self.table.change(&self.name, &lease).await.map_err(failed("renew its lease"))?;
+        *self.renewed() = now;
         Ok(())
+    }
+
+    /// Whether this gate could not say for so long that it lives that another may have taken its questions over.
+    pub(crate) fn is_cut_off(&self) -> bool {
+        self.renewed().elapsed() >= sweeping::LEASE
     }
 
     /// What the table says of a question; `None` where nobody accepted it.
@@ -232,14 +264,33 @@ impl Shared {
         };
         warn!(evaluation = id, why, "a decision is written, and not listed yet");
         if let Some(log) = self.held().get(id) {
-            *log.unlisted.lock().unwrap_or_else(PoisonError::into_inner) = Some(decision.clone());
+            *log.unlisted() = Some(decision.clone());
+        }
+    }
+
+    /// Lists decisions that could not be listed when they were written: who looks whether a question is decided looks there.
+    async fn list_again(&self) {
+        let unlisted: Vec<(String, policies::Decision)> = {
+            let held = self.held();
+            let unlisted = held.iter().filter_map(|(id, log)| Some((id, log.unlisted().clone()?)));
+            unlisted.map(|(id, decision)| (id.clone(), decision)).collect()
+        };
+        for (id, decision) in unlisted {
+            match timeout(LISTING_TIMEOUT, self.decided(&id, &decision)).await {
+                Ok(Ok(())) => {
+                    if let Some(log) = self.held().get(&id) {
+                        *log.unlisted() = None;
+                    }
+                }
+                // The next sweep tries again, and closing does.
+                Ok(Err(_)) | Err(_) => return,
+            }
         }
     }
 
     async fn finish(&self, id: &str) -> Result<(), JournalError> {
         let log = self.held().get(id).cloned();
-        let unlisted =
-            log.and_then(|log| log.unlisted.lock().unwrap_or_else(PoisonError::into_inner).clone());
+        let unlisted = log.and_then(|log| log.unlisted().clone());
         let mut change = items::closing(id, &self.owner, items::expires(self.now_seconds()));
         if let Some(decision) = unlisted {
             change.set.push((items::DECISION, Value::Text(items::written(&decision)?)));
@@ -296,6 +347,14 @@ impl Shared {
 
     fn watched(&self) -> MutexGuard<'_, HashMap<String, Watched>> {
         self.watched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn untaken(&self) -> MutexGuard<'_, HashMap<String, Untaken>> {
+        self.untaken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn renewed(&self) -> MutexGuard<'_, Instant> {
+        self.renewed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn now_seconds(&self) -> u64 {
@@ -391,6 +450,14 @@ impl Journal for Shared {
             }
             Ok(())
         })
+    }
+
+    fn state(&self) -> State {
+        let unheard = self.renewed().elapsed();
+        let trouble = (unheard >= UNHEARD_MAX).then(|| {
+            format!("the table `{}` has not been written to for {} s", self.name, unheard.as_secs())
+        });
+        State { trouble, bytes: 0 }
     }
 
     fn shared(&self) -> Option<&Shared> {

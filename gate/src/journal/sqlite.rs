@@ -127,11 +127,14 @@ fn failed(attempt: &'static str) -> impl FnOnce(rusqlite::Error) -> JournalError
     }
 }
 
+/// Why nothing can be written to a disk that can be read, for people.
+pub(super) const READ_ONLY: &str = "the disk is read-only";
+
 /// Why nothing can be written, for people.
 pub(super) fn told(error: &rusqlite::Error) -> String {
     match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => "the disk is full".to_owned(),
-        Some(ErrorCode::ReadOnly) => "the disk is read-only".to_owned(),
+        Some(ErrorCode::ReadOnly) => READ_ONLY.to_owned(),
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
             "another program writes to it".to_owned()
         }
@@ -161,7 +164,7 @@ pub(super) fn is_for_all(error: &rusqlite::Error) -> bool {
 }
 
 /// Whether the disk is at fault, and what is in the file may be sound.
-fn of_the_disk(error: &rusqlite::Error) -> bool {
+pub(super) fn is_of_the_disk(error: &rusqlite::Error) -> bool {
     matches!(
         error.sqlite_error_code(),
         Some(
@@ -193,7 +196,7 @@ impl Sqlite {
             }
         };
         let opened = |source: rusqlite::Error| {
-            let (path, disk) = (path.to_owned(), of_the_disk(&source));
+            let (path, disk) = (path.to_owned(), is_of_the_disk(&source));
             let source = Box::new(source);
             if there && disk {
                 JournalError::Unwritable { path, source }
@@ -255,7 +258,7 @@ impl Sqlite {
         match guard {
             // What a log needs in shared memory cannot be made on such a disk: it is kept in memory instead, and nobody
             // else may write meanwhile.
-            Some(lock) if of_the_disk(&error) && path.exists() => match read_alone(path) {
+            Some(lock) if is_of_the_disk(&error) && path.exists() => match read_alone(path) {
                 Ok((connection, version)) => known(path, connection, version, lock),
                 Err(_also) => Err(unopened(path, error)),
             },

@@ -18,7 +18,7 @@ use crate::aws::pipelines::Approval;
 use crate::aws::{Aws, AwsError, Clouds, Failure};
 use crate::crash;
 use crate::invoke::Functions;
-use crate::journal::{Accepted, Entry};
+use crate::journal::{Accepted, Entry, Journal};
 use crate::library::Library;
 use crate::resolve::{Purpose, Resolved, Resolver};
 use crate::signals::{Desks, Sources};
@@ -26,6 +26,9 @@ use crate::signals::{Desks, Sources};
 /// A decision that another gate could come to as well waits this long to be written before it is sent. What cannot be
 /// written at all is answered all the same: AWS takes the first answer alone, and silence would cost more.
 const DECISION_PATIENCE: Duration = Duration::from_secs(6);
+/// A gate that could not renew its lease for so long that others may judge the question by now waits this long instead, as long
+/// as there is time: one of them has answered by then, or nobody can.
+const CUT_OFF_PATIENCE: Duration = Duration::from_secs(2 * 60);
 /// Before an answer is sent, or once it was not taken, it is looked for so long how things stand: the next try must not wait
 /// behind the reads of every other question.
 const LOOK_PATIENCE: Duration = Duration::from_secs(5);
@@ -36,8 +39,7 @@ const POLL_PATIENCE: Duration = Duration::from_secs(15 * 60);
 #[derive(Debug)]
 pub(crate) struct CloudCase {
     pub(crate) accepted: Accepted,
-    /// Whether other gates write to the journal, too.
-    pub(crate) shares: bool,
+    pub(crate) journal: Arc<dyn Journal>,
     pub(crate) clouds: Clouds,
     pub(crate) resolver: Resolver,
     pub(crate) outbox: Outbox,
@@ -123,6 +125,13 @@ impl CloudCase {
     /// AWS in the region and account the question comes from.
     async fn aws(&self) -> Arc<dyn Aws> {
         self.clouds.at(&self.accepted.asked.place).await
+    }
+
+    /// Whether what waits for the journal is waited for any longer, after so long, where there is so much time left.
+    fn waits(&self, waited: Duration, left: Duration) -> bool {
+        self.journal.shared().is_some_and(|shared| {
+            waited < DECISION_PATIENCE || shared.is_cut_off() && waited < CUT_OFF_PATIENCE.min(left)
+        })
     }
 
     /// The decision, once it is on disk, or has waited for a bad disk for as long as an answer may: whoever polls is told what
@@ -435,19 +444,30 @@ impl Case for CloudCase {
         })
     }
 
-    fn decided<'a>(&'a self, at: Moment, decision: &'a Decision) -> Doing<'a, ()> {
+    fn decided<'a>(
+        &'a self,
+        at: Moment,
+        decision: &'a Decision,
+        latest: Option<Moment>,
+    ) -> Doing<'a, ()> {
         Box::pin(async move {
             if self.memory().decision.as_ref() == Some(decision) {
                 return;
             }
             crash::at("decision-unwritten");
             let entry = Entry::Decided { decision: decision.clone() };
-            let patience = if self.shares { DECISION_PATIENCE } else { Duration::ZERO };
-            let written = self.outbox.decide(at, entry, patience).await;
+            let left = latest.map_or(Duration::MAX, |latest| latest.since(at));
+            let written = self.outbox.decide(at, entry, |waited| self.waits(waited, left)).await;
             if written != Written::Dropped {
                 crash::at("decision-written");
                 self.memory().decision = Some(decision.clone());
             }
+        })
+    }
+
+    fn settled(&self) -> Doing<'_, ()> {
+        Box::pin(async move {
+            let _settled = self.outbox.settled(|waited| self.waits(waited, Duration::MAX)).await;
         })
     }
 

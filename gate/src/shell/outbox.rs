@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use policies::Moment;
+use policies::{Event, Moment};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
@@ -18,6 +18,8 @@ const JOURNAL_TIMEOUT: Duration = Duration::from_secs(2);
 /// Facts of all runs together that may wait for a disk on which nothing can be written: some ten megabytes, and
 /// half an hour of ticks of twenty runs.
 const FACTS_KEPT_MAX: usize = 20_000;
+/// It is asked so often whether to wait any longer.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
 /// What could not be written is tried again so often.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 
@@ -115,18 +117,35 @@ impl Outbox {
         self.put(What::Entry(at, Box::new(entry))).await
     }
 
-    /// Writes a decision down, and waits longer for it: so long, where it is not written at once.
-    pub(crate) async fn decide(&self, at: Moment, entry: Entry, patience: Duration) -> Written {
+    /// Writes a decision down. Where it is not written at once, it is waited for as long as `waits` says of the time since.
+    pub(crate) async fn decide(
+        &self,
+        at: Moment,
+        entry: Entry,
+        waits: impl Fn(Duration) -> bool,
+    ) -> Written {
         let refusals = self.refusals();
         let written = self.write(at, entry).await;
-        if written == Written::Kept
-            && timeout(patience, self.written()).await.is_ok()
-            && !self.lost.is_cancelled()
-        {
+        if written == Written::Kept && self.settled(waits).await && !self.lost.is_cancelled() {
             let refused = self.refusals() > refusals;
             return if refused { Written::Dropped } else { Written::OnDisk };
         }
         written
+    }
+
+    /// Waits until nothing waits for the disk any more, as long as `waits` says of the time since. False where something still does.
+    pub(crate) async fn settled(&self, waits: impl Fn(Duration) -> bool) -> bool {
+        let began = Instant::now();
+        loop {
+            if *self.own.borrow() == 0 {
+                return true;
+            }
+            if !waits(began.elapsed()) {
+                return false;
+            }
+            // What it says changes with time, and not by itself.
+            drop(timeout(ASK_AGAIN, self.written()).await);
+        }
     }
 
     /// How often something was said to be kept that the journal would not have in the end.
@@ -197,6 +216,8 @@ enum Posted {
     Refused,
     /// The journal has stopped, or the question is another gate's: who takes it up does so with what is on disk.
     Ended,
+    /// The same, and somebody was told that it is in force, or sent the answer it is.
+    TakenBack,
 }
 
 impl Posting {
@@ -205,7 +226,11 @@ impl Posting {
         let mut ended = false;
         while let Some(Item { what, done }) = waiting.recv().await {
             let is_entry = matches!(what, What::Entry(..));
-            let posted = if ended { Posted::Ended } else { self.write(what, done).await };
+            let posted = if ended {
+                self.not_ours(&what, done.is_closed())
+            } else {
+                self.write(what, done).await
+            };
             // What another gate judges by now it writes down itself, and a run that is over is found so by the next start.
             if posted != Posted::OnDisk && is_entry && !self.lost.is_cancelled() {
                 self.metrics.lost(ENTRY_LOST);
@@ -217,13 +242,33 @@ impl Posting {
                     );
                 }
             }
-            ended = posted == Posted::Ended;
+            if posted == Posted::TakenBack {
+                self.metrics.lost(ENTRY_LOST);
+                error!(
+                    evaluation = self.id,
+                    "another gate had taken the question over: what was decided or said here meanwhile is not in the journal"
+                );
+            }
+            ended = matches!(posted, Posted::Ended | Posted::TakenBack);
             self.backlog.0.fetch_sub(1, Ordering::Relaxed);
             self.own.send_modify(|waiting| *waiting -= 1);
             if waiting.is_empty() && self.behind.swap(false, Ordering::AcqRel) && !ended {
                 info!(evaluation = self.id, "what waited for the disk is written");
             }
         }
+    }
+
+    /// What becomes of an entry that is not written because the journal has stopped or the question is another gate's; somebody may
+    /// have been told already that it is kept.
+    fn not_ours(&self, what: &What, told: bool) -> Posted {
+        let counts = match what {
+            What::Entry(_, entry) => matches!(
+                entry.as_ref(),
+                Entry::Decided { .. } | Entry::Fact { fact: Event::Overridden { .. } }
+            ),
+            What::Close => false,
+        };
+        if counts && told && self.lost.is_cancelled() { Posted::TakenBack } else { Posted::Ended }
     }
 
     async fn write(&self, what: What, done: oneshot::Sender<Written>) -> Posted {
@@ -245,7 +290,7 @@ impl Posting {
                 Err(JournalError::Stopped) => return Posted::Ended,
                 Err(JournalError::TakenOver) => {
                     self.lost.cancel();
-                    return Posted::Ended;
+                    return self.not_ours(&what, done.is_none_or(|done| done.is_closed()));
                 }
                 Err(error) => error,
             };

@@ -3,7 +3,10 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use policies::{Action, Arm, Event, Moment, Override, Phase, Reading, Refusal, Run, Tick};
+use policies::units::spell;
+use policies::{
+    Action, Arm, Blame, Event, Moment, Override, Phase, Reading, Refusal, Run, Tick, Trouble,
+};
 use probes::Order;
 use probes::scrape::Scraper;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -171,10 +174,7 @@ impl Conductor {
             return;
         }
         let stop = self.conduct.stop.clone();
-        let mut stopping = std::pin::pin!(async {
-            stop.cancelled().await;
-            tokio::time::sleep(STOP_GRACE).await;
-        });
+        let mut stopping = std::pin::pin!(stopped_for(&stop, STOP_GRACE));
         loop {
             if stop.is_cancelled() && self.conducted.lock().phase().can_wait() {
                 info!("stopped while judging; the next start resumes");
@@ -329,15 +329,26 @@ impl Conductor {
                     self.signals = None;
                     self.probing = Span::none();
                 }
-                Action::Answer { decision, stop_deployment, after } => {
-                    let at = self.now();
-                    self.conduct.case.decided(at, &decision).await;
+                Action::Answer { decision, stop_deployment, after, until } => {
+                    let (at, latest) = (self.now(), self.conducted.lock().answers_by());
+                    tokio::select! {
+                        () = self.conduct.case.decided(at, &decision, latest) => {}
+                        // Whoever takes it up comes to a decision by what is written.
+                        () = stopped_for(&self.conduct.stop, STOP_GRACE) => return true,
+                    }
                     if self.conduct.lost.is_cancelled() {
                         return true;
                     }
-                    self.answer(*decision, stop_deployment, after);
+                    self.answer(*decision, stop_deployment, after, until);
                 }
                 Action::Veto { decision, after } => {
+                    tokio::select! {
+                        () = self.conduct.case.settled() => {}
+                        () = stopped_for(&self.conduct.stop, STOP_GRACE) => return true,
+                    }
+                    if self.conduct.lost.is_cancelled() {
+                        return true;
+                    }
                     let case = Arc::clone(&self.conduct.case);
                     let span = info_span!("veto", reason = decision.reason);
                     self.later(self.jitter.spread(after), async move {
@@ -403,9 +414,24 @@ impl Conductor {
         self.later(after, async { Event::Woke });
     }
 
-    fn answer(&mut self, decision: policies::Decision, stop: bool, after: Duration) {
+    fn answer(
+        &mut self,
+        decision: policies::Decision,
+        stop: bool,
+        after: Duration,
+        until: Option<Moment>,
+    ) {
         let case = Arc::clone(&self.conduct.case);
+        let origin = self.conduct.origin;
         let delivering = async move {
+            // Gate may have been suspended during the wait before another try.
+            let now = moment_of(origin);
+            if let Some(end) = until.filter(|end| now >= *end) {
+                let late = spell(Duration::from_secs(now.since(end).as_secs()));
+                let what = format!("gate came to it {late} after whoever asked stopped waiting");
+                let trouble = Trouble { blame: Blame::Gate, lasting: false, what };
+                return Event::Undelivered { trouble };
+            }
             let (answer, basis) = (decision.answer.name(), decision.basis.name());
             let span = info_span!("answer", answer, basis);
             case.deliver(&decision, stop).instrument(span).await
@@ -428,9 +454,18 @@ impl Conductor {
     }
 
     fn now(&self) -> Moment {
-        let elapsed = self.conduct.origin.elapsed().as_millis();
-        Moment::from_millis(u64::try_from(elapsed).unwrap_or(u64::MAX))
+        moment_of(self.conduct.origin)
     }
+}
+
+fn moment_of(origin: Instant) -> Moment {
+    Moment::from_millis(u64::try_from(origin.elapsed().as_millis()).unwrap_or(u64::MAX))
+}
+
+/// Waits until gate has been stopping for so long.
+async fn stopped_for(stop: &CancellationToken, grace: Duration) {
+    stop.cancelled().await;
+    tokio::time::sleep(grace).await;
 }
 
 /// What AWS has of real traffic next, or never.

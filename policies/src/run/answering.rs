@@ -79,10 +79,14 @@ impl Run {
     pub(super) fn answer(&self, after: Duration) -> Vec<Action> {
         let Some(decision) = &self.decision else { return Vec::new() };
         let rolls_back = self.deployment.as_ref().is_none_or(|d| d.rolls_back_on_failure);
+        // Who may wait though by gate's moments nobody does is answered: AWS knows.
+        let in_time = self.asks_who_waits.is_none();
+        let until = self.limit().filter(|_| in_time).map(|limit| Moment::ZERO.after(limit));
         vec![Action::Answer {
             decision: Box::new(decision.clone()),
             stop_deployment: decision.answer == Answer::Rollback && !rolls_back,
             after,
+            until,
         }]
     }
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::Run;
+use super::{Run, margin};
 use crate::decision::Basis;
 use crate::deployment::Stage;
 use crate::event::{Action, Delivery, Event};
@@ -15,6 +15,12 @@ use crate::units::spell;
 pub(super) const LATE_PATIENCE: Duration = Duration::from_secs(10 * 60);
 
 impl Run {
+    /// When an answer is given at the latest, from acceptance; `None` where nobody stops waiting.
+    pub fn answers_by(&self) -> Option<Moment> {
+        let limit = self.limit()?;
+        Some(Moment::ZERO.after(limit.saturating_sub(margin(limit))))
+    }
+
     /// How long ago whoever asks stopped waiting; `None` while it waits, or where nobody does.
     pub(super) fn late_by(&self) -> Option<Duration> {
         if self.question.watch_only {

@@ -20,7 +20,7 @@ pub(crate) enum Overridden {
     Unknown,
     /// It could not be written down, so it does not count.
     Unwritten,
-    /// Gate is stopping: the next start takes the question up again.
+    /// Gate is stopping, and the next start takes the question up again; or it has begun and is about to.
     Stopping,
     /// Another gate judges the question and does not answer, so it does not count.
     Unanswered,
@@ -37,6 +37,8 @@ impl Gate {
             (Overridden::Stopping, Some(shared)) if !self.stop.is_cancelled() => {
                 self.overridden_elsewhere(shared, id, &said).await
             }
+            // Where it cannot be written, another gate may take the question over without it.
+            (Overridden::Kept(_report), Some(_shared)) => Overridden::Unsure,
             (told, _) => told,
         }
     }

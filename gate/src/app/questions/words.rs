@@ -49,6 +49,8 @@ impl Gate {
                         return told;
                     }
                 }
+                // Its log is read whole for that, which a gate that is about to take it up does at this moment.
+                Ok(Judge::HereOrSoon) if !self.has_run(id) => {}
                 // A run that begins here, or one that is over by now.
                 Ok(Judge::Nobody | Judge::HereOrSoon) => {
                     let told = self.overridden_here(id, said).await;
@@ -73,7 +75,8 @@ impl Gate {
         id: &str,
         said: &Override,
     ) -> Option<Overridden> {
-        let left = match shared.leave_word(owner, id, said).await {
+        let now = self.clouds.home().unix_millis();
+        let left = match shared.leave_word(owner, id, said, now).await {
             Ok(left) => left,
             Err(error) => return Some(unsure(id, &error)),
         };
@@ -115,7 +118,7 @@ impl Gate {
 
     /// Takes what other gates were told of questions that are judged here.
     pub(in crate::app) async fn listen(self: &Arc<Self>, shared: &Shared) {
-        let words = match shared.words().await {
+        let words = match shared.words(self.clouds.home().unix_millis()).await {
             Ok(words) => words,
             Err(error) => {
                 let error: &dyn std::error::Error = &error;

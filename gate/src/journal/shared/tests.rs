@@ -222,6 +222,8 @@ async fn what_could_not_be_read_once_is_found_by_the_next_look() {
     other.take(&swept.left[0]).await.unwrap_err();
     assert_eq!(other.kept(), ["own"], "it is not held, for nobody judges it");
     assert!(other.take(&swept.left[1]).await.unwrap().is_some(), "the next is not concerned");
+    assert_eq!(other.sweep().await.unwrap().left.len(), 1, "what failed is not tried at once");
+    advance(SWEEP_EVERY).await;
     // Whether the other gate lives cannot be read: only what is this gate's is free.
     table.break_reads(&[true]);
     let swept = other.sweep().await.unwrap();
@@ -230,6 +232,73 @@ async fn what_could_not_be_read_once_is_found_by_the_next_look() {
     let stored = other.take(&swept.left[0]).await.unwrap().unwrap();
     assert_eq!(taking(&other).await.len(), 1, "and the third");
     assert_eq!(other.kept().len(), 3, "{stored:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_that_cannot_be_taken_over_is_in_nobodys_way_and_tried_less_and_less() {
+    let (table, one, other) = two().await;
+    for id in ["one", "two"] {
+        one.accept(question(id)).await.unwrap();
+    }
+    assert!(looking(&other, 19).await.is_empty());
+    let mut tries = Vec::new();
+    let began = Instant::now();
+    for _sweep in 0..200 {
+        for left in other.sweep().await.unwrap().left {
+            if left.id == "one" {
+                tries.push(began.elapsed().as_secs());
+                table.break_reads(&[true]);
+                other.take(&left).await.unwrap_err();
+            } else {
+                assert!(other.take(&left).await.unwrap().is_some());
+            }
+        }
+        advance(SWEEP_EVERY).await;
+    }
+    assert_eq!(other.kept(), ["two"]);
+    assert_eq!(tries, [0, 5, 15, 35, 75, 155, 315, 635]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_nobody_could_reach_the_table_for_a_minute_nobody_is_taken_to_be_gone() {
+    let (_table, one, other) = two().await;
+    one.accept(question("one")).await.unwrap();
+    for _round in 0..3 {
+        one.renew().await.unwrap();
+        assert!(looking(&other, 5).await.is_empty());
+    }
+    assert!(!one.is_cut_off() && one.state().trouble.is_none());
+    advance(Duration::from_secs(60)).await;
+    assert!(one.is_cut_off(), "others may have it by now");
+    let trouble = one.state().trouble.unwrap();
+    assert!(trouble.contains("the table `gate` has not been written to for 6"), "{trouble}");
+    assert!(taking(&other).await.is_empty(), "it may be about to say that it lives");
+    one.renew().await.unwrap();
+    assert!(!one.is_cut_off() && one.state().trouble.is_none());
+    assert!(looking(&other, 19).await.is_empty());
+    assert_eq!(looking(&other, 10).await.len(), 1, "and if it does not say so again, it is gone");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_decision_that_could_not_be_listed_is_listed_by_a_later_look_or_by_whoever_takes_over() {
+    let (table, one, other) = two().await;
+    for id in ["one", "two"] {
+        one.accept(question(id)).await.unwrap();
+        table.break_writes(&[None, Some(Write::Refused)]);
+        one.append(id, Moment::ZERO, decided(Answer::Continue)).await.unwrap();
+    }
+    assert!(!other.known("one").await.unwrap().unwrap().decided);
+    one.sweep().await.unwrap();
+    assert!(other.known("one").await.unwrap().unwrap().decided);
+    let listed = other.list(10).await.unwrap();
+    assert!(listed.iter().all(|listed| listed.decision.is_some()), "{listed:?}");
+    // Written, and its gate gone before it was listed.
+    one.accept(question("three")).await.unwrap();
+    table.break_writes(&[None, Some(Write::Refused)]);
+    one.append("three", Moment::ZERO, decided(Answer::Continue)).await.unwrap();
+    assert_eq!(looking(&other, 20).await.len(), 3);
+    other.sweep().await.unwrap();
+    assert!(one.known("three").await.unwrap().unwrap().decided);
 }
 
 #[tokio::test(start_paused = true)]
@@ -268,6 +337,8 @@ async fn the_latest_question_of_a_deployment_has_its_watch_whichever_gate_says_s
     assert_eq!(other.watcher("d-2").await.unwrap(), Some(earlier));
 }
 
+const NOW: u64 = 1_700_000_000_000;
+
 fn hold() -> Override {
     Override::new("hold", "bob", "a look", Some("5m")).unwrap()
 }
@@ -280,16 +351,16 @@ async fn a_word_for_another_gate_is_taken_once_and_answered() {
     assert_eq!(one.judge("two").await.unwrap(), Judge::Nobody);
     let Judge::Other(owner) = other.judge("one").await.unwrap() else { panic!("it is another's") };
     table.break_writes(&[Some(Write::Retried)]);
-    let word = other.leave_word(&owner, "one", &hold()).await.unwrap();
-    assert!(other.words().await.unwrap().is_empty(), "it is not for this one");
-    let found = one.words().await.unwrap();
+    let word = other.leave_word(&owner, "one", &hold(), NOW).await.unwrap();
+    assert!(other.words(NOW).await.unwrap().is_empty(), "it is not for this one");
+    let found = one.words(NOW).await.unwrap();
     assert_eq!((found.len(), found[0].id.as_str(), &found[0].said), (1, "one", &hold()));
     assert_eq!(other.heard(&word).await.unwrap(), None);
     // The answer to taking it is lost, and it is taken all the same: by this gate, and once.
     table.break_writes(&[Some(Write::Retried)]);
     assert!(one.take_word(&found[0]).await.unwrap());
     assert!(!one.take_word(&found[0]).await.unwrap());
-    assert!(one.words().await.unwrap().is_empty());
+    assert!(one.words(NOW).await.unwrap().is_empty());
     assert!(!other.withdraw(&word).await.unwrap(), "it is too late for that");
     let refused = Outcome::Refused("it is over".into());
     one.answer_word(&found[0], &refused).await.unwrap();
@@ -301,16 +372,16 @@ async fn a_word_that_was_withdrawn_is_never_taken_and_of_many_the_newest_hundred
     let (table, one, other) = two().await;
     one.accept(question("one")).await.unwrap();
     let Judge::Other(owner) = other.judge("one").await.unwrap() else { panic!("it is another's") };
-    let word = other.leave_word(&owner, "one", &hold()).await.unwrap();
-    let found = one.words().await.unwrap();
+    let word = other.leave_word(&owner, "one", &hold(), NOW).await.unwrap();
+    let found = one.words(NOW).await.unwrap();
     table.break_writes(&[Some(Write::Retried)]);
     assert!(other.withdraw(&word).await.unwrap());
-    assert!(one.words().await.unwrap().is_empty());
+    assert!(one.words(NOW).await.unwrap().is_empty());
     assert!(!one.take_word(&found[0]).await.unwrap());
     for number in 0..120 {
-        other.leave_word(&owner, &number.to_string(), &hold()).await.unwrap();
+        other.leave_word(&owner, &number.to_string(), &hold(), NOW).await.unwrap();
     }
-    assert_eq!(one.words().await.unwrap().len(), 100);
+    assert_eq!(one.words(NOW).await.unwrap().len(), 100);
 }
 
 #[tokio::test(start_paused = true)]

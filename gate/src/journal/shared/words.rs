@@ -1,9 +1,11 @@
 //! Words of people for a question that another gate judges: left for that gate, taken by it once, answered.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use policies::Override;
 use serde::{Deserialize, Serialize};
+use tokio::time::sleep;
 
 use super::super::JournalError;
 use super::{Shared, failed, items};
@@ -11,6 +13,11 @@ use crate::aws::table::{Change, Expected, Key, Value};
 
 /// Words that are looked at at once, the newest first.
 const WORDS_MAX: u32 = 100;
+
+/// A word is taken with so many tries: one whose mark is written and whose taking is not known would be nobody's.
+const TAKE_TRIES_MAX: u32 = 4;
+/// Between two of them.
+const TAKE_AGAIN: Duration = Duration::from_millis(500);
 
 /// Who judges a question.
 #[derive(Debug, PartialEq, Eq)]
@@ -61,16 +68,18 @@ impl Shared {
         }))
     }
 
-    /// Leaves a word for another gate. Where this fails it may be there all the same.
+    /// Leaves a word for another gate, good for a minute. Where this fails it may be there all the same. What time it is, both gates
+    /// have from AWS.
     pub(crate) async fn leave_word(
         &self,
         owner: &str,
         id: &str,
         said: &Override,
+        now_unix_millis: u64,
     ) -> Result<Left, JournalError> {
         loop {
             let by = (self.owner.as_str(), self.writes.fetch_add(1, Ordering::Relaxed));
-            let item = items::word(owner, (id, said), by, self.clock.unix_millis())?;
+            let item = items::word(owner, (id, said), by, now_unix_millis)?;
             let put = self.table.put_new(&self.name, &item).await;
             if put.map_err(failed("leave a word for another gate"))? {
                 return Ok(Left(item.key));
@@ -96,10 +105,10 @@ impl Shared {
     }
 
     /// Words for this gate that nobody took.
-    pub(crate) async fn words(&self) -> Result<Vec<Word>, JournalError> {
+    pub(crate) async fn words(&self, now_unix_millis: u64) -> Result<Vec<Word>, JournalError> {
         let newest = self.table.newest(&self.name, &items::words_of(&self.owner), WORDS_MAX).await;
         let found = newest.map_err(failed("look for words of other gates"))?;
-        let now = self.now_seconds();
+        let now = now_unix_millis / 1000;
         let waiting = found.into_iter().filter_map(|item| {
             let (id, said) = items::waiting(&item, now)?;
             Some(Word { key: item.key, id, said })
@@ -112,7 +121,16 @@ impl Shared {
     /// Takes a word, so that it counts once at most. False where it was withdrawn.
     pub(crate) async fn take_word(&self, word: &Word) -> Result<bool, JournalError> {
         let write = self.writes.fetch_add(1, Ordering::Relaxed);
-        self.mark(&word.key, &format!("{}/{write}", self.owner), "take a word").await
+        let mark = format!("{}/{write}", self.owner);
+        let mut tries = 1;
+        loop {
+            match self.mark(&word.key, &mark, "take a word").await {
+                // It may bear the mark already, and then nobody else takes it.
+                Err(_unsure) if tries < TAKE_TRIES_MAX => tries += 1,
+                told => return told,
+            }
+            sleep(TAKE_AGAIN).await;
+        }
     }
 
     /// Says what became of a word that was taken.

@@ -125,7 +125,7 @@ async fn woke(outbox: &Outbox, at: u64) -> Written {
     outbox.write(Moment::from_millis(at), Entry::Fact { fact: Event::Woke }).await
 }
 
-async fn decided(outbox: &Outbox) -> Written {
+fn decision() -> Entry {
     let decision = Decision {
         answer: Answer::Rollback,
         basis: Basis::Proven,
@@ -133,7 +133,11 @@ async fn decided(outbox: &Outbox) -> Written {
         objective: None,
         counterfactual: None,
     };
-    outbox.write(Moment::ZERO, Entry::Decided { decision }).await
+    Entry::Decided { decision }
+}
+
+async fn decided(outbox: &Outbox) -> Written {
+    outbox.write(Moment::ZERO, decision()).await
 }
 
 /// Waits until nothing waits for the disk.
@@ -262,4 +266,45 @@ async fn a_question_that_another_gate_has_taken_over_is_lost_and_nothing_more_is
     assert_eq!(outbox.close().await, Written::Dropped);
     assert_eq!((journal.taken(), backlog.waiting()), (vec!["0".to_owned()], 0));
     assert_eq!(journal.closed.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_decision_is_waited_for_as_long_as_it_is_said_and_no_longer_than_it_takes() {
+    let check = async |well_after: Option<u64>, expected: Written, seconds: u64| {
+        let journal = Fake::new(Disk::Full);
+        let outbox = outbox(&journal, &Backlog::default());
+        let began = Instant::now();
+        let deciding = outbox.decide(Moment::ZERO, decision(), |waited| waited.as_secs() < 20);
+        let mending = async {
+            if let Some(after) = well_after {
+                sleep(Duration::from_secs(after)).await;
+                journal.disk.send_replace(Disk::Well);
+            }
+        };
+        let (written, ()) = tokio::join!(deciding, mending);
+        assert_eq!(written, expected);
+        assert!(began.elapsed().as_secs().abs_diff(seconds) <= 1, "{:?}", began.elapsed());
+    };
+    check(None, Written::Kept, 20).await;
+    check(Some(5), Written::OnDisk, 5).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_was_sent_unwritten_and_that_another_gate_knows_nothing_of_is_counted() {
+    for facts_before in [0, 3] {
+        let (journal, backlog) = (Fake::new(Disk::Full), Backlog::default());
+        let (outbox, metrics) = counting(&journal, &backlog);
+        for at in 0..facts_before {
+            assert_eq!(woke(&outbox, at).await, Written::Kept);
+        }
+        assert_eq!(decided(&outbox).await, Written::Kept);
+        journal.disk.send_replace(Disk::TakenOver);
+        emptied(&backlog).await;
+        assert!(outbox.lost.is_cancelled());
+        assert_eq!(
+            lost(&metrics),
+            1,
+            "after {facts_before} facts, which the other gate measures itself"
+        );
+    }
 }
