@@ -34,7 +34,7 @@ use crate::jitter::Jitter;
 use crate::telemetry::Metrics;
 
 /// Crates of the SDK whose debug output prints requests whole, the tokens of hooks included.
-pub(crate) const TALKATIVE: [&str; 17] = [
+pub(crate) const TALKATIVE: [&str; 18] = [
     "aws_config",
     "aws_runtime",
     "aws_sdk_cloudwatch",
@@ -42,6 +42,7 @@ pub(crate) const TALKATIVE: [&str; 17] = [
     "aws_sdk_codepipeline",
     "aws_sdk_dynamodb",
     "aws_sdk_ecs",
+    "aws_sdk_elasticloadbalancingv2",
     "aws_sdk_lambda",
     "aws_sdk_secretsmanager",
     "aws_sdk_sns",
@@ -233,7 +234,9 @@ where
             (code, causes)
         }
     };
-    let failure = classify(&code);
+    // That passes, and no permission is missing.
+    let passes = tries::is_of_another_time(&message);
+    let failure = if passes { Failure::Passing } else { classify(&code) };
     AwsError { call, subject: subject.to_owned(), code, message, failure }
 }
 

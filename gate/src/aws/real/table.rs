@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{
     AttributeValue, KeySchemaElement, Projection, ProjectionType, TableStatus,
@@ -108,6 +109,19 @@ impl Expression {
     }
 }
 
+impl RealAws {
+    /// What is written of one question, as it is and not as it was.
+    fn entries_of(&self, table: &str, question: &str) -> QueryFluentBuilder {
+        self.dynamodb
+            .query()
+            .table_name(table)
+            .consistent_read(true)
+            .key_condition_expression("#n0 = :v0")
+            .expression_attribute_names("#n0", QUESTION)
+            .expression_attribute_values(":v0", AttributeValue::S(question.to_owned()))
+    }
+}
+
 /// Whether the condition held.
 fn held<T>(result: Result<T, AwsError>) -> Result<bool, AwsError> {
     match result {
@@ -210,15 +224,7 @@ impl Table for RealAws {
             let mut found = Vec::new();
             let mut from = None;
             for _page in 0..QUESTION_PAGES_MAX {
-                let call = self
-                    .dynamodb
-                    .query()
-                    .table_name(table)
-                    .consistent_read(true)
-                    .key_condition_expression("#n0 = :v0")
-                    .expression_attribute_names("#n0", QUESTION)
-                    .expression_attribute_values(":v0", AttributeValue::S(question.to_owned()))
-                    .set_exclusive_start_key(from);
+                let call = self.entries_of(table, question).set_exclusive_start_key(from);
                 let reply = self.ask(Call::Query, table, || call.clone().send()).await?;
                 found.extend(reply.items.unwrap_or_default().into_iter().filter_map(item));
                 match reply.last_evaluated_key {
@@ -240,13 +246,7 @@ impl Table for RealAws {
     fn newest<'a>(&'a self, table: &'a str, question: &'a str, most: u32) -> Reply<'a, Vec<Item>> {
         Box::pin(async move {
             let call = self
-                .dynamodb
-                .query()
-                .table_name(table)
-                .consistent_read(true)
-                .key_condition_expression("#n0 = :v0")
-                .expression_attribute_names("#n0", QUESTION)
-                .expression_attribute_values(":v0", AttributeValue::S(question.to_owned()))
+                .entries_of(table, question)
                 .scan_index_forward(false)
                 .limit(i32::try_from(most).unwrap_or(i32::MAX));
             let reply = self.ask(Call::Query, table, || call.clone().send()).await?;

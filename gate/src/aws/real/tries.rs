@@ -111,7 +111,10 @@ where
             let status = error.raw().status().as_u16();
             let code = error.err().code().unwrap_or_default();
             // A success in XML that cannot be read comes as an error of the service.
-            !(300..500).contains(&status) || status == 429 || is_of_the_moment(code)
+            !(300..500).contains(&status)
+                || status == 429
+                || is_of_the_moment(code)
+                || is_of_another_time(error.err().message().unwrap_or_default())
         }
         // A request that cannot be built will not be built the next time.
         SdkError::ConstructionFailure(_) | _ => false,
@@ -121,9 +124,18 @@ where
 /// Codes that every service of AWS has for "not now".
 fn is_of_the_moment(code: &str) -> bool {
     code.contains("Throttl")
+        // DynamoDB's word for it, with the status of a request that is wrong.
+        || code.starts_with("ProvisionedThroughputExceeded")
         || code.starts_with("TooManyRequests")
         || code.starts_with("RequestTimeout")
         || matches!(code, "RequestLimitExceeded" | "SlowDown" | "PriorRequestNotComplete")
+}
+
+/// What AWS says of a signature that is good and not of its time: this machine's clock is wrong by more than five minutes, and the
+/// SDK goes by AWS's from the next try on.
+//= https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-troubleshooting.html
+pub(super) fn is_of_another_time(message: &str) -> bool {
+    message.starts_with("Signature expired") || message.starts_with("Signature not yet current")
 }
 
 /// Takes the token of the next page. False where there is none: no token, an empty one, or the same once more, which
@@ -147,11 +159,26 @@ mod tests {
             ("RequestThrottled", true),
             ("TooManyRequestsException", true),
             ("RequestLimitExceeded", true),
+            ("ProvisionedThroughputExceededException", true),
             ("AccessDeniedException", false),
             ("DeploymentDoesNotExistException", false),
             ("", false),
         ] {
             assert_eq!(is_of_the_moment(code), again, "{code}");
+        }
+    }
+
+    #[test]
+    fn a_signature_of_another_time_is_told_from_one_of_another_key() {
+        for (message, of_another_time) in [
+            ("Signature expired: 20260101T000000Z is now earlier than 20260101T005500Z", true),
+            ("Signature not yet current: 20260101T020000Z is still later than 2026", true),
+            (
+                "The request signature we calculated does not match the signature you provided.",
+                false,
+            ),
+        ] {
+            assert_eq!(is_of_another_time(message), of_another_time, "{message}");
         }
     }
 
