@@ -1,10 +1,12 @@
-//! What asks, and who is let in: hooks, messages, signatures, and the agent that says who gate is.
+//! What asks, and who is let in: hooks, messages, overrides, signatures, and the agent that says who gate is.
 
+use policies::Override;
 use questions::ask::{Ask, Asked};
 use questions::envelope::{self, Envelope};
 use questions::hooks;
 use questions::invoked::{self, Invoked};
 use questions::key::Key;
+use questions::overriding;
 use questions::signature::{self, Unsigned, VALID_SECONDS};
 use questions::task;
 
@@ -78,6 +80,31 @@ fn sound(asked: &Asked) {
         &asked.ask
     {
         assert_eq!(format!("{execution_id:?}"), "Token");
+    }
+}
+
+/// Any body, from a form or as JSON, is an override that says nothing unseen or is refused with reasons of bounded length, and shows
+/// no token.
+pub fn overriding(bytes: &[u8]) {
+    for read in [overriding::of_form(bytes), overriding::of_json(bytes)] {
+        let fields = &read.fields;
+        let told: usize = read.faults.iter().map(String::len).sum();
+        assert!(told < 8 * 1024, "{told} bytes of faults");
+        let unseen = |text: &str| text.chars().any(char::is_control);
+        assert!(!read.faults.iter().any(|fault| unseen(fault)), "{:?}", read.faults);
+        if let Some(token) = read.token.as_deref().filter(|token| token.len() > 40) {
+            assert!(!read.faults.iter().any(|fault| fault.contains(token)));
+        }
+        let said = Override::new(&fields.action, &fields.by, &fields.reason, Some(&fields.lasts));
+        match said {
+            Ok(said) => {
+                assert!(!unseen(&said.sentence()) && said.sentence().len() < 8 * 1024);
+                let written = serde_json::to_string(&said).expect("strings and numbers alone");
+                let again: Override = serde_json::from_str(&written).expect("it can be read");
+                assert_eq!(again, said);
+            }
+            Err(faults) => assert!(!faults.is_empty() && faults.len() <= 8),
+        }
     }
 }
 

@@ -9,7 +9,7 @@ mod evidence;
 mod policy;
 mod record;
 
-pub use asked::{hook, message, signature, task};
+pub use asked::{hook, message, overriding, signature, task};
 pub use counted::{metrics, report, snapshot};
 pub use evidence::evidence;
 pub use policy::policy;
@@ -19,7 +19,7 @@ pub use record::record;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target, in the order `make fuzz` takes them.
-pub const ALL: [Target; 10] = [
+pub const ALL: [Target; 11] = [
     ("policy", policy),
     ("evidence", evidence),
     ("hook", hook),
@@ -30,4 +30,5 @@ pub const ALL: [Target; 10] = [
     ("task", task),
     ("signature", signature),
     ("report", report),
+    ("overriding", overriding),
 ];

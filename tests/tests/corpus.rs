@@ -187,6 +187,11 @@ fn a_log_says_what_lambda_can_have_measured_or_nothing() {
 }
 
 #[test]
+fn a_body_is_an_override_in_words_that_can_be_seen_or_is_refused() {
+    check("overriding");
+}
+
+#[test]
 fn every_target_is_built_run_and_has_a_test_here() {
     let here = fs::read_to_string(place::root().join("tests/tests/corpus.rs")).unwrap();
     let built = fs::read_to_string(place::root().join("fuzz/Cargo.toml")).unwrap();

@@ -9,6 +9,7 @@ pub mod envelope;
 pub mod hooks;
 pub mod invoked;
 pub mod key;
+pub mod overriding;
 pub mod place;
 pub mod record;
 pub mod report;

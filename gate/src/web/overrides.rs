@@ -9,7 +9,8 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use policies::{Override, Report};
-use serde_json::{Value, json};
+use questions::overriding::{Fields, Read, of_form, of_json};
+use serde_json::json;
 use tracing::error;
 
 use super::{busy, in_turn, internal, pages, unknown};
@@ -20,18 +21,6 @@ use crate::intake::{self, Shown, Shut};
 const RETRY_AFTER_SECONDS: &str = "60";
 /// What a form is sent as.
 const FORM: &str = "application/x-www-form-urlencoded";
-/// What may be in a request. A token in the body is for forms, which cannot send a header.
-const FIELDS: [&str; 5] = ["action", "by", "reason", "for", "token"];
-
-/// What was written into the fields of a request, as far as it could be read.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Fields {
-    pub(super) action: String,
-    pub(super) by: String,
-    pub(super) reason: String,
-    pub(super) lasts: String,
-}
-
 /// Why an override was not taken.
 struct NotTaken {
     outcome: &'static str,
@@ -64,7 +53,7 @@ pub(super) async fn take(
     // What `curl -d` sends says that it is a form, too.
     let is_form =
         content.is_some_and(|content| content.starts_with(FORM)) && !body.starts_with(b"{");
-    let (fields, token, faults) = if is_form { of_form(&body) } else { of_json(&body) };
+    let Read { fields, token, faults, .. } = if is_form { of_form(&body) } else { of_json(&body) };
     let taken = async {
         let name = admitted(&gate, &id, &headers, token, &body).await?;
         let said = read(&fields, name, faults, |name| gate.tokens.has_own(name))?;
@@ -87,7 +76,7 @@ pub(super) async fn take(
             Overridden::Stopping => Err(NotTaken::new(
                 "stopping",
                 StatusCode::SERVICE_UNAVAILABLE,
-                "gate is stopping; ask again when it is back",
+                "gate is stopping, or has just begun and has not taken it up yet: ask again",
             )),
             Overridden::Unanswered => Err(NotTaken::new(
                 "unanswered",
@@ -227,71 +216,6 @@ fn read(
     .map_err(|()| NotTaken::new("malformed", StatusCode::BAD_REQUEST, faults.join("; ")))
 }
 
-type Parsed = (Fields, Option<String>, Vec<String>);
-
-fn of_form(body: &[u8]) -> Parsed {
-    let (mut parsed, mut seen) = (Parsed::default(), Vec::new());
-    for (name, value) in url::form_urlencoded::parse(body) {
-        if seen.contains(&name) {
-            parsed.2.push(format!("`{}` is said twice", shortened(&name)));
-        } else {
-            put(&mut parsed, &name, value.into_owned());
-        }
-        seen.push(name);
-    }
-    // A browser sends what somebody filled in before choosing otherwise.
-    if parsed.0.action != "hold" {
-        parsed.0.lasts.clear();
-    }
-    parsed
-}
-
-fn of_json(body: &[u8]) -> Parsed {
-    let mut parsed = Parsed::default();
-    match serde_json::from_slice(body) {
-        Ok(Value::Object(object)) => {
-            for (name, value) in object {
-                match value {
-                    Value::String(value) if name != "token" => put(&mut parsed, &name, value),
-                    Value::String(_) => parsed
-                        .2
-                        .push("`token` belongs into the header `Authorization: Bearer`".to_owned()),
-                    Value::Null
-                    | Value::Bool(_)
-                    | Value::Number(_)
-                    | Value::Array(_)
-                    | Value::Object(_) => {
-                        parsed.2.push(format!("`{}` is no text", shortened(&name)));
-                    }
-                }
-            }
-        }
-        Ok(_) => parsed.2.push("the body is no JSON object".to_owned()),
-        Err(error) => parsed.2.push(format!("the body is no JSON: {error}")),
-    }
-    parsed
-}
-
-fn put((fields, token, faults): &mut Parsed, name: &str, value: String) {
-    match name {
-        "action" => fields.action = value,
-        "by" => fields.by = value,
-        "reason" => fields.reason = value,
-        "for" => fields.lasts = value,
-        "token" => *token = Some(value),
-        _ => faults.push(format!(
-            "`{}` is unknown; there are `{}`",
-            shortened(name),
-            FIELDS.join("`, `")
-        )),
-    }
-}
-
-/// A name that somebody made up, fit to be told back.
-fn shortened(name: &str) -> String {
-    name.chars().take(40).map(|c| if c.is_control() { '?' } else { c }).collect()
-}
-
 async fn shown(
     gate: &Arc<Gate>,
     id: &str,
@@ -330,7 +254,7 @@ fn form_page(
 mod tests {
     use super::*;
 
-    fn check((fields, _, faults): Parsed, name: Option<&str>, expected: &str) {
+    fn check(Read { fields, faults, .. }: Read, name: Option<&str>, expected: &str) {
         let has_own = |name: &str| name.eq_ignore_ascii_case("carol");
         let told = match read(&fields, name.map(str::to_owned), faults, has_own) {
             Ok(said) => said.sentence(),

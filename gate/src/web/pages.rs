@@ -6,8 +6,8 @@ use policies::Report;
 use policies::report::{ArmReport, CountsReport};
 use policies::units::{percent, spell};
 
-use super::overrides::Fields;
 use crate::journal::Listed;
+use questions::overriding::Fields;
 
 /// Renders the list of questions.
 pub(super) fn list(listed: &[Listed]) -> Result<String, askama::Error> {
