@@ -9,7 +9,8 @@ import time
 from typing import Any
 
 CAPACITY = 50_000
-_SUMMARY_CHARS = 400
+_SUMMARY_CHARS = 1600
+_TEXT_CHARS = 200
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Journal:
         """Adds a call at its end."""
         if len(self._entries) == CAPACITY:
             self.lost += 1
-        summary = json.dumps(params, default=_short)
+        summary = json.dumps(_cut(params), default=_short)
         self._entries.append(
             Entry(time.time(), service, operation, access_key, status, error, summary[:_SUMMARY_CHARS])
         )
@@ -50,6 +51,15 @@ class Journal:
             for entry in self._entries
             if all(value is None or getattr(entry, key) == value for key, value in wanted.items())
         ]
+
+
+def _cut(value: Any) -> Any:
+    """Without the ends of long texts, so that what comes after them is there, and most calls are JSON that can be read."""
+    if isinstance(value, dict):
+        return {key: _cut(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_cut(inner) for inner in value]
+    return value[:_TEXT_CHARS] if isinstance(value, str) else value
 
 
 def _short(value: Any) -> str:

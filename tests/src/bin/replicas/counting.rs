@@ -1,18 +1,21 @@
 //! What came of every question, by what the emulated AWS accepted.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::process::Command;
 use std::time::Duration;
 
+use ::tests::{http, place};
 use serde_json::Value;
-use tests::{http, place};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-/// The calls that are answers.
-const ANSWERS: [&str; 3] =
-    ["PutApprovalResult", "PutLifecycleEventHookExecutionStatus", "ContinueServiceDeployment"];
+/// The calls that are answers: each with what is asked, and with what is said, in its parameters.
+const ANSWERS: [(&str, &str, &str); 3] = [
+    ("PutApprovalResult", "/token", "/result/status"),
+    ("PutLifecycleEventHookExecutionStatus", "/lifecycleEventHookExecutionId", "/status"),
+    ("ContinueServiceDeployment", "/hookId", "/action"),
+];
 /// Answers are looked at so often: the emulated AWS remembers so many calls and no more.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
@@ -24,11 +27,13 @@ pub(crate) struct Counted {
     pub(crate) lost: u64,
     pub(crate) twice: u64,
     pub(crate) late: u64,
+    /// Releases that fail, and that were answered with anything but a refusal.
+    pub(crate) let_through: usize,
 }
 
 impl fmt::Display for Counted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { asked, answered, lost, twice, late } = self;
+        let Self { asked, answered, lost, twice, late, let_through: _ } = self;
         write!(f, "asked {asked} answered {answered} lost {lost} twice {twice} late {late}")
     }
 }
@@ -41,6 +46,7 @@ impl Counted {
             && self.lost == 0
             && self.twice == 0
             && self.late == 0
+            && self.let_through == 0
     }
 
     /// Counts a question that so many answers were accepted to, and that timed out or not.
@@ -70,6 +76,27 @@ impl Said {
         });
         let (accepted, refused): (Vec<_>, Vec<_>) = about.partition(|(_, status, _)| *status < 300);
         (accepted.len(), refused.len())
+    }
+
+    /// Questions that gates said different things to, accepted or not: AWS takes the first of them only, so the other
+    /// is not seen by what became of the question.
+    ///
+    /// # Errors
+    /// An answer whose parameters cannot be read.
+    pub(crate) fn contradicted(&self) -> Result<Vec<String>, String> {
+        let mut words: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for (call, _status, parameters) in &self.0 {
+            let read: Value = serde_json::from_str(parameters)
+                .map_err(|error| format!("{call}: {error}: {parameters}"))?;
+            let of = ANSWERS.iter().find(|(operation, ..)| call.starts_with(operation));
+            let said = of.and_then(|(_, asked, said)| {
+                Some((read.pointer(asked)?.as_str()?, read.pointer(said)?.as_str()?))
+            });
+            let (asked, said) = said.ok_or_else(|| format!("{call}: {parameters}"))?;
+            words.entry(asked.to_owned()).or_default().insert(said.to_owned());
+        }
+        let different = words.into_iter().filter(|(_, said)| said.len() > 1);
+        Ok(different.map(|(asked, said)| format!("{asked}: {said:?}")).collect())
     }
 }
 
@@ -104,8 +131,9 @@ impl Answers {
 }
 
 async fn look(endpoint: &str, replicas: usize, said: &mut Said) {
+    let answers = ANSWERS.iter().map(|(operation, ..)| operation);
     for (operation, replica) in
-        ANSWERS.iter().flat_map(|operation| (0..replicas).map(move |replica| (operation, replica)))
+        answers.flat_map(|operation| (0..replicas).map(move |replica| (operation, replica)))
     {
         let url = format!(
             "{endpoint}/_emulated/requests?operation={operation}&access_key=replica-{replica}"
@@ -166,4 +194,33 @@ print(json.dumps({
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{errors}");
     serde_json::from_slice(&output.stdout).expect("counts in JSON")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(said: &[(&str, u16, &str)], contradicted: &[&str]) {
+        let said = said.iter().enumerate().map(|(number, (call, status, parameters))| {
+            (format!("{call} 0 {number}"), *status, (*parameters).to_owned())
+        });
+        assert_eq!(Said(said.collect()).contradicted().unwrap(), contradicted);
+    }
+
+    #[test]
+    fn a_second_answer_that_differs_is_seen_though_it_was_refused() {
+        let approved = r#"{"token": "t", "result": {"status": "Approved", "summary": "fine"}}"#;
+        let rejected = r#"{"token": "t", "result": {"status": "Rejected", "summary": "bad"}}"#;
+        let go_on = r#"{"hookId": "h", "action": "CONTINUE"}"#;
+        let put = "PutApprovalResult";
+        check(&[(put, 200, approved), (put, 400, approved)], &[]);
+        check(&[(put, 200, approved), ("ContinueServiceDeployment", 200, go_on)], &[]);
+        check(&[(put, 200, approved), (put, 400, rejected)], &[r#"t: {"Approved", "Rejected"}"#]);
+    }
+
+    #[test]
+    #[should_panic(expected = "PutApprovalResult")]
+    fn an_answer_that_cannot_be_read_is_no_agreement() {
+        check(&[("PutApprovalResult", 200, r#"{"token": "t"}"#)], &[]);
+    }
 }

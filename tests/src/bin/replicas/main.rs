@@ -83,7 +83,21 @@ async fn main() -> ExitCode {
         }
     }
     let answers = answers.end().await;
+    match answers.contradicted() {
+        Ok(none) if none.is_empty() => {}
+        Ok(some) => {
+            eprintln!("replicas: gates said different things to one question: {some:#?}");
+            well = false;
+        }
+        Err(unread) => {
+            eprintln!("replicas: an answer cannot be read: {unread}");
+            well = false;
+        }
+    }
     let counted = asked.count(&answers).await;
+    if counted.let_through > 0 {
+        eprintln!("replicas: {} releases that fail were let through", counted.let_through);
+    }
     let table = counting::table(&aws.endpoint, NAME).await;
     eprintln!("replicas: {table}");
     let handed_over = table["handed_over"].as_u64().unwrap_or(0);
