@@ -118,6 +118,8 @@ pub(crate) enum JournalError {
     Damaged { id: String },
     #[error("the question is not on disk in time")]
     Late,
+    #[error("the journal does not {attempt} within {} s", within.as_secs())]
+    Slow { attempt: &'static str, within: Duration },
     #[error("the journal {0} cannot be created", path.display())]
     Create { path: PathBuf, source: io::Error },
     #[error("the journal {0} was written by a newer gate (version {found}, this one knows {known})", path.display())]

@@ -15,7 +15,8 @@ use tracing_subscriber::{EnvFilter, Layer};
 //= https://opentelemetry.io/docs/specs/otel/protocol/exporter/
 const ENDPOINTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
 /// Further dependencies whose debug output holds what must not be printed, whatever `GATE_LOG` says.
-const TALKATIVE: [&str; 3] = ["hyper", "lambda_runtime", "lambda_runtime_api_client"];
+const TALKATIVE: [&str; 5] =
+    ["cookie_store", "hyper", "lambda_runtime", "lambda_runtime_api_client", "opentelemetry"];
 /// A collector that is down must not hold up a stop.
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
 
