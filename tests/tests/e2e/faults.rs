@@ -166,7 +166,11 @@ async fn faults_that_last_end_in_the_fallback_by_the_fault_of_aws() {
     let cases = [
         ("ever-throttled", "GetDeployment", Throttles, "ThrottlingException"),
         ("ever-500", "GetDeployment", Status(500), "Http500"),
+        ("ever-reset-before", "GetDeployment", ResetBefore, "Unreachable"),
         ("ever-reset", "GetDeployment", ResetAfter, "GetDeployment"),
+        ("ever-silent", "GetDeployment", Silence, "Unreachable"),
+        ("ever-half", "GetDeployment", Half, "UnreadableAnswer"),
+        ("ever-slow", "GetDeployment", Slow, "Unreachable"),
         ("ever-garbage", "GetDeployment", Garbage, "UnreadableAnswer"),
         ("ever-empty", "GetDeployment", Empty, "IncompleteAnswer"),
         (
