@@ -9,6 +9,7 @@ mod doctor;
 mod doors;
 mod ecs;
 mod faults;
+mod faults_answers;
 mod faults_evidence;
 mod faults_table;
 mod functions;
