@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -18,6 +19,8 @@ use request::Request;
 
 /// Between two bytes of a slow answer.
 const BYTE_EVERY: Duration = Duration::from_secs(1);
+/// Items on a page of [`Misdeed::FewItems`]: a question of some seconds is on several.
+const ITEMS: usize = 2;
 
 /// What goes wrong with a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +51,8 @@ pub enum Misdeed {
     Without(&'static [&'static str]),
     /// The first page of a list has nothing on it but the way to the next.
     EmptyPage,
+    /// Items of a table come a few at a time, as those of a megabyte would.
+    FewItems,
     /// It is answered as if it had been done, and AWS never hears of it.
     Swallowed,
 }
@@ -207,6 +212,19 @@ impl Shared {
         first
     }
 
+    /// Holds all pages but the first back.
+    fn few_items(&self, answer: Answer) -> Answer {
+        let mut state = self.lock();
+        let before = state.pages.len();
+        let token = |page: usize| format!("page-{}", before + page);
+        let key = |page| json!({ "question": { "S": token(page) }, "entry": { "N": "0" } });
+        let mut pages = answer.pages(ITEMS, key).into_iter();
+        // Nothing is on one page.
+        let first = pages.next().unwrap_or(answer);
+        state.pages.extend(pages.enumerate().map(|(page, answer)| (token(page), answer)));
+        first
+    }
+
     /// Asks AWS, for as long as whoever asks holds on: a queue must not hand a message to nobody.
     async fn ask(&self, request: &Request, client: &TcpStream) -> Option<Answer> {
         tokio::select! {
@@ -278,6 +296,7 @@ async fn answered(stream: &mut TcpStream, shared: &Shared, request: &Request) ->
         Some(Misdeed::Unknown(keys)) => shared.ask(request, stream).await?.unknown(keys),
         Some(Misdeed::Without(keys)) => shared.ask(request, stream).await?.without(keys),
         Some(Misdeed::EmptyPage) => shared.empty_page(shared.ask(request, stream).await?),
+        Some(Misdeed::FewItems) => shared.few_items(shared.ask(request, stream).await?),
     };
     stream.write_all(&answer.bytes()).await.ok()
 }

@@ -96,6 +96,23 @@ impl Answer {
         page
     }
 
+    /// Items of a table on pages of so many, each but the last with the key that leads to the next.
+    pub(super) fn pages(&self, size: usize, key: impl Fn(usize) -> Value) -> Vec<Self> {
+        let value: Value = serde_json::from_slice(&self.body).expect("an answer in JSON");
+        let items = value["Items"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let last = items.len().div_ceil(size).saturating_sub(1);
+        let page = |(number, items): (usize, &[Value])| {
+            let mut page = value.clone();
+            page["Items"] = items.into();
+            page["Count"] = items.len().into();
+            if number < last {
+                page["LastEvaluatedKey"] = key(number);
+            }
+            Self { body: page.to_string().into_bytes(), ..self.clone() }
+        };
+        items.chunks(size).enumerate().map(page).collect()
+    }
+
     /// Changes what it says: in JSON, or else in XML.
     fn change(&mut self, json: impl FnOnce(&mut Value), xml: impl FnOnce(String) -> String) {
         if let Ok(mut value) = serde_json::from_slice::<Value>(&self.body) {

@@ -120,7 +120,9 @@ impl Request {
     /// The token of the page that is asked for, in JSON.
     pub(super) fn token(&self) -> Option<String> {
         let body: Value = serde_json::from_slice(&self.body).ok()?;
-        body["nextToken"].as_str().map(str::to_owned)
+        // Of a table it is a key.
+        let key = &body["ExclusiveStartKey"]["question"]["S"];
+        body["nextToken"].as_str().or(key.as_str()).map(str::to_owned)
     }
 
     /// As it came, but for the end of the connection, which nobody signs.

@@ -14,16 +14,16 @@ use tokio::sync::Mutex;
 use super::matrix::{QUICK, check_metric, queue, told};
 use super::{AWS, ENDED, LIMIT, accepted, reason, signals};
 
-const PUT: &str = "PutLifecycleEventHookExecutionStatus";
+pub(crate) const PUT: &str = "PutLifecycleEventHookExecutionStatus";
 /// Who has no answer by now is answered by the fallback: the deadline where no policy is known.
 const LATE: Duration = Duration::from_secs(597);
 
 /// A healthy release that waits for the answer of its hook: what gates answer never gets there, so that any number of them
 /// may be asked about it.
-struct Standing {
+pub(crate) struct Standing {
     _site: Site<'static>,
     made: Instant,
-    deployment: String,
+    pub(crate) deployment: String,
     token: String,
 }
 
@@ -31,7 +31,7 @@ struct Standing {
 const STANDS_FOR: Duration = Duration::from_secs(180);
 
 /// The one that stands.
-async fn standing() -> Arc<Standing> {
+pub(crate) async fn standing() -> Arc<Standing> {
     static NEWEST: Mutex<Option<Arc<Standing>>> = Mutex::const_new(None);
     let mut newest = NEWEST.lock().await;
     if let Some(standing) = newest.as_ref().filter(|made| made.made.elapsed() < STANDS_FOR) {
@@ -53,7 +53,7 @@ async fn standing() -> Arc<Standing> {
 }
 
 /// [`QUICK`], for many gates at once.
-fn calm() -> String {
+pub(crate) fn calm() -> String {
     QUICK.replace("rate: 40/s }", "rate: 20/s }")
 }
 
@@ -69,7 +69,7 @@ impl Standing {
     }
 
     /// Asks a gate about it.
-    async fn ask(&self, gate: &Gate) {
+    pub(crate) async fn ask(&self, gate: &Gate) {
         let url = format!("{}/hooks/codedeploy", gate.url());
         let answer = http::post(&url, &self.hook()).await.expect("gate takes it");
         assert_eq!(answer.status, 202, "{}", answer.text);
@@ -77,7 +77,7 @@ impl Standing {
 }
 
 /// A gate on a way of its own, whose answer goes nowhere.
-async fn spoilt(name: &str, policy: &str, rules: Vec<Rule>) -> (Faults, Gate) {
+pub(crate) async fn spoilt(name: &str, policy: &str, rules: Vec<Rule>) -> (Faults, Gate) {
     let way = Faults::start(&AWS.endpoint, [Rule::of(PUT, Misdeed::Swallowed)]).await;
     rules.into_iter().for_each(|rule| way.add(rule));
     let gate = Gate::new(&way.url, name).policy(policy);
@@ -85,7 +85,7 @@ async fn spoilt(name: &str, policy: &str, rules: Vec<Rule>) -> (Faults, Gate) {
 }
 
 /// Checks that a gate lets a healthy release go on, whatever goes wrong with these calls.
-async fn check_continues(name: &str, policy: &str, rules: Vec<Rule>) -> (Faults, Value) {
+pub(crate) async fn check_continues(name: &str, policy: &str, rules: Vec<Rule>) -> (Faults, Value) {
     let standing = standing().await;
     let (way, gate) = spoilt(name, policy, rules).await;
     let gate = gate.start().await;
@@ -96,12 +96,12 @@ async fn check_continues(name: &str, policy: &str, rules: Vec<Rule>) -> (Faults,
 }
 
 /// How often something went wrong with a call.
-fn spoilt_calls(seen: &[Seen]) -> usize {
+pub(crate) fn spoilt_calls(seen: &[Seen]) -> usize {
     seen.iter().filter(|seen| seen.misdeed.is_some_and(|m| m != Misdeed::Swallowed)).count()
 }
 
 /// Of each call of these operations (`*`: of any) the first go wrong, each in the next of these ways.
-fn first(operation: &'static str, misdeeds: &[Misdeed]) -> Vec<Rule> {
+pub(crate) fn first(operation: &'static str, misdeeds: &[Misdeed]) -> Vec<Rule> {
     misdeeds.iter().map(|misdeed| Rule::of(operation, *misdeed).times(1)).collect()
 }
 
@@ -166,7 +166,11 @@ async fn faults_that_last_end_in_the_fallback_by_the_fault_of_aws() {
     let cases = [
         ("ever-throttled", "GetDeployment", Throttles, "ThrottlingException"),
         ("ever-500", "GetDeployment", Status(500), "Http500"),
+        ("ever-reset-before", "GetDeployment", ResetBefore, "Unreachable"),
         ("ever-reset", "GetDeployment", ResetAfter, "GetDeployment"),
+        ("ever-silent", "GetDeployment", Silence, "Unreachable"),
+        ("ever-half", "GetDeployment", Half, "UnreadableAnswer"),
+        ("ever-slow", "GetDeployment", Slow, "Unreachable"),
         ("ever-garbage", "GetDeployment", Garbage, "UnreadableAnswer"),
         ("ever-empty", "GetDeployment", Empty, "IncompleteAnswer"),
         (

@@ -5,10 +5,10 @@ use tests::{Gate, eventually};
 
 use super::{AWS, ENDED, LIMIT, reason};
 
-const BEFORE: [&str; 2] = ["--hooks", "BeforeAllowTraffic"];
+pub(crate) const BEFORE: [&str; 2] = ["--hooks", "BeforeAllowTraffic"];
 
 /// 10 invocations a second of each version, for at least 8 s: each is a process that works.
-const POLICY: &str = "
+pub(crate) const POLICY: &str = "
 gate: v1
 probe:
   lambda: { payload: '{\"check\":\"health\"}', expect: { json: { $.name: { present: true } } } }

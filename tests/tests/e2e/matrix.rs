@@ -57,7 +57,7 @@ impl Befalls {
 }
 
 /// A policy that judges for long enough that something can befall it meanwhile, on a busy machine too.
-fn unhurried(quick: &str) -> String {
+pub(crate) fn unhurried(quick: &str) -> String {
     quick.replace("at-least: 2s", "at-least: 8s")
 }
 

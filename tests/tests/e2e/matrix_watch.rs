@@ -14,25 +14,25 @@ fn policy(quick: &str) -> String {
 }
 
 /// A site whose deployments are heard of by their events alone, and its gate.
-async fn heard<'a>(key: &str, count: &str) -> (Site<'a>, Gate) {
+pub(crate) async fn heard<'a>(endpoint: &str, key: &str, count: &str) -> (Site<'a>, Gate) {
     let events = format!("{key}-events");
     let more = [&["--events-queue", &events, "--count", count], &CANARY[..]].concat();
     let site = AWS.site(key, "http://127.0.0.1:1", &[], &more).await;
     let settings = queue(site.made["queue_url"].as_str().unwrap());
     let befalls = if count == "0" { Befalls::NoTargets } else { Befalls::Throttling };
     let policy = policy(&befalls.policy(QUICK));
-    let gate = Gate::new(&AWS.endpoint, key).policy(&policy).settings(&settings);
+    let gate = Gate::new(endpoint, key).policy(&policy).settings(&settings);
     (site, gate.start().await)
 }
 
-fn ended(watch: &Value) -> &str {
+pub(crate) fn ended(watch: &Value) -> &str {
     watch["watch"]["ended"].as_str().unwrap_or("it never began")
 }
 
 #[tokio::test]
 async fn a_deployment_that_is_watched_and_not_vetoed() {
     let healthy = async {
-        let (site, gate) = heard("watch-healthy", "1").await;
+        let (site, gate) = heard(&AWS.endpoint, "watch-healthy", "1").await;
         let id = site.deploy_with_hooks(&[], "").await;
         let url = site.made["queue_url"].as_str().unwrap();
         let begun = eventually(LIMIT, async || gate.evaluation(&id).await.map(drop));
@@ -57,7 +57,7 @@ async fn a_deployment_that_is_watched_and_not_vetoed() {
         assert!(watch["timeline"].to_string().contains("the deployment is Succeeded"), "{watch:#}");
     };
     let empty = async {
-        let (site, gate) = heard("watch-empty", "0").await;
+        let (site, gate) = heard(&AWS.endpoint, "watch-empty", "0").await;
         let id = site.deploy_with_hooks(&[], "").await;
         let deployment = AWS.until(&id, &ENDED, LIMIT).await;
         assert_eq!(deployment["status"], "Succeeded", "no data is no veto: {deployment:#}");
@@ -71,7 +71,7 @@ async fn a_deployment_that_is_watched_and_not_vetoed() {
 #[tokio::test]
 async fn a_veto_in_every_other_case() {
     let check = async |key: &str, throttled: bool| {
-        let (site, gate) = heard(key, "1").await;
+        let (site, gate) = heard(&AWS.endpoint, key, "1").await;
         if throttled {
             throttle(key).await;
             AWS.fault(json!({

@@ -27,7 +27,7 @@ async fn two_with(name: &str, policy: &str, settings: &str) -> [Gate; 2] {
 
 const TOKEN: &str = "a token of the whole team";
 
-fn ticks(seen: &Value) -> Vec<u64> {
+pub(crate) fn ticks(seen: &Value) -> Vec<u64> {
     let series = seen["series"].as_array().unwrap();
     series.iter().map(|point| point["tick"].as_u64().unwrap()).collect()
 }

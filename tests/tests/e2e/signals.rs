@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
-use tests::{Gate, eventually};
+use tests::{Faults, Gate, Rule, eventually};
 
 use super::matrix::check_metric;
 use super::{AWS, ENDED, LIMIT, POLICY, finished, reason};
@@ -109,12 +109,17 @@ async fn points(
 }
 
 /// The outcome of a release that answers every probe, and of whose 1000 real requests a minute so many are 5XX; all of them
-/// are in minutes that must not be read.
-async fn with_real_traffic(name: &str, failed: Option<u32>) -> Value {
+/// are in minutes that must not be read. By the way to AWS on which these things go wrong.
+pub(crate) async fn with_real_traffic(
+    name: &str,
+    failed: Option<u32>,
+    rules: Vec<Rule>,
+) -> (Faults, Value) {
     let objective =
         "cloudwatch: { metric: HTTPCode_Target_5XX_Count, of: RequestCount, at-most: 1% }";
     let policy = with(objective).replace("deadline: 10m", "deadline: 20m");
-    let mut gate = Gate::new(&AWS.endpoint, name).policy(&policy).start().await;
+    let way = Faults::start(&AWS.endpoint, rules).await;
+    let mut gate = Gate::new(&way.url, name).policy(&policy).start().await;
     let site = AWS.site(name, &gate.url(), &[], &[]).await;
     let id = site.deploy_with_hooks(&[], "AfterAllowTraffic").await;
     let reached = eventually(LIMIT, async || {
@@ -122,7 +127,9 @@ async fn with_real_traffic(name: &str, failed: Option<u32>) -> Value {
         seen["series"].as_array().filter(|ticks| !ticks.is_empty()).map(drop)
     });
     reached.await.unwrap_or_else(|| panic!("green is not judged: {}", gate.logged()));
-    let accepted = gate.kill_and_age(DOWN);
+    // Other ways may be served by this thread.
+    let aged = tokio::task::spawn_blocking(move || (gate.kill_and_age(DOWN), gate));
+    let (accepted, mut gate) = aged.await.unwrap();
 
     let text = |key: &str| site.made[key].as_str().unwrap();
     let group = text("green_target_group").rsplit(':').next().unwrap();
@@ -142,13 +149,14 @@ async fn with_real_traffic(name: &str, failed: Option<u32>) -> Value {
 
     gate.restart().await;
     let outcome = gate.outcome(&id, LIMIT).await;
-    let asked = AWS.requests("GetMetricData", name).await;
-    assert_eq!(asked.len(), 1, "all minutes in one call: {asked:#?}");
+    let asked = way.seen("GetMetricData");
+    let read = asked.iter().filter(|seen| seen.misdeed.is_none()).count();
+    assert_eq!(read, 1, "all minutes in one call: {asked:#?}");
     for unread in ["CloudWatch is not read", "a signal cannot be read"] {
         assert!(!gate.logged().contains(unread), "{}", gate.logged());
     }
     check_metric(&gate, "gate_cloudwatch_metrics_requested_total 2").await;
-    outcome
+    (way, outcome)
 }
 
 /// Bad events and all that were judged of the first objective.
@@ -159,7 +167,7 @@ fn counted(outcome: &Value) -> (u64, u64) {
 
 #[tokio::test]
 async fn real_requests_that_fail_roll_a_release_back_that_answers_every_probe() {
-    let outcome = with_real_traffic("traffic-bad", Some(200)).await;
+    let (_way, outcome) = with_real_traffic("traffic-bad", Some(200), Vec::new()).await;
     let decided = (&outcome["decision"], &outcome["basis"]);
     assert_eq!(decided, (&json!("rollback"), &json!("proven")), "{outcome:#}");
     assert!(reason(&outcome).contains("HTTPCode_Target_5XX_Count"), "{outcome:#}");
@@ -170,7 +178,7 @@ async fn real_requests_that_fail_roll_a_release_back_that_answers_every_probe() 
 #[tokio::test]
 async fn real_requests_that_succeed_let_a_release_through() {
     // Load balancers publish no zeros.
-    let outcome = with_real_traffic("traffic-good", None).await;
+    let (_way, outcome) = with_real_traffic("traffic-good", None, Vec::new()).await;
     let decided = (&outcome["decision"], &outcome["basis"]);
     assert_eq!(decided, (&json!("continue"), &json!("proven")), "{outcome:#}");
     let (bad, all) = counted(&outcome);
