@@ -203,6 +203,17 @@ print(json.dumps(client._make_api_call(operation, json.loads(parameters)), defau
         assert_eq!(answer.status, 200, "{}", answer.text);
     }
 
+    /// What the processes of a function have written so far.
+    pub async fn function_logged(&self, name: &str) -> String {
+        let url = format!("{}/_emulated/functions", self.endpoint);
+        let answer = http::get(&url).await.expect("the control API answers").json();
+        let functions = answer["functions"].as_array().expect("a list");
+        let found = functions.iter().find(|function| function["name"] == name).expect("it exists");
+        let files = found["logs"].as_array().expect("a list").iter();
+        let read = |file: &Value| std::fs::read(file.as_str().expect("a path")).expect("a log");
+        files.map(|file| String::from_utf8_lossy(&read(file)).into_owned()).collect()
+    }
+
     /// Running tasks of a service.
     pub async fn tasks(&self, service: &str) -> Vec<Value> {
         let url = format!("{}/_emulated/tasks", self.endpoint);

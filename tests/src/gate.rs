@@ -50,11 +50,14 @@ impl Gate {
     pub fn new(endpoint: &str, access_key: &str) -> Self {
         let folder = Folder::new(access_key);
         std::fs::create_dir(folder.path().join("policies")).expect("a fresh folder");
+        let mut environment = aws(endpoint, access_key);
+        // What people are told to switch on is searched for secrets, too.
+        environment.push(("GATE_LOG".to_owned(), "debug".to_owned()));
         Self {
             program: place::binary("gate"),
             folder,
             address: place::address(),
-            environment: aws(endpoint, access_key),
+            environment,
             hooks: true,
             tls: false,
             settings: String::new(),

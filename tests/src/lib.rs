@@ -22,6 +22,7 @@ pub use endpoint::{Endpoint, Manner};
 pub use faults::{Faults, Misdeed, Rule};
 pub use gate::Gate;
 pub use person::Person;
+pub use secrets::check_said;
 
 use std::time::{Duration, Instant};
 

@@ -7,6 +7,7 @@ import logging
 from aiohttp import web
 
 from .addresses import Addresses
+from .clocks import Clocks
 from .cloudwatch.alarms import Alarms
 from .cloudwatch.control import CloudWatchControl
 from .cloudwatch.metrics import Metrics
@@ -40,7 +41,7 @@ class Emulator:
         self._settings = settings
         self._processes = Processes(settings.log_dir)
         self._addresses = Addresses()
-        journal, faults = Journal(), Faults()
+        journal, faults, clocks = Journal(), Faults(), Clocks()
         self._moto = Moto(self._processes)
         dispatch = Dispatch(self._moto, journal)
         metrics, alarms = Store(), Alarms(dispatch)
@@ -53,10 +54,10 @@ class Emulator:
         sessions = Sessions()
         sts = Sts(settings, dispatch, sessions)
         self._pipelines = CodePipeline(settings, dispatch, sessions)
-        front = Front(settings, dispatch, self._moto, faults, journal, sessions)
+        front = Front(settings, dispatch, self._moto, faults, journal, sessions, clocks)
         application = web.Application(client_max_size=MAX_BODY, middlewares=[no_browsers])
         application.add_routes(CloudWatchControl(metrics, alarms).routes() + sts.routes())
-        application.add_routes(self._elb.targets.instances.routes())
+        application.add_routes(self._elb.targets.instances.routes() + clocks.routes())
         application.add_routes(Control(dispatch, faults, journal, self._deployments, self._ecs, self._lambda).routes())
         application.router.add_route("*", "/{path:.*}", front.handle)
         # what is signed is the body as it was sent, compressed or not

@@ -9,6 +9,7 @@ from typing import Any
 
 from aiohttp import web
 
+from .clocks import Clocks
 from .dispatch import Call, Dispatch
 from .errors import AwsError, not_emulated
 from .faults import Faults
@@ -27,9 +28,11 @@ class Front:
     """One request at a time through the same five doors."""
 
     def __init__(
-        self, settings: Settings, dispatch: Dispatch, moto: Moto, faults: Faults, journal: Journal, sessions: Sessions
-    ) -> None:
+        self, settings: Settings, dispatch: Dispatch, moto: Moto, faults: Faults, journal: Journal,
+        sessions: Sessions, clocks: Clocks,
+    ) -> None:  # fmt: skip
         self._settings = settings
+        self._clocks = clocks
         self._sessions = sessions
         self._dispatch = dispatch
         self._moto = moto
@@ -55,7 +58,8 @@ class Front:
             if incoming.transport:
                 incoming.transport.abort()
             return web.Response(status=500)
-        return web.Response(status=answer.status, headers=answer.headers, body=answer.body)
+        headers = self._clocks.dated(exchange.access_key, answer.headers)
+        return web.Response(status=answer.status, headers=headers, body=answer.body)
 
     async def _serve(self, request: HttpRequest, exchange: _Exchange, gone: Callable[[], bool]) -> HttpResponse | None:
         exchange.protocol = _guess_protocol(request)
@@ -68,7 +72,8 @@ class Front:
         exchange.protocol = requests.protocol_of(service, request)
         url = f"http://{request.headers.get('Host', '')}{request.target}"
         secrets = self._settings.secret_keys(scope.access_key)
-        signature.verify(scope, secrets, request.method, url, request.headers, request.body)
+        now = self._clocks.now(scope.access_key)
+        signature.verify(scope, secrets, request.method, url, request.headers, request.body, now)
 
         token = request.headers.get("X-Amz-Security-Token", "")
         self._sessions.check(scope.access_key, token)

@@ -22,12 +22,13 @@ def send(url, headers, body, method="POST"):
 
 
 def signed(
-    aws, body=b"{}", target=f"{PREFIX}.ListApplications", service="codedeploy", secret="emulated", path="/", **extra
-):
+    aws, body=b"{}", target=f"{PREFIX}.ListApplications", service="codedeploy", secret="emulated", path="/",
+    access_key="tester", **extra,
+):  # fmt: skip
     """What `send` takes, for a JSON service."""
     headers = {"Content-Type": "application/x-amz-json-1.1", "X-Amz-Target": target, **extra}
     request = AWSRequest("POST", aws.url + path, headers=headers, data=body)
-    SigV4Auth(Credentials("tester", secret), service, "us-east-1").add_auth(request)
+    SigV4Auth(Credentials(access_key, secret), service, "us-east-1").add_auth(request)
     return aws.url + path, dict(request.headers), body
 
 

@@ -3,6 +3,8 @@
 import datetime
 import hashlib
 import json
+import re
+from email.utils import parsedate_to_datetime
 
 import pytest
 from botocore.auth import SigV4Auth
@@ -51,12 +53,49 @@ def test_common_secrets_are_good(aws, secret):
     assert send(*signed(aws, secret=secret))[0] == 200
 
 
-@pytest.mark.parametrize("minutes, word", [(-6, "expired"), (6, "not yet current")])
-def test_wrong_clock_is_refused(aws, monkeypatch, minutes, word):
+TIME = r"\d{8}T\d{6}Z"
+EXPIRED = rf"Signature expired: {TIME} is now earlier than {TIME} \({TIME} - 5 min\.\)"
+NOT_YET = rf"Signature not yet current: {TIME} is still later than {TIME} \({TIME} \+ 5 min\.\)"
+
+
+@pytest.mark.parametrize("minutes, message", [(-6, EXPIRED), (6, NOT_YET)])
+def test_wrong_clock_is_refused(aws, monkeypatch, minutes, message):
     at = datetime.datetime.now(datetime.UTC) + datetime.timedelta(minutes=minutes)
     monkeypatch.setattr("botocore.auth.get_current_datetime", lambda *a, **k: at.replace(tzinfo=None))
     status, _, answer = send(*signed(aws))
-    assert status == 403 and word in json.loads(answer)["message"]
+    assert (status, code(answer)) == (403, "InvalidSignatureException")
+    assert re.fullmatch(message, json.loads(answer)["message"])
+
+
+@pytest.mark.parametrize("ahead, message", [(3600, EXPIRED), (-3600, NOT_YET)])
+def test_the_clock_of_one_access_key_is_shifted(aws, monkeypatch, ahead, message):
+    shifted = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=ahead)
+
+    def is_dated(headers):
+        return abs(parsedate_to_datetime(headers["Date"]) - shifted) < datetime.timedelta(minutes=1)
+
+    assert aws.control("clocks", "POST", {"access_key": "slow", "ahead_seconds": ahead})[0] == 200
+    status, headers, answer = send(*signed(aws, access_key="slow"))
+    assert status == 403 and re.fullmatch(message, json.loads(answer)["message"]) and is_dated(headers)
+    with pytest.raises(ClientError, match="SignatureDoesNotMatch.*Signature"):
+        aws.loose("elbv2", "slow").describe_load_balancers()
+    assert send(*signed(aws))[0] == 200, "nobody else's"
+    monkeypatch.setattr("botocore.auth.get_current_datetime", lambda *a, **k: shifted.replace(tzinfo=None))
+    to_moto = {"target": "AmazonSSM.DescribeParameters", "service": "ssm"}
+    for asked in ({}, to_moto):
+        status, headers, _ = send(*signed(aws, access_key="slow", **asked))
+        assert status == 200 and is_dated(headers)
+    monkeypatch.undo()
+    assert aws.control("clocks", "POST", {"access_key": "slow", "ahead_seconds": 0})[0] == 200
+    assert send(*signed(aws, access_key="slow"))[0] == 200
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [[], {}, {"access_key": "a"}, {"access_key": "a", "ahead_seconds": "1"}, {"access_key": "a", "ahead_seconds": 1e9}],
+)
+def test_no_clock_is_shifted_by_what_makes_no_sense(aws, asked):
+    assert aws.control("clocks", "POST", asked)[0] == 400
 
 
 def test_body_hash_claimed_must_be_true(aws):

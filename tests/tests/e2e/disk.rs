@@ -117,17 +117,55 @@ async fn a_disk_that_fills_up_delays_no_answer_and_loses_nothing() {
         .await;
 }
 
-/// A file system in memory that is as large as a test wants, and gone with the handle.
+/// A file system that is as large as a test wants, and gone with the handle.
 struct Small(PathBuf);
 
 impl Small {
-    /// `None` where this machine lets nobody mount one.
+    /// One in memory.
     fn mount(at: &Path, size: &str) -> Option<Self> {
+        Self::mounted(&["-t", "tmpfs", "-o", &format!("size={size}"), "none"], at)
+    }
+
+    /// One on a volume, which the kernel makes read-only once something is wrong with that.
+    fn volume(at: &Path) -> Option<Self> {
+        let image = at.with_extension("image");
+        std::fs::File::create(&image).unwrap().set_len(32 << 20).unwrap();
+        // Where it cannot be made it cannot be mounted.
+        drop(Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&image).status());
+        Self::mounted(&["-o", "loop,errors=remount-ro", image.to_str().unwrap()], at)
+    }
+
+    /// `None` where this machine lets nobody mount one, which nobody shall take for a success.
+    fn mounted(arguments: &[&str], at: &Path) -> Option<Self> {
         std::fs::create_dir_all(at).unwrap();
-        let size = format!("size={size}");
         let mut command = Command::new("mount");
-        command.args(["-t", "tmpfs", "-o", &size, "none"]).arg(at).stderr(Stdio::null());
-        command.status().is_ok_and(|status| status.success()).then(|| Self(at.to_owned()))
+        command.args(arguments).arg(at).stderr(Stdio::null());
+        if command.status().is_ok_and(|status| status.success()) {
+            return Some(Self(at.canonicalize().unwrap()));
+        }
+        // Past the harness, which keeps what is printed by a test that passes.
+        let left_out = format!("LEFT OUT, since nothing can be mounted here: {arguments:?}\n");
+        drop(std::io::Write::write_all(&mut std::io::stderr(), left_out.as_bytes()));
+        None
+    }
+
+    /// Mounts it once more, `ro` or `rw`. Not while a file on it is open to be written.
+    fn remount(&self, how: &str) {
+        let how = format!("remount,{how}");
+        let mounted = Command::new("mount").args(["-o", &how]).arg(&self.0).status();
+        assert!(mounted.unwrap().success(), "it is not {how}");
+    }
+
+    /// Something is wrong with the volume: nobody writes any more, whatever is open.
+    fn fail(&self) {
+        let mounts = std::fs::read_to_string("/proc/mounts").unwrap();
+        let device = mounts.lines().find_map(|line| {
+            let (device, rest) = line.split_once(' ')?;
+            let at = rest.split(' ').next()?;
+            (Path::new(at) == self.0).then(|| device.rsplit('/').next())?
+        });
+        let device = device.expect("it is mounted");
+        std::fs::write(format!("/sys/fs/ext4/{device}/trigger_fs_error"), "a test").unwrap();
     }
 
     fn filler(&self) -> PathBuf {
@@ -164,6 +202,50 @@ async fn a_file_system_without_room_is_such_a_disk() {
     let gate = Gate::new(&AWS.endpoint, "roomless").policy(POLICY);
     let gate = gate.env("GATE_JOURNAL_PATH", file.to_str().unwrap()).start().await;
     check_full("roomless", gate, &file, |_| disk.fill(), |_| disk.free()).await;
+}
+
+/// On a disk that is read-only no question is taken, and the one that is open is answered.
+async fn check_read_only(gate: &Gate, id: &str, decision: &str) {
+    let why = told(gate, "/readyz", 503).await;
+    assert!(why.starts_with("journal: ") && why.to_lowercase().contains("read-only"), "{why}");
+    told(gate, "/healthz", 200).await;
+    let (status, refused) = ask(gate, "d-REFUSED03").await;
+    assert_eq!(status, 503, "{refused}");
+    let (outcome, deployment) = finished(gate, id).await;
+    assert_eq!(outcome["decision"], decision, "{outcome:#}");
+    assert_eq!(accepted(&deployment).len(), 1, "{deployment:#}");
+}
+
+#[tokio::test]
+async fn a_disk_that_becomes_read_only_while_gate_judges_delays_no_answer() {
+    let folder = Folder::new("read-only");
+    let Some(disk) = Small::volume(&folder.path().join("disk")) else { return };
+    let file = disk.0.join("journal.db");
+    let gate = Gate::new(&AWS.endpoint, "unwritable").policy(POLICY);
+    let gate = gate.env("GATE_JOURNAL_PATH", file.to_str().unwrap()).start().await;
+    let site = AWS.site("unwritable", &gate.url(), &[], &[]).await;
+    let id = site.deploy(&[]).await;
+    judging(&gate, &id, 1).await;
+    disk.fail();
+    check_read_only(&gate, &id, "continue").await;
+}
+
+#[tokio::test]
+async fn on_a_disk_that_is_read_only_at_the_start_what_is_open_is_taken_up_and_answered() {
+    let folder = Folder::new("remounted");
+    let Some(disk) = Small::mount(&folder.path().join("disk"), "3m") else { return };
+    let file = disk.0.join("journal.db");
+    let gate = Gate::new(&AWS.endpoint, "remounted").policy(POLICY);
+    let mut gate = gate.env("GATE_JOURNAL_PATH", file.to_str().unwrap()).start().await;
+    let site = AWS.site("remounted", &gate.url(), &[], &[]).await;
+    let id = site.deploy(&["--errors", "60%"]).await;
+    judging(&gate, &id, 1).await;
+    gate.kill();
+    disk.remount("ro");
+    gate.launch(&[]);
+    check_read_only(&gate, &id, "rollback").await;
+    disk.remount("rw");
+    told(&gate, "/readyz", 200).await;
 }
 
 #[tokio::test]

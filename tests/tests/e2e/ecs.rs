@@ -3,8 +3,10 @@
 use serde_json::json;
 use tests::{Gate, eventually};
 
+use super::matrix::{QUICK, patient};
 use super::{AWS, LIMIT, POLICY, reason};
 
+const ANSWER: &str = "ContinueServiceDeployment";
 const PAUSED: [&str; 2] = ["--pause", "POST_TEST_TRAFFIC_SHIFT"];
 
 /// A daemon that takes questions from a queue.
@@ -80,7 +82,7 @@ async fn a_pause_that_is_heard_of_and_looked_up_is_asked_once() {
     let first = AWS.service_deployed(&service.first, LIMIT).await;
     assert_eq!(first["status"], "SUCCESSFUL", "{first:#}");
     assert_eq!(gate.evaluations().await.len(), 1);
-    let answers = AWS.requests("ContinueServiceDeployment", "twice").await;
+    let answers = AWS.requests(ANSWER, "twice").await;
     assert_eq!(answers.len(), 1, "{answers:#?}");
     // Said, though it is the default.
     let params = answers[0]["params"].as_str().unwrap();
@@ -90,9 +92,7 @@ async fn a_pause_that_is_heard_of_and_looked_up_is_asked_once() {
 #[tokio::test]
 async fn throttled_calls_delay_the_answer_and_do_not_change_it() {
     let service = AWS.service("throttled-ecs", &[], &PAUSED).await;
-    for operation in
-        ["DescribeServiceDeployments", "DescribeServiceRevisions", "ContinueServiceDeployment"]
-    {
+    for operation in ["DescribeServiceDeployments", "DescribeServiceRevisions", ANSWER] {
         let fault = json!({
             "service": "ecs", "operation": operation, "access_key": "throttled-ecs",
             "error": "ThrottlingException", "message": "Rate exceeded", "count": 5,
@@ -127,6 +127,54 @@ async fn a_short_pause_is_given_the_fallback_before_it_expires() {
     assert!(["undecided", "gate-trouble"].contains(&basis), "{outcome:#}");
 }
 
+/// A gate that stands still from this phase on, and this many refused answers, until its pause has timed out sends
+/// nothing when it goes on, and says so.
+async fn check_suspended(name: &str, policy: &str, phase: &str, refused: usize, said: &str) {
+    // A minute of AWS's is six seconds here: time for gate to start, and to get as far as that.
+    let timeout = ["--pause-timeout-minutes", "5", "--pause-timeout-action", "CONTINUE"];
+    let service = AWS.service(name, &[], &[&PAUSED[..], &timeout].concat()).await;
+    let throttled = json!({
+        "operation": ANSWER, "access_key": name, "error": "ThrottlingException",
+    });
+    let fault = AWS.fault(throttled).await;
+    let settings = format!("intake: {{ queue: \"{}\" }}\n", service.queue);
+    let gate = Gate::new(&AWS.endpoint, name).policy(policy).settings(&settings).start().await;
+    let id = short(&service.first);
+    let there = eventually(LIMIT, async || {
+        let is_there = gate.evaluation(id).await?["phase"] == phase;
+        (is_there && AWS.requests(ANSWER, name).await.len() >= refused).then_some(())
+    });
+    there.await.unwrap_or_else(|| panic!("{name}: it is never {phase}: {}", gate.logged()));
+    gate.pause();
+    let over = eventually(LIMIT, async || {
+        let seen = AWS.service_deployment(&service.first).await;
+        (seen["hooks"][0]["status"] == "TIMED_OUT").then_some(())
+    });
+    over.await.unwrap_or_else(|| panic!("{name}: the pause does not time out"));
+    // From now on nothing but gate itself keeps an answer back.
+    AWS.heal(&fault).await;
+    let before = AWS.requests(ANSWER, name).await;
+    assert!(before.iter().all(|call| call["error"] == "ThrottlingException"), "{before:#?}");
+    gate.go_on();
+    let outcome = gate.outcome(id, LIMIT).await;
+    assert_eq!(outcome["delivery"]["delivery"], "too-late", "{name}: {outcome:#}");
+    let reason = outcome["delivery"]["reason"].as_str().expect("why");
+    assert!(reason.contains(said), "{name}: {reason}");
+    let answers = AWS.requests(ANSWER, name).await;
+    assert_eq!(answers.len(), before.len(), "{name}: it answers blindly: {answers:#?}");
+}
+
+#[tokio::test]
+async fn a_gate_that_was_suspended_over_the_end_of_a_pause_answers_nobody() {
+    let patient = patient(QUICK);
+    let unanswered = "too late, so nothing is answered";
+    tokio::join!(
+        check_suspended("asleep-judging", &patient, "judging", 0, unanswered),
+        // By the third refusal a second or so is left until the next try.
+        check_suspended("asleep-answering", QUICK, "answering", 3, ""),
+    );
+}
+
 #[tokio::test]
 async fn a_deployment_that_ends_by_other_hands_ends_the_run() {
     let service = AWS.service("overtaken", &[], &PAUSED).await;
@@ -143,7 +191,7 @@ async fn a_deployment_that_ends_by_other_hands_ends_the_run() {
     service.deploy(&[]).await;
     let outcome = gate.outcome(short(&service.first), LIMIT).await;
     assert!(outcome["decision"].is_null(), "{outcome:#}");
-    assert!(AWS.requests("ContinueServiceDeployment", "overtaken").await.is_empty());
+    assert!(AWS.requests(ANSWER, "overtaken").await.is_empty());
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use tests::{Endpoint, Faults, Gate, Manner, Misdeed, Rule, Site, eventually, htt
 use tokio::sync::Mutex;
 
 use super::matrix::{QUICK, check_metric, queue, told};
-use super::{AWS, ENDED, LIMIT, accepted, reason, signals};
+use super::{AWS, ENDED, LIMIT, accepted, finished, reason, signals};
 
 pub(crate) const PUT: &str = "PutLifecycleEventHookExecutionStatus";
 /// Who has no answer by now is answered by the fallback: the deadline where no policy is known.
@@ -433,6 +433,27 @@ async fn credentials_that_expire_are_renewed_and_the_answer_is_signed_with_the_n
         assert_eq!(signed, ["renewal-2"], "{name}");
     }))
     .await;
+}
+
+/// A release continues although the clock of gate's machine is so many seconds ahead of AWS's.
+async fn check_clock(name: &str, ahead_seconds: i64) {
+    // Who of the two is wrong makes no difference to a signature, and the clock of this machine is everybody's.
+    let shift = json!({ "access_key": name, "ahead_seconds": -ahead_seconds });
+    AWS.control("clocks", &shift).await;
+    let gate = Gate::new(&AWS.endpoint, name).policy(&calm()).start().await;
+    let site = AWS.site(name, &gate.url(), &[], &[]).await;
+    let id = site.deploy(&[]).await;
+    let (outcome, deployment) = finished(&gate, &id).await;
+    assert_eq!(told(&outcome), ["continue", "proven", "confirmed"], "{name}: {outcome:#}");
+    assert_eq!(accepted(&deployment).len(), 1, "{name}: {deployment:#}");
+    let asked = AWS.all_requests(name).await;
+    let refused = asked.iter().filter(|call| call["error"] == "SignatureDoesNotMatch").count();
+    assert!(refused > 0, "{name}: no signature was refused");
+}
+
+#[tokio::test]
+async fn a_clock_an_hour_off_keeps_no_release_back() {
+    tokio::join!(check_clock("clock-ahead", 3600), check_clock("clock-behind", -3600));
 }
 
 #[tokio::test]

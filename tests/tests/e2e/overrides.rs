@@ -4,7 +4,7 @@
 use std::process::Output;
 
 use serde_json::{Value, json};
-use tests::{Gate, eventually, http, place};
+use tests::{Gate, check_said, eventually, http, place};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::process::Command;
@@ -43,8 +43,16 @@ async fn command(gate: &Gate, token: &str, arguments: &[&str]) -> (Option<i32>, 
     let mut command = Command::new(place::binary("gate"));
     command.arg("override").args(arguments).env_clear().env("SHOWN", token);
     command.args(["--config", gate.folder().join("gate.yaml").to_str().expect("a plain path")]);
-    let Output { status, stdout, stderr } = command.output().await.expect("gate runs");
-    (status.code(), String::from_utf8_lossy(&[stdout, stderr].concat()).into_owned())
+    said(command, token).await
+}
+
+/// What `gate override` ends with and says, without the token.
+async fn said(mut command: Command, token: &str) -> (Option<i32>, String) {
+    let output = command.env("GATE_LOG", "debug").output().await;
+    let Output { status, stdout, stderr } = output.expect("gate runs");
+    let said = String::from_utf8_lossy(&[stdout, stderr].concat()).into_owned();
+    check_said("what gate override says", &said, &[token]);
+    (status.code(), said)
 }
 
 #[tokio::test]
@@ -205,9 +213,9 @@ async fn told(answer: &str) -> (Option<i32>, String) {
     let mut command = Command::new(place::binary("gate"));
     command.args(["override", "d-1", "--continue", "--by", "bob", "--reason", "a test"]);
     command.args(["--url", &url, "--token", "env:SHOWN"]).env_clear().env("SHOWN", TOKEN);
-    let Output { status, stdout, stderr } = command.output().await.expect("gate runs");
+    let told = said(command, TOKEN).await;
     assert!(answering.await.expect("it was asked") > 0);
-    (status.code(), String::from_utf8_lossy(&[stdout, stderr].concat()).into_owned())
+    told
 }
 
 #[tokio::test]

@@ -18,7 +18,8 @@ async fn keyed(name: &str) -> Gate {
 async fn a_hook_signed_by_the_relay_is_taken_and_an_unsigned_one_is_not() {
     let gate = keyed("signed").await;
     let key = format!("HOOK_KEY={KEY}");
-    let more = ["--function-env", "GATE_HOOK_KEY=env:HOOK_KEY", "--function-env", &key];
+    let more = ["GATE_HOOK_KEY=env:HOOK_KEY", &key, "GATE_LOG=debug"];
+    let more = more.map(|variable| ["--function-env", variable]).concat();
     let site = AWS.site("signed", &gate.url(), &[], &more).await;
     let id = site.deploy(&["--errors", "60%"]).await;
     let (outcome, _) = finished(&gate, &id).await;
@@ -33,6 +34,9 @@ async fn a_hook_signed_by_the_relay_is_taken_and_an_unsigned_one_is_not() {
         0
     );
     assert!(!gate.logged().contains(KEY), "the key is in the log");
+    let said = AWS.function_logged("CodeDeployHook_signed").await;
+    assert!(said.contains("REPORT"), "this is no log of the relay: {said}");
+    tests::check_said("the relay's log", &said, &[KEY]);
 }
 
 #[tokio::test]

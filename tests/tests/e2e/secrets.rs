@@ -19,7 +19,8 @@ async fn keys_and_tokens_are_read_where_aws_keeps_them_and_shown_nowhere() {
     let policy = POLICY.replace("rate: 40/s }", header);
     let gate = Gate::new(&AWS.endpoint, "kept").policy(&policy);
     let gate = gate.env("GATE_HOOKS_KEYS", "secretsmanager:e2e/hook-key").start().await;
-    let more = ["--function-env", "GATE_HOOK_KEY=secretsmanager:e2e/hook-key"];
+    let more = ["GATE_HOOK_KEY=secretsmanager:e2e/hook-key", "GATE_LOG=debug"];
+    let more = more.map(|variable| ["--function-env", variable]).concat();
     let site = AWS.site("kept", &gate.url(), &[], &more).await;
     let id = site.deploy(&[]).await;
     let (outcome, deployment) = finished(&gate, &id).await;
@@ -29,7 +30,8 @@ async fn keys_and_tokens_are_read_where_aws_keeps_them_and_shown_nowhere() {
     let record = tests::http::get(&record).await.unwrap().text;
     let journal = std::fs::read(gate.folder().join("journal.db")).unwrap();
     let journal = String::from_utf8_lossy(&journal).into_owned();
-    for shown in [outcome.to_string(), record, gate.logged(), journal] {
+    let relayed = AWS.function_logged("CodeDeployHook_kept").await;
+    for shown in [outcome.to_string(), record, gate.logged(), journal, relayed] {
         assert!(!shown.contains(KEY) && !shown.contains(TOKEN), "a secret is shown");
     }
 }

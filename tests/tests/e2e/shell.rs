@@ -41,7 +41,10 @@ pub(crate) async fn asking(access_key: &str, arguments: &[&str]) -> Output {
     let environment = tests::gate::aws(&super::AWS.endpoint, access_key);
     let mut command = Command::new(place::binary("gate"));
     let command = command.args(arguments).env_clear().envs(environment);
-    command.stdin(Stdio::null()).output().await.unwrap()
+    let output = command.stdin(Stdio::null()).output().await.unwrap();
+    let said = text(&output.stdout) + &text(&output.stderr);
+    tests::check_said(&format!("what gate {arguments:?} says"), &said, &[]);
+    output
 }
 
 pub(crate) fn text(bytes: &[u8]) -> String {

@@ -29,6 +29,7 @@ class Lambda:
 
     def __init__(self, settings: Settings, dispatch: Dispatch, processes: Processes) -> None:
         self._code = settings.log_dir / "code"
+        self._logs = settings.log_dir / "functions"
         self._dispatch = dispatch
         self._functions = Functions()
         self._pool = Pool(settings, processes)
@@ -68,6 +69,7 @@ class Lambda:
                     alias.name: {"version": alias.version, "weights": alias.weights, "invocations": alias.invocations}
                     for alias in function.aliases.values()
                 },
+                "logs": [str(log) for log in sorted(self._logs.glob(f"{function.name}-[0-9]*.log"))],
             }
             for function in self._functions.all.values()
         ]

@@ -52,10 +52,9 @@ def parse(headers: Mapping[str, str]) -> Scope:
 
 def verify(
     scope: Scope, secret_keys: Iterable[str], method: str, url: str, headers: Mapping[str, str], body: bytes,
-    now: datetime.datetime | None = None,
+    now: datetime.datetime,
 ) -> None:  # fmt: skip
     """Raises unless the signature covers exactly this request and was made just now."""
-    now = now or datetime.datetime.now(datetime.UTC)
     stamp = headers.get("X-Amz-Date", "")
     try:
         signed_at = datetime.datetime.strptime(stamp, "%Y%m%dT%H%M%SZ").replace(tzinfo=datetime.UTC)
@@ -64,9 +63,11 @@ def verify(
     if stamp[:8] != scope.date:
         raise _mismatch("Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP")
     if now - signed_at > CLOCK_SKEW:
-        raise _mismatch(f"Signature expired: {stamp} is now earlier than {now - CLOCK_SKEW:%Y%m%dT%H%M%SZ} (5 min.)")
+        bounds = f"{now - CLOCK_SKEW:%Y%m%dT%H%M%SZ} ({now:%Y%m%dT%H%M%SZ} - 5 min.)"
+        raise _mismatch(f"Signature expired: {stamp} is now earlier than {bounds}")
     if signed_at - now > CLOCK_SKEW:
-        raise _mismatch(f"Signature not yet current: {stamp} is still later than {now + CLOCK_SKEW:%Y%m%dT%H%M%SZ}")
+        bounds = f"{now + CLOCK_SKEW:%Y%m%dT%H%M%SZ} ({now:%Y%m%dT%H%M%SZ} + 5 min.)"
+        raise _mismatch(f"Signature not yet current: {stamp} is still later than {bounds}")
     if "host" not in scope.signed_headers:
         raise _mismatch("'Host' must be a 'SignedHeader' in the AWS Authorization.")
     for required in ("x-amz-date", "x-amz-target"):
