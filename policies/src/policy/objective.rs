@@ -183,8 +183,9 @@ pub enum Counted {
 const READINGS_MISSED_MAX: u32 = 5;
 /// No reading is missed sooner than this.
 const PATIENCE_MIN: Duration = Duration::from_secs(10);
-/// Target health comes with each look at the deployment, every 10 s.
-const HEALTH_PERIOD: Duration = Duration::from_secs(10);
+/// Target health comes with each look at the deployment, every 10 s, and later where many deployments are judged at once: gate makes
+/// 5 calls of the load balancers' quota a second, and a hundred deployments of four calls each need 80 s for a round.
+const HEALTH_PATIENCE: Duration = Duration::from_secs(150);
 /// Alarms are read at most every 30 s, because `DescribeAlarms` is 9 a second for a whole account.
 pub const ALARMS_PERIOD: Duration = Duration::from_secs(30);
 /// Tasks are listed this often.
@@ -288,7 +289,7 @@ impl Measure {
     pub fn patience(&self) -> Option<Duration> {
         let period = match self {
             Self::Counts { period, .. } | Self::Series { period, .. } => *period,
-            Self::HealthyTargets { .. } => HEALTH_PERIOD,
+            Self::HealthyTargets { .. } => return Some(HEALTH_PATIENCE),
             Self::Alarms { .. } => ALARMS_PERIOD,
             Self::StoppedTasks { .. } => TASKS_PERIOD,
             Self::Share { .. } | Self::Versus { .. } | Self::EachTarget { .. } => return None,
