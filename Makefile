@@ -95,11 +95,11 @@ load:
 	cargo run --locked -p tests --bin load --config profile.dev.package.tests.opt-level=2 -- \
 		--gate target/release/gate --build release bench --page docs/benchmarks/load.md
 
-## The same load for MINUTES: memory and descriptors must be flat.
+## The same load for MINUTES: memory and descriptors must be flat: docs/benchmarks/soak.md.
 soak:
 	cargo build --locked --release -p gate
 	MINUTES=$(MINUTES) cargo run --locked -p tests --bin load --config profile.dev.package.tests.opt-level=2 -- \
-		--gate target/release/gate --build release soak
+		--gate target/release/gate --build release soak --page docs/benchmarks/soak.md
 
 e2e: venv build
 	cargo test $(ALL) --test e2e -- --test-threads=$(E2E_AT_ONCE)

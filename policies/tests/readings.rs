@@ -274,12 +274,12 @@ fn unhealthy_targets_stand_in_the_way_and_then_roll_back() {
         would have continued as soon with at-most down to 0.077 % (`errors at most 1 %`)
     "#]].assert_eq(&with(Some("unused: Target.NotInUse, the target group is not used"), 300));
     expect![[r#"
-        rollback, no-data: no data: nothing was read for `healthy targets at least 100 %` for 150 s; answering rollback by the policy's `no-data` rule
+        rollback, no-data: no data: nothing was read for `healthy targets at least 100 %` for 2.5 min; answering rollback by the policy's `no-data` rule
         would have continued if no-data were continue
     "#]].assert_eq(&with(None, 300));
     // Seen once, and AWS said nothing more: that it failed for 30 s is not known.
     expect![[r#"
-        rollback, no-data: no data: nothing was read for `healthy targets at least 100 %` for 150 s; answering rollback by the policy's `no-data` rule
+        rollback, no-data: no data: nothing was read for `healthy targets at least 100 %` for 2.5 min; answering rollback by the policy's `no-data` rule
         would have continued if no-data were continue
     "#]].assert_eq(&looked(Some("unhealthy"), 300, 1));
 }

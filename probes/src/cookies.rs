@@ -6,6 +6,9 @@ use std::sync::{Mutex, PoisonError};
 use cookie_store::{CookieStore, RawCookie};
 use url::Url;
 
+/// What prints cookies whole in its debug output.
+pub const TALKATIVE: [&str; 1] = ["cookie_store"];
+
 /// Cookies kept; a browser keeps about as many of one site.
 const COOKIES_MAX: usize = 64;
 /// Bytes of one, as browsers have it.

@@ -30,6 +30,7 @@ mod trust;
 mod websocket;
 mod wire;
 
+pub use cookies::TALKATIVE;
 pub use function::{Invocation, Invoker, Invoking};
 pub use order::{Lookup, Order, OrderError, Pace};
 pub use probe::{Asked, Attempt, Lost, Probe, Values};

@@ -15,8 +15,8 @@ use tracing_subscriber::{EnvFilter, Layer};
 //= https://opentelemetry.io/docs/specs/otel/protocol/exporter/
 const ENDPOINTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
 /// Further dependencies whose debug output holds what must not be printed, whatever `GATE_LOG` says.
-const TALKATIVE: [&str; 5] =
-    ["cookie_store", "hyper", "lambda_runtime", "lambda_runtime_api_client", "opentelemetry"];
+const TALKATIVE: [&str; 4] =
+    ["hyper", "lambda_runtime", "lambda_runtime_api_client", "opentelemetry"];
 /// A collector that is down must not hold up a stop.
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -44,14 +44,13 @@ pub(crate) fn init(quiet: bool) -> Telemetry {
     let filter =
         EnvFilter::try_from_env("GATE_LOG").unwrap_or_else(|_unset| EnvFilter::new(default));
     // Below INFO these print requests whole, and with them the tokens of hooks.
-    let filter =
-        TALKATIVE.iter().chain(&crate::aws::TALKATIVE).fold(
-            filter,
-            |filter, target| match format!("{target}=info").parse() {
-                Ok(directive) => filter.add_directive(directive),
-                Err(_invalid) => filter,
-            },
-        );
+    let filter = TALKATIVE.iter().chain(&crate::aws::TALKATIVE).chain(&probes::TALKATIVE).fold(
+        filter,
+        |filter, target| match format!("{target}=info").parse() {
+            Ok(directive) => filter.add_directive(directive),
+            Err(_invalid) => filter,
+        },
+    );
     // A log that cannot be written would be told on standard error, which panics where that is the log.
     let logs = tracing_subscriber::fmt::layer().with_writer(stderr).log_internal_errors(false);
     let logs =

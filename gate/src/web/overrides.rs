@@ -279,7 +279,7 @@ mod tests {
         check(
             of_json(br#"{"action": 3, "url": "http://x/", "token": "t"}"#),
             None,
-            "malformed 400: `action` is no text; `token` belongs into the header `Authorization: Bearer`; `url` is unknown; there are `action`, `by`, `reason`, `for`, `token`; `action` is one of `hold`, `continue`, `rollback`, `release`; `by` is missing; `reason` is missing",
+            "malformed 400: `action` is no text; `url` is unknown; there are `action`, `by`, `reason`, `for`, `token`; `token` belongs into the header `Authorization: Bearer`; `action` is one of `hold`, `continue`, `rollback`, `release`; `by` is missing; `reason` is missing",
         );
         check(
             of_form(b"action=rollback&by=bob&by=eve&reason=it+%3E+5+%25&for=&token=t"),

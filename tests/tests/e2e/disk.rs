@@ -117,6 +117,12 @@ async fn a_disk_that_fills_up_delays_no_answer_and_loses_nothing() {
         .await;
 }
 
+/// Says that a test did nothing, past the harness, which keeps what is printed by a test that passes.
+fn left_out(why: &str) {
+    let told = format!("LEFT OUT: {why}\n");
+    drop(std::io::Write::write_all(&mut std::io::stderr(), told.as_bytes()));
+}
+
 /// A file system that is as large as a test wants, and gone with the handle.
 struct Small(PathBuf);
 
@@ -132,7 +138,12 @@ impl Small {
         std::fs::File::create(&image).unwrap().set_len(32 << 20).unwrap();
         // Where it cannot be made it cannot be mounted.
         drop(Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&image).status());
-        Self::mounted(&["-o", "loop,errors=remount-ro", image.to_str().unwrap()], at)
+        let volume = Self::mounted(&["-o", "loop,errors=remount-ro", image.to_str().unwrap()], at)?;
+        if std::fs::File::options().write(true).open(volume.switch()).is_ok() {
+            return Some(volume);
+        }
+        left_out("no volume can be made to fail here");
+        None
     }
 
     /// `None` where this machine lets nobody mount one, which nobody shall take for a success.
@@ -143,9 +154,7 @@ impl Small {
         if command.status().is_ok_and(|status| status.success()) {
             return Some(Self(at.canonicalize().unwrap()));
         }
-        // Past the harness, which keeps what is printed by a test that passes.
-        let left_out = format!("LEFT OUT, since nothing can be mounted here: {arguments:?}\n");
-        drop(std::io::Write::write_all(&mut std::io::stderr(), left_out.as_bytes()));
+        left_out(&format!("nothing can be mounted here: {arguments:?}"));
         None
     }
 
@@ -158,6 +167,11 @@ impl Small {
 
     /// Something is wrong with the volume: nobody writes any more, whatever is open.
     fn fail(&self) {
+        std::fs::write(self.switch(), "a test").unwrap();
+    }
+
+    /// What makes a volume fail.
+    fn switch(&self) -> PathBuf {
         let mounts = std::fs::read_to_string("/proc/mounts").unwrap();
         let device = mounts.lines().find_map(|line| {
             let (device, rest) = line.split_once(' ')?;
@@ -165,7 +179,7 @@ impl Small {
             (Path::new(at) == self.0).then(|| device.rsplit('/').next())?
         });
         let device = device.expect("it is mounted");
-        std::fs::write(format!("/sys/fs/ext4/{device}/trigger_fs_error"), "a test").unwrap();
+        format!("/sys/fs/ext4/{device}/trigger_fs_error").into()
     }
 
     fn filler(&self) -> PathBuf {

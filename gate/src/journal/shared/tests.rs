@@ -222,6 +222,7 @@ async fn what_could_not_be_read_once_is_found_by_the_next_look() {
     other.take(&swept.left[0]).await.unwrap_err();
     assert_eq!(other.kept(), ["own"], "it is not held, for nobody judges it");
     assert!(other.take(&swept.left[1]).await.unwrap().is_some(), "the next is not concerned");
+    table.break_reads(&[false, true]);
     assert_eq!(other.sweep().await.unwrap().left.len(), 1, "what failed is not tried at once");
     advance(SWEEP_EVERY).await;
     // Whether the other gate lives cannot be read: only what is this gate's is free.

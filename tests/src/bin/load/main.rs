@@ -52,6 +52,9 @@ enum What {
         /// Questions under way at once: fewer for a build that is not optimised.
         #[arg(long, env = "RUNS", default_value_t = 30)]
         runs: usize,
+        /// Where what was held is written.
+        #[arg(long)]
+        page: Option<PathBuf>,
     },
 }
 
@@ -82,7 +85,9 @@ async fn main() -> ExitCode {
             }
             written.is_good()
         }
-        What::Soak { minutes, runs } => soak::run(&mut place().await, *minutes, *runs).await,
+        What::Soak { minutes, runs, page } => {
+            soak::run(&mut place().await, *minutes, *runs, page.as_deref()).await
+        }
     };
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

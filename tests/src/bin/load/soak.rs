@@ -1,6 +1,8 @@
 //! The same load for a long time: gate must hold in the end what it held in the middle.
 
 use std::collections::VecDeque;
+use std::fmt::Write;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use ::tests::process::Holding;
@@ -21,13 +23,15 @@ const RSS_GROWTH_MAX: f64 = 2048.0;
 const DESCRIPTORS_GROWTH_MAX: f64 = 8.0;
 /// Threads that wait for files and names come and go.
 const THREADS_GROWTH_MAX: f64 = 4.0;
+/// The page shows a sample of so many, and the last.
+const SHOWN_EVERY: usize = 30;
 /// In fewer minutes caches fill, and nothing can be told.
 const MINUTES_LEAST: u64 = 10;
 /// The last questions are answered within this time.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(270);
 
 /// Asks for so many minutes, so many questions at once, each of which takes a minute. True if gate held what it held.
-pub async fn run(place: &mut Place, minutes: u64, runs: usize) -> bool {
+pub async fn run(place: &mut Place, minutes: u64, runs: usize, page: Option<&Path>) -> bool {
     let began = Instant::now();
     let length = Duration::from_secs(minutes * 60);
     let mut samples: Vec<(f64, Holding)> = Vec::new();
@@ -78,7 +82,7 @@ pub async fn run(place: &mut Place, minutes: u64, runs: usize) -> bool {
         && threads <= THREADS_GROWTH_MAX
         && answered == asked.len();
     let told = minutes >= MINUTES_LEAST;
-    println!(
+    let line = format!(
         "soak {minutes} min: asked {} answered {answered}; memory {:.0} KiB, in the second third {:+.0} KiB, in the last {:+.0} KiB (most {RSS_GROWTH_MAX}); descriptors {:.0}, {more:+.1} (most {DESCRIPTORS_GROWTH_MAX}); threads {threads:+.1}: {}",
         asked.len(),
         mean(last, |held| held.rss as f64),
@@ -91,7 +95,35 @@ pub async fn run(place: &mut Place, minutes: u64, runs: usize) -> bool {
             (true, false) => "NOT flat",
         },
     );
+    println!("{line}");
+    if let Some(page) = page.filter(|_| told) {
+        std::fs::write(page, paged(&line, &samples, runs)).expect("the page can be written");
+    }
     if told { good } else { answered == asked.len() }
+}
+
+fn paged(line: &str, samples: &[(f64, Holding)], runs: usize) -> String {
+    let mut page = format!(
+        "# An hour of load\n\n\
+Written by `make soak` of the release build: a question every {} s, {runs} at once, every {BY_QUEUE}th by the queue; each is judged for a\n\
+minute at 20 probes a second of both arms. Gate, the AWS it talks to, all its targets and who asks share one machine.\n\n\
+```text\n{line}\n```\n\n\
+| after | memory | descriptors | threads | processor |\n| --- | --- | --- | --- | --- |\n",
+        ASK_EVERY.as_secs()
+    );
+    let shown = samples.iter().enumerate().filter(|(number, _)| {
+        number % SHOWN_EVERY == SHOWN_EVERY - 1 || number + 1 == samples.len()
+    });
+    for (_, (at, held)) in shown {
+        let Holding { rss, descriptors, threads, cpu, .. } = held;
+        let minutes = at / 60.0;
+        // Writing to a string does not fail.
+        let _written = writeln!(
+            page,
+            "| {minutes:.0} min | {rss} KiB | {descriptors} | {threads} | {cpu:.1} s |"
+        );
+    }
+    page
 }
 
 fn mean(part: &[(f64, Holding)], of: impl Fn(&Holding) -> f64) -> f64 {
