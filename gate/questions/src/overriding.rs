@@ -131,7 +131,8 @@ impl<'de> Visitor<'de> for &mut Read {
             match value {
                 Value::String(value) if name != "token" => self.put(&name, value),
                 Value::String(_) => {
-                    self.fault("`token` belongs into the header `Authorization: Bearer`".to_owned())
+                    let belongs = "`token` belongs into the header `Authorization: Bearer`";
+                    self.fault(belongs.to_owned());
                 }
                 Value::Null
                 | Value::Bool(_)
