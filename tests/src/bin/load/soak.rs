@@ -16,8 +16,8 @@ const ASK_EVERY: Duration = Duration::from_secs(2);
 const BY_QUEUE: usize = 5;
 /// How often it is looked what gate holds.
 const SAMPLE_EVERY: Duration = Duration::from_secs(10);
-/// KiB by which memory may be higher at the end of the last third than at its beginning, by its slope: what allocators
-/// and SQLite's page cache move by, and less than a leak of a kilobyte for each question of an hour.
+/// KiB by which memory may be higher at the end of the last third than at its beginning, by its slope: three times what allocators
+/// and SQLite's page cache moved it by when nothing leaked, and what 4 KiB lost of each question would be.
 const RSS_GROWTH_MAX: f64 = 2048.0;
 /// Descriptors may differ by so many: connections of AWS's clients and of probes come and go.
 const DESCRIPTORS_GROWTH_MAX: f64 = 8.0;
@@ -97,14 +97,15 @@ pub async fn run(place: &mut Place, minutes: u64, runs: usize, page: Option<&Pat
     );
     println!("{line}");
     if let Some(page) = page.filter(|_| told) {
-        std::fs::write(page, paged(&line, &samples, runs)).expect("the page can be written");
+        std::fs::write(page, paged(&line, &samples, (minutes, runs)))
+            .expect("the page can be written");
     }
     if told { good } else { answered == asked.len() }
 }
 
-fn paged(line: &str, samples: &[(f64, Holding)], runs: usize) -> String {
+fn paged(line: &str, samples: &[(f64, Holding)], (minutes, runs): (u64, usize)) -> String {
     let mut page = format!(
-        "# An hour of load\n\n\
+        "# {minutes} minutes of load\n\n\
 Written by `make soak` of the release build: a question every {} s, {runs} at once, every {BY_QUEUE}th by the queue; each is judged for a\n\
 minute at 20 probes a second of both arms. Gate, the AWS it talks to, all its targets and who asks share one machine.\n\n\
 ```text\n{line}\n```\n\n\
