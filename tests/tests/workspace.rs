@@ -118,6 +118,8 @@ fn what_reads_questions_depends_on_nothing_that_does_anything() {
         "serde",
         "serde_json",
         "thiserror",
+        // Forms.
+        "url",
         // For its tests alone.
         "expect-test",
     ];
