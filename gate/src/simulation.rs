@@ -29,8 +29,9 @@ use crate::ask::Asked;
 const SEEDS: u64 = 100;
 /// Seeds that once found something. 46, 67, 74, 96: a question that was accepted by a clock an hour slow, and taken up
 /// on another machine, was given up at once. 34, 45: on the way from machine to machine the time between was lost, and
-/// the answer came too late.
-const FOUND: [u64; 6] = [34, 45, 46, 67, 74, 96];
+/// the answer came too late. 951: the answer to a pause was taken and not heard, and could not be looked up when the next
+/// was refused; the third was counted as one too many, which it is not.
+const FOUND: [u64; 7] = [34, 45, 46, 67, 74, 96, 951];
 
 /// A folder with the policies of every world.
 struct Policies(PathBuf);

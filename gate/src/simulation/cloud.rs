@@ -134,7 +134,8 @@ impl SimAws {
             if waits {
                 question.accepted.push((now, answer));
             }
-            if fate == Fate::Good {
+            // What may mean anything tells nothing of a pause: it is looked up, and where that fails, sent again.
+            if fate == Fate::Good && (waits || refusal.1 == Failure::Completed) {
                 question.tries[index].heard = Some(now);
             }
             waits
