@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span, info, info_span};
 
-use super::{Case, Orders, Probing, Ticks, Vault, Written};
+use super::{Case, Doing, Orders, Probing, Ticks, Vault, Written};
 use crate::jitter::Jitter;
 use crate::signals::{Signals, Wanted};
 use crate::telemetry::Metrics;
@@ -331,22 +331,14 @@ impl Conductor {
                 }
                 Action::Answer { decision, stop_deployment, after, until } => {
                     let (at, latest) = (self.now(), self.conducted.lock().answers_by());
-                    tokio::select! {
-                        () = self.conduct.case.decided(at, &decision, latest) => {}
-                        // Whoever takes it up comes to a decision by what is written.
-                        () = stopped_for(&self.conduct.stop, STOP_GRACE) => return true,
-                    }
-                    if self.conduct.lost.is_cancelled() {
+                    let decided = self.conduct.case.decided(at, &decision, latest);
+                    if is_put_down(&self.conduct, decided).await {
                         return true;
                     }
                     self.answer(*decision, stop_deployment, after, until);
                 }
                 Action::Veto { decision, after } => {
-                    tokio::select! {
-                        () = self.conduct.case.settled() => {}
-                        () = stopped_for(&self.conduct.stop, STOP_GRACE) => return true,
-                    }
-                    if self.conduct.lost.is_cancelled() {
+                    if is_put_down(&self.conduct, self.conduct.case.settled()).await {
                         return true;
                     }
                     let case = Arc::clone(&self.conduct.case);
@@ -466,6 +458,14 @@ fn moment_of(origin: Instant) -> Moment {
 async fn stopped_for(stop: &CancellationToken, grace: Duration) {
     stop.cancelled().await;
     tokio::time::sleep(grace).await;
+}
+
+/// Waits for the journal. True where the run is put down meanwhile: whoever takes it up goes by what is written.
+async fn is_put_down(conduct: &Conduct, written: Doing<'_, ()>) -> bool {
+    tokio::select! {
+        () = written => conduct.lost.is_cancelled(),
+        () = stopped_for(&conduct.stop, STOP_GRACE) => true,
+    }
 }
 
 /// What AWS has of real traffic next, or never.

@@ -21,6 +21,7 @@ use crate::intake::{self, Shown, Shut};
 const RETRY_AFTER_SECONDS: &str = "60";
 /// What a form is sent as.
 const FORM: &str = "application/x-www-form-urlencoded";
+
 /// Why an override was not taken.
 struct NotTaken {
     outcome: &'static str,

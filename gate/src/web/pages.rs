@@ -5,9 +5,9 @@ use jiff::Timestamp;
 use policies::Report;
 use policies::report::{ArmReport, CountsReport};
 use policies::units::{percent, spell};
+use questions::overriding::Fields;
 
 use crate::journal::Listed;
-use questions::overriding::Fields;
 
 /// Renders the list of questions.
 pub(super) fn list(listed: &[Listed]) -> Result<String, askama::Error> {

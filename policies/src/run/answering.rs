@@ -81,7 +81,7 @@ impl Run {
         let rolls_back = self.deployment.as_ref().is_none_or(|d| d.rolls_back_on_failure);
         // Who may wait though by gate's moments nobody does is answered: AWS knows.
         let in_time = self.asks_who_waits.is_none();
-        let until = self.limit().filter(|_| in_time).map(|limit| Moment::ZERO.after(limit));
+        let until = self.waits_to().filter(|_| in_time);
         vec![Action::Answer {
             decision: Box::new(decision.clone()),
             stop_deployment: decision.answer == Answer::Rollback && !rolls_back,

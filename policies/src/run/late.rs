@@ -21,12 +21,17 @@ impl Run {
         Some(Moment::ZERO.after(limit.saturating_sub(margin(limit))))
     }
 
+    /// When whoever asks stops waiting, from acceptance.
+    pub(super) fn waits_to(&self) -> Option<Moment> {
+        Some(Moment::ZERO.after(self.limit()?))
+    }
+
     /// How long ago whoever asks stopped waiting; `None` while it waits, or where nobody does.
     pub(super) fn late_by(&self) -> Option<Duration> {
         if self.question.watch_only {
             return None;
         }
-        let end = Moment::ZERO.after(self.limit()?);
+        let end = self.waits_to()?;
         (self.now >= end).then(|| self.now.since(end))
     }
 
